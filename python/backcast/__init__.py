@@ -1,0 +1,29 @@
+"""The composite LSTM autoencoder: reconstruct the past, predict the future, on NumPy arrays.
+
+`Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
+Representations using LSTMs" (ICML 2015, arXiv 1502.04681). `backcast.data` has moving digits and
+windows, `backcast.plot` pictures, `backcast.errors` what can go wrong.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from backcast import _libtorch
+
+_libtorch.load()
+
+from backcast import errors  # noqa: E402
+from backcast.model import Model  # noqa: E402
+
+if TYPE_CHECKING:
+    from backcast import data, plot
+
+__all__ = ["Model", "data", "errors", "plot"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import `data` and `plot` when they are first used."""
+    if name in ("data", "plot"):
+        return import_module(f"backcast.{name}")
+    raise AttributeError(f"module 'backcast' has no attribute {name!r}")

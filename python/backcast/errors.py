@@ -1,0 +1,59 @@
+"""The exceptions of backcast: one class for each remedy.
+
+Every class is a `BackcastError` and also the built-in (or scikit-learn) exception that a caller
+who has never heard of backcast would expect, so that ``except ValueError`` keeps working.
+"""
+
+import sklearn.exceptions
+
+
+class BackcastError(Exception):
+    """Anything that backcast itself raises."""
+
+
+class ArgumentError(BackcastError, ValueError):
+    """A parameter or an argument is out of its range."""
+
+
+class ShapeError(BackcastError, ValueError):
+    """An array has the wrong rank or shape."""
+
+
+class DataError(BackcastError, ValueError):
+    """An array holds values that cannot be used: NaN, infinite, out of range, or none at all."""
+
+
+class NotFittedError(BackcastError, sklearn.exceptions.NotFittedError):
+    """The model has not been fitted yet."""
+
+
+class DecoderError(BackcastError, ValueError):
+    """The model has no such decoder."""
+
+
+class DeviceError(BackcastError, RuntimeError):
+    """The device is unknown or not there."""
+
+
+class FileFormatError(BackcastError, ValueError):
+    """A file is corrupt, cut short, or of another format."""
+
+
+class DivergedError(BackcastError, ArithmeticError):
+    """The loss stopped being finite."""
+
+
+class BusyError(BackcastError, RuntimeError):
+    """The model is in use by another thread."""
+
+
+class OutOfMemoryError(BackcastError, MemoryError):
+    """The device has not enough memory left."""
+
+
+class MissingPackageError(BackcastError, ImportError):
+    """An optional package or program is not installed."""
+
+
+class InternalError(BackcastError, RuntimeError):
+    """A bug of backcast: please report it."""

@@ -1,0 +1,1050 @@
+"""The composite LSTM autoencoder as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+
+from backcast import _core
+from backcast._arrays import Sequences, sequences
+from backcast._progress import Progress
+from backcast.errors import (
+    ArgumentError,
+    BackcastError,
+    DecoderError,
+    DeviceError,
+    DivergedError,
+    FileFormatError,
+    NotFittedError,
+    ShapeError,
+)
+
+Decoder = Literal["reconstruct", "predict"]
+Frames = NDArray[np.float32] | list[NDArray[np.float32]]
+
+_DECODERS: dict[str, tuple[Decoder, ...]] = {
+    "both": ("reconstruct", "predict"),
+    "reconstruct": ("reconstruct",),
+    "predict": ("predict",),
+}
+_FORMAT_VERSION = 1
+# About so many records in `history_` for `max_iter` updates.
+_RECORDS = 100
+
+
+class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Composite LSTM autoencoder: reconstruct the past, predict the future.
+
+    One encoder LSTM squeezes a sequence of frames into a state; one decoder rebuilds the past from
+    it, last frame first, another predicts the future [1]_. A frame is one time step, of any shape.
+
+    Parameters
+    ----------
+    hidden_size : int, default=256
+        Units of every LSTM layer, and length of an embedding.
+    num_layers : int, default=1
+        LSTM layers of the encoder and of each decoder.
+    horizon : int, default=None
+        Number of future frames in a window. Taken from `future` when that is given to `fit`; with
+        one array it is half of the window by default.
+    decoders : {"both", "reconstruct", "predict"}, default="both"
+        "reconstruct" is the autoencoder alone (a window is all past), "predict" the future
+        predictor alone.
+    feedback : {"output", "none", "truth", "scheduled"} or dict, default="output"
+        What a decoder is fed as input; a dict names it for each decoder. Step 1 always gets a zero
+        frame. "output": its own last output, gradient stopped. "none": nothing, and there are no
+        input weights (the paper's unconditional decoder). "truth": in training the true frame
+        that the step before had to emit, else its own output (the paper's conditional decoder).
+        "scheduled": the truth with a probability that falls linearly from 1 to 0 over `max_iter`
+        updates, drawn for each window and step, else its own output.
+    loss : {"mse", "bce"}, default="mse"
+        Squared error of linear outputs, or binary cross entropy in nats of sigmoid outputs (then
+        frames lie in 0..1).
+    loss_weights : tuple of two floats, default=(1.0, 1.0)
+        Weights of the reconstruct and the predict loss in the total.
+    dropout : float, default=0.0
+        Probability of dropping a unit between layers, in training.
+    forget_bias : float, default=None
+        Starting bias of the forget gates: ``bias_ih`` gets it, ``bias_hh`` zero.
+    init : {"pytorch", "paper"}, default="pytorch"
+        First weights: U(-1/sqrt(H), 1/sqrt(H)) for all as PyTorch's, or U(-0.01, 0.01) with zero
+        biases as the paper's code.
+    optimizer : {"adam", "adamw", "rmsprop"}, default="adam"
+        As ``torch.optim``'s of the same name, with its defaults.
+    learning_rate : float, default=5e-4
+        Step size.
+    weight_decay : float, default=0.0
+        L2 penalty ("adam", "rmsprop") or decoupled decay ("adamw").
+    max_grad_norm : float, default=None
+        Gradients whose norm is larger are scaled down to it.
+    schedule : {None, "constant", "cosine"}, default=None
+        Learning rate over the updates: as it is, or half a cosine down to zero at `max_iter`.
+    warmup : int, default=0
+        Updates over which the learning rate rises from zero.
+    batch_size : int, default=128
+        Windows in an update, and in a pass of inference.
+    max_iter : int, default=1000
+        Updates of the weights in `fit`.
+    device : str, default="auto"
+        "auto" (CUDA where it is there), "cpu", "cuda", "cuda:1".
+    precision : {"auto", "fp32"}, default="auto"
+        Arithmetic of the engine.
+    num_threads : int, default=None
+        Threads of the CPU; as many as torch uses by default.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the first weights, the order of windows, dropout and scheduled feedback.
+    warm_start : bool, default=False
+        Whether `fit` goes on from where the model stands: an interrupted training is finished, a
+        finished one continued for `max_iter` further updates.
+    verbose : int, default=1
+        0 is silent, 1 shows a progress bar.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record a report, about 100 in `max_iter` updates: ``step``, ``epoch``, ``loss`` (the
+        weighted total) and one entry a decoder (means over the updates since the last record, as
+        in training), ``learning_rate``, ``seconds``.
+    frame_shape_ : tuple of int
+        Shape of one frame.
+    horizon_ : int or None
+        Number of future frames that the model was fitted on; None where nobody said.
+    n_iter_ : int
+        Updates made so far.
+    seed_ : int
+        The seed drawn from `random_state`.
+    device_ : str
+        Where the model is.
+
+    References
+    ----------
+    .. [1] N. Srivastava, E. Mansimov, R. Salakhutdinov, "Unsupervised Learning of Video
+       Representations using LSTMs", ICML 2015, arXiv 1502.04681.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast import Model
+    >>> t = np.arange(20) / 3 + np.random.default_rng(0).uniform(0, 6, size=(64, 1))
+    >>> waves = np.sin(t)[..., None]                       # 64 windows of 20 frames of 1 number
+    >>> model = Model(hidden_size=16, max_iter=50, random_state=0, device="cpu", verbose=0)
+    >>> model.fit(waves).encode(waves).shape
+    (64, 16)
+    >>> model.predict(waves[:, :10]).shape                 # the 10 frames after the first 10
+    (64, 10, 1)
+    """
+
+    def __init__(
+        self,
+        hidden_size: int = 256,
+        num_layers: int = 1,
+        *,
+        horizon: int | None = None,
+        decoders: str = "both",
+        feedback: str | Mapping[str, str] = "output",
+        loss: str = "mse",
+        loss_weights: tuple[float, float] = (1.0, 1.0),
+        dropout: float = 0.0,
+        forget_bias: float | None = None,
+        init: str = "pytorch",
+        optimizer: str = "adam",
+        learning_rate: float = 5e-4,
+        weight_decay: float = 0.0,
+        max_grad_norm: float | None = None,
+        schedule: str | None = None,
+        warmup: int = 0,
+        batch_size: int = 128,
+        max_iter: int = 1000,
+        device: str = "auto",
+        precision: str = "auto",
+        num_threads: int | None = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 1,
+    ) -> None:
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.horizon = horizon
+        self.decoders = decoders
+        self.feedback = feedback
+        self.loss = loss
+        self.loss_weights = loss_weights
+        self.dropout = dropout
+        self.forget_bias = forget_bias
+        self.init = init
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.max_grad_norm = max_grad_norm
+        self.schedule = schedule
+        self.warmup = warmup
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.device = device
+        self.precision = precision
+        self.num_threads = num_threads
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def fit(self, past: Any, future: Any = None) -> Self:
+        """Train for `max_iter` updates, from new weights.
+
+        Parameters
+        ----------
+        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            Pasts; or, when `future` is None, whole windows whose last `horizon` frames are the
+            future. uint8 frames are taken as 0..255 and scaled to 0..1.
+        future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
+            What comes after each past.
+
+        Returns
+        -------
+        Model
+            This model.
+
+        Raises
+        ------
+        ArgumentError, ShapeError, DataError
+            If a parameter or the data cannot be used; the model is then as it was before.
+        DivergedError
+            If the loss stops being finite; the weights are those of the last finite update.
+        KeyboardInterrupt
+            Ctrl-C stops the training after the present batch; the model keeps its weights.
+        """
+        goes_on = self.warm_start and hasattr(self, "_core")
+        horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
+        pasts, futures = self._windows(past, future, horizon, fitting=True)
+        before = dict(self.__dict__)
+        if not goes_on:
+            self._start(pasts, futures)
+        self._check_frames(pasts, futures)
+        done, end = self._core.progress[0], self._end_
+        if done >= end or not goes_on:
+            end = done + _integer("max_iter", self.max_iter)
+        self._end_ = end
+        return self._train(pasts, futures, until=end, before=before)
+
+    def partial_fit(self, past: Any, future: Any = None) -> Self:
+        """Train for one pass over these windows, from where the model stands.
+
+        Weights, optimizer and schedule go on from one call to the next; a model that was never
+        fitted starts from new weights.
+
+        Parameters
+        ----------
+        past, future : array_like or list
+            As in `fit`.
+
+        Returns
+        -------
+        Model
+            This model.
+
+        Raises
+        ------
+        ArgumentError, ShapeError, DataError, DivergedError, KeyboardInterrupt
+            As in `fit`.
+        """
+        fitted = hasattr(self, "_core")
+        horizon = self.horizon_ if fitted and self.horizon is None else self.horizon
+        pasts, futures = self._windows(past, future, horizon, fitting=True)
+        before = dict(self.__dict__)
+        if not fitted:
+            self._start(pasts, futures)
+        self._check_frames(pasts, futures)
+        return self._train(pasts, futures, until=None, before=before)
+
+    def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
+        """Forget what was learnt and draw new weights."""
+        seed = _seed(self.random_state)
+        frame_shape = pasts.frame_shape
+        core = _core.Core(
+            self._architecture(math.prod(frame_shape)),
+            {"init": self.init, "forget_bias": self.forget_bias, "seed": seed},
+            self._device(),
+        )
+        self._core = core
+        self._end_ = _integer("max_iter", self.max_iter)
+        self.seed_ = seed
+        self.frame_shape_ = frame_shape
+        self.horizon_ = max(futures.lengths) if futures else 0
+        # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
+        self._scaled: bool | None = pasts.is_bytes or (futures is not None and futures.is_bytes)
+        self.history_: list[dict[str, float]] = []
+
+    def _train(
+        self,
+        pasts: Sequences,
+        futures: Sequences | None,
+        *,
+        until: int | None,
+        before: dict[str, Any],
+    ) -> Self:
+        core = self._core
+        first = core.progress[0]
+        training = self._training()
+        last = until
+        if last is None:
+            last = first + math.ceil(len(pasts) / training["batch_size"])
+        progress = Progress(self.history_, first, last, training["loss_weights"], self.verbose)
+        try:
+            with progress:
+                core.train(
+                    *self._columns(pasts, futures, targets=True),
+                    training,
+                    until,
+                    max(1, math.ceil(training["end"] / _RECORDS)),
+                    progress,
+                    pasts.in_memory and (futures is None or futures.in_memory),
+                    self._threads(),
+                )
+        except BaseException as error:
+            refused = isinstance(error, BackcastError) and not isinstance(error, DivergedError)
+            if core.progress[0] == first and (refused or isinstance(error, KeyboardInterrupt)):
+                self.__dict__ = before
+            raise
+        return self
+
+    # -- inference ---------------------------------------------------------------------------------
+
+    def encode(
+        self, past: Any, *, state: Literal["embedding", "full"] = "embedding"
+    ) -> NDArray[np.float32]:
+        """Map each past to its embedding, or to the encoder's whole state.
+
+        Parameters
+        ----------
+        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            Frames, in the units the model was fitted on.
+        state : {"embedding", "full"}, default="embedding"
+            "embedding" is h of the top layer after the last frame; "full" is h of layers
+            0..num_layers-1, then c of them, as `decode` takes it.
+
+        Returns
+        -------
+        ndarray of shape (n_windows, hidden_size) or (n_windows, 2 * num_layers * hidden_size)
+            float32; every entry of an embedding lies in (-1, 1).
+
+        Raises
+        ------
+        NotFittedError
+            If the model was not fitted.
+        ShapeError
+            If frames differ in shape from those the model was fitted on.
+        DataError
+            If a number is NaN, infinite or out of the range the model was fitted on.
+        """
+        if state not in ("embedding", "full"):
+            raise ArgumentError(f'state must be "embedding" or "full", got {state!r}')
+        return self._core_().encode(
+            self._past(past), self._batch_size(), state == "full", self._threads()
+        )
+
+    def decode(
+        self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
+    ) -> NDArray[np.float32]:
+        """Run a decoder from whole states: interpolate, edit, replay.
+
+        Parameters
+        ----------
+        state : array_like of shape (n, 2 * num_layers * hidden_size)
+            As ``encode(past, state="full")`` gives it.
+        steps : int, default=None
+            Number of frames; the horizon by default.
+        decoder : {"predict", "reconstruct"}, default="predict"
+            Which decoder.
+
+        Returns
+        -------
+        ndarray of shape (n, steps, *frame_shape)
+            float32 frames in the order of time: the `steps` after the state, or the `steps` before
+            it.
+
+        Raises
+        ------
+        NotFittedError, DecoderError, ShapeError, ArgumentError
+            If the model was not fitted or has no such decoder, or `state` or `steps` do not fit.
+        """
+        core = self._core_()
+        self._has(decoder)
+        states = np.ascontiguousarray(_numbers("state", state), dtype=np.float32)
+        width = 2 * self.num_layers * self.hidden_size
+        if states.ndim != 2 or states.shape[1] != width:
+            raise ShapeError(
+                f"state must be of shape (n, {width}), 2 * num_layers * hidden_size, as "
+                f'encode(past, state="full") gives it, got {states.shape}'
+            )
+        frames = core.decode(
+            states, decoder, self._steps(steps), self._batch_size(), self._threads()
+        )
+        return self._in_time(frames, decoder)
+
+    def reconstruct(self, past: Any) -> Frames:
+        """Rebuild each past from its state.
+
+        Parameters
+        ----------
+        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            Frames, in the units the model was fitted on.
+
+        Returns
+        -------
+        ndarray of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            float32, in the past's own order.
+
+        Raises
+        ------
+        NotFittedError, DecoderError, ShapeError, DataError
+            As in `encode`; also if the model has no reconstruct decoder.
+        """
+        core = self._core_()
+        self._has("reconstruct")
+        pasts = self._pasts(past)
+        column, _ = self._columns(pasts, None, targets=False)
+        frames = core.generate(column, "reconstruct", None, self._batch_size(), self._threads())
+        if pasts.ragged:
+            lengths = pasts.lengths
+            return [
+                self._in_time(rows[None, :length], "reconstruct")[0]
+                for rows, length in zip(frames, lengths, strict=True)
+            ]
+        return self._in_time(frames, "reconstruct")
+
+    def predict(self, past: Any, *, steps: int | None = None) -> Frames:
+        """Predict what comes after each past.
+
+        Parameters
+        ----------
+        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            Frames, in the units the model was fitted on.
+        steps : int, default=None
+            Number of frames, also more than the model was fitted on; the horizon by default.
+
+        Returns
+        -------
+        ndarray of shape (n_windows, steps, *frame_shape), or list of (steps, *frame_shape)
+            float32.
+
+        Raises
+        ------
+        NotFittedError, DecoderError, ShapeError, DataError, ArgumentError
+            As in `encode`; also if the model has no predict decoder or `steps` is below 1.
+        """
+        core = self._core_()
+        self._has("predict")
+        pasts = self._pasts(past)
+        column, _ = self._columns(pasts, None, targets=False)
+        frames = core.generate(
+            column, "predict", self._steps(steps), self._batch_size(), self._threads()
+        )
+        frames = self._in_time(frames, "predict")
+        return list(frames) if pasts.ragged else frames
+
+    def transform(self, past: Any) -> NDArray[np.float32]:
+        """Encode all the frames given: `encode` by the name that a scikit-learn pipeline calls.
+
+        Parameters
+        ----------
+        past : array_like or list
+            As in `encode`.
+
+        Returns
+        -------
+        ndarray of shape (n_windows, hidden_size)
+            Embeddings, float32.
+        """
+        return self.encode(past)
+
+    def fit_transform(self, past: Any, y: object = None) -> NDArray[np.float32]:
+        """Fit to whole windows and encode them.
+
+        Parameters
+        ----------
+        past : array_like or list
+            Whole windows, as `fit` takes them when it is given one array.
+        y : object, default=None
+            Ignored, so that a pipeline may pass labels through.
+
+        Returns
+        -------
+        ndarray of shape (n_windows, hidden_size)
+            Embeddings of all frames, float32.
+        """
+        return self.fit(past).transform(past)
+
+    def losses(
+        self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"
+    ) -> dict[str, float]:
+        """Mean loss of each decoder, run as at inference: fed its own outputs, or nothing.
+
+        Parameters
+        ----------
+        past, future : array_like or list
+            As in `fit`; with one array its last `horizon_` frames are the future.
+        per : {"number", "frame"}, default="number"
+            "number" is the mean over numbers, in the units of `loss`; "frame" the sum over a
+            frame's numbers, as the paper reports it (nats per frame for "bce").
+
+        Returns
+        -------
+        dict of float
+            ``{"reconstruct": ..., "predict": ...}``, of the decoders that are there.
+
+        Raises
+        ------
+        NotFittedError, ShapeError, DataError, ArgumentError
+            If the model was not fitted, or the data does not fit it.
+        """
+        if per not in ("number", "frame"):
+            raise ArgumentError(f'per must be "number" or "frame", got {per!r}')
+        core = self._core_()
+        pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
+        self._check_frames(pasts, futures)
+        columns = self._columns(pasts, futures, targets=True)
+        losses = core.losses(*columns, self._batch_size(), self._threads())
+        scale = math.prod(self.frame_shape_) if per == "frame" else 1
+        return {name: loss * scale for name, loss in losses.items()}
+
+    def score(self, past: Any, future: Any = None) -> float:
+        """Minus the weighted total of `losses`: greater is better.
+
+        Parameters
+        ----------
+        past, future : array_like or list
+            As in `losses`.
+
+        Returns
+        -------
+        float
+            At most 0 with "mse" and "bce".
+        """
+        weights = dict(zip(_DECODERS["both"], self._loss_weights(), strict=True))
+        losses = self.losses(past, future)
+        return -sum(weights[name] * loss for name, loss in losses.items())
+
+    # -- weights and files -------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, NDArray[np.float32]]:
+        """Weights by the names of the equivalent PyTorch modules.
+
+        Returns
+        -------
+        dict of ndarray
+            ``encoder.lstm.weight_ih_l0`` (4H, D) and so on; copies.
+        """
+        return self._core_().weights()
+
+    @classmethod
+    def from_state_dict(
+        cls, arrays: Mapping[str, Any], frame_shape: tuple[int, ...] | None = None, **params: Any
+    ) -> Self:
+        """Make a fitted model of given weights.
+
+        Parameters
+        ----------
+        arrays : mapping of str to array_like
+            Weights as `state_dict` names them; CPU or CUDA tensors of torch will do. Sizes,
+            decoders and unconditional decoders (``feedback="none"``) are read off them.
+        frame_shape : tuple of int, default=None
+            Shape of one frame; (D,) by default.
+        **params
+            Parameters of `Model`.
+
+        Returns
+        -------
+        Model
+            Ready for inference and for `partial_fit`.
+
+        Raises
+        ------
+        ShapeError, ArgumentError
+            If names or shapes do not make a composite LSTM autoencoder, or contradict `params`.
+        """
+        weights = {name: _weight(name, array) for name, array in arrays.items()}
+        found = _read_off(weights)
+        frame_size = found.pop("frame_size")
+        if frame_shape is None:
+            frame_shape = (frame_size,)
+        if math.prod(frame_shape) != frame_size:
+            raise ShapeError(f"frame_shape must hold {frame_size} numbers, got {frame_shape}")
+        model = cls(**(found | params))
+        model._adopt(weights, tuple(frame_shape), horizon=model.horizon)
+        return model
+
+    def _adopt(
+        self, weights: Mapping[str, Any], frame_shape: tuple[int, ...], horizon: int | None
+    ) -> None:
+        """Become a fitted model with these weights."""
+        seed = _seed(self.random_state)
+        core = _core.Core(
+            self._architecture(math.prod(frame_shape)),
+            {"init": self.init, "forget_bias": self.forget_bias, "seed": seed},
+            self._device(),
+        )
+        core.set_weights(dict(weights))
+        self._core = core
+        self._end_ = _integer("max_iter", self.max_iter)
+        self.seed_ = seed
+        self.frame_shape_ = frame_shape
+        self.horizon_ = horizon
+        self._scaled = None
+        self.history_ = []
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights and all parameters to a safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; one that is there is replaced once the new one is complete.
+
+        Raises
+        ------
+        NotFittedError
+            If the model was not fitted.
+        OSError
+            If the file cannot be written; one that was there is left as it was.
+        """
+        core = self._core_()
+        parameters = self.get_params(deep=False)
+        if not isinstance(self.random_state, int | None):
+            parameters["random_state"] = self.seed_
+        fitted = {
+            "frame_shape": self.frame_shape_,
+            "horizon": self.horizon_,
+            "scaled": self._scaled,
+            "seed": self.seed_,
+            "n_iter": self.n_iter_,
+            "history": self.history_,
+        }
+        metadata = {
+            "format": "backcast",
+            "format_version": str(_FORMAT_VERSION),
+            "parameters": json.dumps(parameters, default=_plain),
+            "fitted": json.dumps(fitted, default=_plain),
+        }
+        _core.write(os.fspath(Path(path)), core.weights(), metadata)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
+        """Read a model that `save` has written, also one that was trained on another device.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        device : str, default="auto"
+            Where the model shall be, as the parameter of that name.
+
+        Returns
+        -------
+        Model
+            The same model: its numbers are the same to the bit on the same kind of device.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FileFormatError
+            If it is cut short, corrupt, not a model of backcast, or of a newer format.
+        """
+        weights, metadata = _core.read(os.fspath(Path(path)))
+        if metadata.get("format") != "backcast":
+            raise FileFormatError(
+                f"{path}: is not a backcast model (a safetensors file without its mark); weights "
+                "from elsewhere load with Model.from_state_dict"
+            )
+        version = int(metadata.get("format_version", 0))
+        if version > _FORMAT_VERSION:
+            raise FileFormatError(
+                f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
+                "a newer backcast reads it"
+            )
+        try:
+            parameters = json.loads(metadata["parameters"])
+            fitted = json.loads(metadata["fitted"])
+            parameters["loss_weights"] = tuple(parameters["loss_weights"])
+            model = cls(**(parameters | {"device": device}))
+            model._adopt(weights, tuple(fitted["frame_shape"]), fitted["horizon"])
+            model._scaled = fitted["scaled"]
+            model.seed_ = fitted["seed"]
+            model.history_ = fitted["history"]
+            steps = [0, fitted["n_iter"], 0, 0]
+            model._core.set_training_state(*_zero_moments(model._core), steps)
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, BackcastError) and not isinstance(error, ShapeError):
+                raise
+            raise FileFormatError(f"{path}: is a damaged backcast model: {error}") from error
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the weights and the training's state, not the engine that holds them."""
+        state = dict(super().__getstate__())
+        if "_core" in state:
+            core = state.pop("_core")
+            state["_pickled"] = (core.weights(), core.training_state())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the engine; a model from a GPU that is not there comes to the CPU."""
+        pickled = state.pop("_pickled", None)
+        super().__setstate__(state)
+        if pickled is None:
+            return
+        weights, training = pickled
+        architecture = self._architecture(math.prod(self.frame_shape_))
+        init = {"init": "pytorch", "forget_bias": None, "seed": self.seed_}
+        try:
+            core = _core.Core(architecture, init, self._device())
+        except DeviceError as error:
+            warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
+            self.device = "cpu"
+            core = _core.Core(architecture, init, "cpu")
+        core.set_weights(weights)
+        core.set_training_state(**training)
+        self._core = core
+
+    # -- what scikit-learn asks --------------------------------------------------------------------
+
+    @property
+    def n_iter_(self) -> int:
+        """Updates made so far."""
+        return self._core_().progress[0]
+
+    @property
+    def device_(self) -> str:
+        """Where the model is: "cpu", "cuda:0" and so on."""
+        return self._core_().device
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """Names of the columns that `transform` gives: h0, h1 and so on.
+
+        Parameters
+        ----------
+        input_features : object, default=None
+            Ignored.
+
+        Returns
+        -------
+        ndarray of str
+            One name a unit of the embedding.
+        """
+        self._core_()
+        return np.array([f"h{i}" for i in range(self.hidden_size)], dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are weights."""
+        return hasattr(self, "_core")
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what `fit` takes: sequences, no labels."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = False
+        tags.input_tags.three_d_array = True
+        tags.target_tags.required = False
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    # -- parameters, made ready for the engine -----------------------------------------------------
+
+    def _present(self) -> tuple[Decoder, ...]:
+        """Return the decoders that `decoders` asks for."""
+        if not isinstance(self.decoders, str) or self.decoders not in _DECODERS:
+            raise ArgumentError(
+                f'decoders must be "both", "reconstruct" or "predict", got {self.decoders!r}'
+            )
+        return _DECODERS[self.decoders]
+
+    def _has(self, decoder: str) -> None:
+        if decoder not in _DECODERS["both"]:
+            raise ArgumentError(f'decoder must be "reconstruct" or "predict", got {decoder!r}')
+        if decoder not in self._present():
+            raise DecoderError(
+                f"the model has no {decoder} decoder (decoders={self.decoders!r}); fit one with "
+                f'decoders="both" or "{decoder}"'
+            )
+
+    def _architecture(self, frame_size: int) -> dict[str, Any]:
+        present = self._present()
+        feedback = self.feedback
+        if isinstance(feedback, str):
+            feedback = dict.fromkeys(_DECODERS["both"], feedback)
+        elif not isinstance(feedback, Mapping) or not set(feedback) <= set(_DECODERS["both"]):
+            raise ArgumentError(
+                "feedback must be one word, or a dict with the keys reconstruct and predict, "
+                f"got {feedback!r}"
+            )
+        words = [feedback.get(d, "output") if d in present else None for d in _DECODERS["both"]]
+        for word in words:
+            if not isinstance(word, str | None):
+                raise ArgumentError(f"feedback must be given in words, got {word!r}")
+        return {
+            "frame_size": frame_size,
+            "hidden_size": _integer("hidden_size", self.hidden_size),
+            "num_layers": _integer("num_layers", self.num_layers),
+            "feedback": words,
+            "loss": _word("loss", self.loss),
+        }
+
+    def _training(self) -> dict[str, Any]:
+        max_norm, schedule = self.max_grad_norm, self.schedule
+        return {
+            "batch_size": self._batch_size(),
+            "end": self._end_,
+            "loss_weights": self._loss_weights(),
+            "dropout": _number("dropout", self.dropout),
+            "optimizer": _word("optimizer", self.optimizer),
+            "learning_rate": _number("learning_rate", self.learning_rate),
+            "weight_decay": _number("weight_decay", self.weight_decay),
+            "max_grad_norm": None if max_norm is None else _number("max_grad_norm", max_norm),
+            "schedule": None if schedule is None else _word("schedule", schedule),
+            "warmup": _integer("warmup", self.warmup),
+            "seed": self.seed_,
+        }
+
+    def _loss_weights(self) -> tuple[float, float]:
+        try:
+            first, second = self.loss_weights
+        except (TypeError, ValueError):
+            raise ArgumentError(
+                f"loss_weights must be two numbers, got {self.loss_weights!r}"
+            ) from None
+        return _number("loss_weights", first), _number("loss_weights", second)
+
+    def _batch_size(self) -> int:
+        return _integer("batch_size", self.batch_size, least=1)
+
+    def _threads(self) -> int | None:
+        if self.num_threads is None:
+            return None
+        return _integer("num_threads", self.num_threads, least=1)
+
+    def _device(self) -> str:
+        if self.precision not in ("auto", "fp32"):
+            raise ArgumentError(f'precision must be "auto" or "fp32", got {self.precision!r}')
+        return _word("device", self.device)
+
+    def _steps(self, steps: int | None) -> int:
+        if steps is not None:
+            return _integer("steps", steps, least=1)
+        if not self.horizon_:
+            raise ArgumentError("steps must be given, as the model was fitted without a horizon")
+        return self.horizon_
+
+    # -- data, made ready for the engine -----------------------------------------------------------
+
+    def _core_(self) -> _core.Core:
+        if not hasattr(self, "_core"):
+            raise NotFittedError(
+                "this Model is not fitted yet; call fit, load or from_state_dict first"
+            )
+        return self._core
+
+    def _windows(
+        self, past: Any, future: Any, horizon: int | None, *, fitting: bool
+    ) -> tuple[Sequences, Sequences | None]:
+        """Past and future of each window, from two arrays or from one."""
+        predicts = "predict" in self._present()
+        if future is not None:
+            pasts, futures = sequences("past", past), sequences("future", future)
+            if not predicts:
+                raise DecoderError(
+                    'future must be None with decoders="reconstruct": a window is all past'
+                )
+            if len(pasts) != len(futures):
+                raise ShapeError(
+                    f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
+                )
+            if fitting and self.horizon not in (None, max(futures.lengths)):
+                raise ShapeError(
+                    f"future must have horizon={self.horizon} frames, got {max(futures.lengths)}"
+                )
+        else:
+            windows = sequences("past", past)
+            if not predicts:
+                pasts, futures = windows, None
+            else:
+                pasts, futures = windows.split(self._horizon(windows, horizon))
+        if min(pasts.lengths) < 1:
+            raise ShapeError("past must have at least 1 frame in every window, got 0")
+        return pasts, futures
+
+    def _horizon(self, windows: Sequences, horizon: int | None) -> int:
+        shortest, longest = min(windows.lengths), max(windows.lengths)
+        if horizon is None:
+            if shortest != longest:
+                raise ArgumentError(
+                    "horizon must be given when windows differ in length "
+                    f"({shortest} to {longest} frames), got None"
+                )
+            return longest // 2
+        horizon = _integer("horizon", horizon, least=0)
+        if horizon >= shortest:
+            raise ShapeError(
+                f"windows must be longer than the horizon of {horizon} frames, got {shortest}"
+            )
+        return horizon
+
+    def _check_frames(self, pasts: Sequences, futures: Sequences | None) -> None:
+        for side in (pasts, futures):
+            if side is not None and side.frame_shape != self.frame_shape_:
+                raise ShapeError(
+                    f"{side.name} must have frames of shape {self.frame_shape_}, as the model was "
+                    f"fitted on, got {side.frame_shape}"
+                )
+            if side is not None and side.is_bytes and self._scaled is False and self.loss != "bce":
+                raise ShapeError(
+                    f"{side.name} must be floats in the units the model was fitted on, got uint8 "
+                    "(which would be taken as 0..255 and scaled to 0..1)"
+                )
+
+    def _pasts(self, past: Any) -> Sequences:
+        pasts = sequences("past", past)
+        self._check_frames(pasts, None)
+        if min(pasts.lengths) < 1:
+            raise ShapeError("past must have at least 1 frame in every window, got 0")
+        return pasts
+
+    def _past(self, past: Any) -> _core.Column:
+        # Not fitted is told before anything about the data.
+        self._core_()
+        return self._columns(self._pasts(past), None, targets=False)[0]
+
+    def _columns(
+        self, pasts: Sequences, futures: Sequences | None, *, targets: bool
+    ) -> tuple[_core.Column, _core.Column | None]:
+        """Both sides as the engine takes them, with what is expected where only 0..1 will do."""
+        reason = None
+        if self._scaled:
+            reason = "numbers from 0 to 1 (the model was fitted on uint8 frames, scaled to 0..1)"
+        elif self.loss == "bce" and targets:
+            reason = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
+        of_past = reason if self._scaled or "reconstruct" in self._present() else None
+        return (pasts.frames, of_past), None if futures is None else (futures.frames, reason)
+
+    def _in_time(self, frames: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
+        """Give frames their shape, and those of the reconstruct decoder the order of time."""
+        frames = frames.reshape(*frames.shape[:2], *self.frame_shape_)
+        return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames
+
+    def _gradients(
+        self,
+        past: Any,
+        future: Any = None,
+        *,
+        double: bool = True,
+        truth_probability: float = 1.0,
+    ) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
+        """One training pass over all windows as one batch, for tests.
+
+        Returns the losses, the gradients of their weighted sum, and what each decoder was fed.
+        """
+        core = self._core_()
+        pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
+        columns = self._columns(pasts, futures, targets=True)
+        return core.gradients(*columns, self._training(), truth_probability, double)
+
+
+def _integer(name: str, value: Any, least: int | None = None) -> int:
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name} must be a whole number, got {value!r}") from None
+    if least is not None and number < least:
+        raise ArgumentError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must be a number, got {value!r}") from None
+
+
+def _word(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name} must be given in words, got {value!r}")
+    return value
+
+
+def _numbers(name: str, value: ArrayLike) -> NDArray[Any]:
+    try:
+        array = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"{name} must be an array of numbers: {error}") from None
+    return array
+
+
+def _weight(name: str, array: Any) -> NDArray[np.float32]:
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+    return _numbers(name, array)
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
+        if random_state < 0:
+            raise ArgumentError(f"random_state must be at least 0, got {random_state}")
+        return int(random_state) % 2**64
+    try:
+        return int(check_random_state(random_state).randint(2**31))
+    except ValueError:
+        raise ArgumentError(
+            f"random_state must be None, an int or a RandomState, got {random_state!r}"
+        ) from None
+
+
+def _read_off(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Sizes and decoders of a model with these weights."""
+    first, recurrent = "encoder.lstm.weight_ih_l0", "encoder.lstm.weight_hh_l0"
+    for name in (first, recurrent):
+        if name not in weights or weights[name].ndim != 2:
+            raise ShapeError(
+                f"weights must hold {name}, a matrix, got {', '.join(weights) or 'nothing'}"
+            )
+    present = [d for d in _DECODERS["both"] if f"{d}_decoder.fc.weight" in weights]
+    if not present:
+        raise ShapeError(
+            "weights must hold reconstruct_decoder.fc.weight or predict_decoder.fc.weight, "
+            f"got {', '.join(weights)}"
+        )
+    fed = {d: f"{d}_decoder.lstm.weight_ih_l0" in weights for d in present}
+    feedback = {d: "output" if fed[d] else "none" for d in present}
+    return {
+        "frame_size": weights[first].shape[1],
+        "hidden_size": weights[recurrent].shape[1],
+        "num_layers": sum(name.startswith("encoder.lstm.weight_hh_l") for name in weights),
+        "decoders": "both" if len(present) == 2 else present[0],
+        "feedback": "output" if all(fed.values()) else feedback,
+    }
+
+
+def _zero_moments(core: _core.Core) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    state = core.training_state()
+    return np.zeros_like(state["first"]), np.zeros_like(state["second"])
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r} cannot be saved")

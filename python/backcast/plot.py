@@ -1,0 +1,483 @@
+"""Pictures: a strip of frames, an animation, the loss curve.
+
+matplotlib draws them: an optional dependency, imported when the first picture is drawn. No
+function touches pyplot's global state, so none opens a window or leaves a figure open.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import math
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from backcast.errors import (
+    ArgumentError,
+    DataError,
+    MissingPackageError,
+    NotFittedError,
+    ShapeError,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.animation import AbstractMovieWriter
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Gif", "animate", "loss_curve", "strip"]
+
+DPI = 100
+PAST, FUTURE = "#1f77b4", "#d95f02"  # each keeps its colour in all pictures
+
+
+class Trained(Protocol):
+    """What has a `history_`: a fitted `backcast.Model`."""
+
+    @property
+    def history_(self) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, repr=False)
+class Gif:
+    """An animation, held in memory, that a notebook shows as an endless loop."""
+
+    data: bytes
+    """The contents of a GIF file."""
+
+    def _repr_html_(self) -> str:
+        return f'<img src="data:image/gif;base64,{base64.b64encode(self.data).decode()}">'
+
+    def __repr__(self) -> str:
+        """Say how large the file is."""
+        return f"<Gif of {len(self.data):,} bytes>"
+
+
+@overload
+def animate(
+    original: ArrayLike,
+    generated: ArrayLike,
+    path: None = None,
+    *,
+    past: int | None = None,
+    titles: tuple[str, str] = ("Original", "Generated"),
+    fps: int = 5,
+) -> Gif: ...
+@overload
+def animate(
+    original: ArrayLike,
+    generated: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    past: int | None = None,
+    titles: tuple[str, str] = ("Original", "Generated"),
+    fps: int = 5,
+) -> Path: ...
+def animate(
+    original: ArrayLike,
+    generated: ArrayLike,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    past: int | None = None,
+    titles: tuple[str, str] = ("Original", "Generated"),
+    fps: int = 5,
+) -> Gif | Path:
+    """Play two runs of frames side by side: what was, and what the model made of it.
+
+    Parameters
+    ----------
+    original, generated : array_like of shape (n_frames, height, width) or (..., 3)
+        Frames of one window, grey or RGB. uint8 is taken as 0..255 and floats as 0..1, unless
+        `original` goes beyond: then its least number is black and its greatest white.
+    path : path, optional
+        File to write: ``.gif``, or ``.mp4`` where the program ffmpeg is installed. Without it,
+        the animation comes back for a notebook to show.
+    past : int, optional
+        How many of the frames are past, the others being future: the caption and the colour of
+        the borders then tell the two apart.
+    titles : pair of str, default ("Original", "Generated")
+        What stands above the two.
+    fps : int, default 5
+        Frames a second.
+
+    Returns
+    -------
+    Gif or pathlib.Path
+        A `Gif`, or the path, when one was given.
+
+    Raises
+    ------
+    ShapeError
+        If the frames are not pictures, or the two runs differ in shape.
+    DataError
+        If the frames do not hold numbers, or there are none.
+    ArgumentError
+        If the path ends in neither .gif nor .mp4, or `past` or `fps` is out of its range.
+    MissingPackageError
+        If matplotlib is not installed, or ffmpeg for an .mp4.
+    FileNotFoundError
+        If the folder to write to does not exist.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.plot import animate
+    >>> frames = np.eye(8)[:, :, np.newaxis] * np.ones(8)  # a line that moves down
+    >>> animate(frames, frames / 2, past=5)  # doctest: +ELLIPSIS
+    <Gif of ... bytes>
+    """
+    truth, model = _frames("original", original), _frames("generated", generated)
+    if truth.shape != model.shape:
+        raise ShapeError(
+            f"generated must have as many frames of the same size as original, {truth.shape}, "
+            f"got {model.shape}"
+        )
+    if past is not None and not 0 <= past <= len(truth):
+        raise ArgumentError(f"past must be in 0..{len(truth)}, the frames given, got {past}")
+    if not fps > 0:
+        raise ArgumentError(f"fps must be greater than 0, got {fps}")
+    left, right = _shades([truth], truth, model)
+    if path is not None:
+        return _play(left, right, Path(path), past, titles, fps)
+    with tempfile.TemporaryDirectory() as folder:
+        file = _play(left, right, Path(folder) / "animation.gif", past, titles, fps)
+        return Gif(file.read_bytes())
+
+
+def strip(
+    past: ArrayLike,
+    reconstruction: ArrayLike | None = None,
+    future: ArrayLike | None = None,
+    prediction: ArrayLike | None = None,
+    *,
+    every: int | None = None,
+) -> Figure:
+    """Lay a window's frames out in time, and below them what the model made of them.
+
+    Past and reconstruction stand on the left, future and prediction on the right, the truth in
+    the upper row and the model's frames in the lower one, each below the frame it should equal.
+
+    Parameters
+    ----------
+    past : array_like of shape (T, height, width) or (T, height, width, 3)
+        Frames of one window, grey or RGB. uint8 is taken as 0..255 and floats as 0..1, unless the
+        truth goes beyond: then its least number is black and its greatest white.
+    reconstruction : array_like of past's shape, optional
+        As `Model.reconstruct` gives it for this window, in the past's own order.
+    future, prediction : array_like of shape (F, height, width) or (F, height, width, 3), optional
+        The frames that followed, and those that `Model.predict` gives. One may be the longer.
+    every : int, optional
+        Show one frame in so many, of each side its first. Without it all are shown, or, of long
+        windows, as many as fit (20 columns of 64 pixels).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A notebook shows it, ``figure.savefig(path)`` writes it. Frames of up to 96 pixels are
+        drawn in whole pixels, at the figure's own resolution (100 dpi) and its multiples.
+
+    Raises
+    ------
+    ShapeError
+        If frames are not pictures, differ in size, or past and reconstruction in number.
+    DataError
+        If frames do not hold numbers, or there are none.
+    ArgumentError
+        If `every` is less than 1.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.plot import strip
+    >>> frames = np.eye(8)[:, :, np.newaxis] * np.ones(8)  # a line that moves down
+    >>> figure = strip(frames[:5], frames[:5] / 2, frames[5:], frames[5:] / 2)
+    """
+    names = ("past", "reconstruction", "future", "prediction")
+    given = {
+        name: _frames(name, frames)
+        for name, frames in zip(names, (past, reconstruction, future, prediction), strict=True)
+        if frames is not None
+    }
+    size = given["past"].shape[1:3]
+    for name, frames in given.items():
+        if frames.shape[1:3] != size:
+            raise ShapeError(
+                f"{name} must have frames of past's size, {size}, got {frames.shape[1:3]}"
+            )
+    n_past = len(given["past"])
+    if len(given.get("reconstruction", given["past"])) != n_past:
+        raise ShapeError(
+            f"reconstruction must have as many frames as past, {n_past}, "
+            f"got {len(given['reconstruction'])}"
+        )
+    truth = [given[name] for name in ("past", "future") if name in given]
+    shades = dict(zip(given, _shades(truth, *given.values()), strict=True))
+    n_future = max(len(given.get(name, ())) for name in ("future", "prediction"))
+
+    scale = _scale(size, 64)
+    gap = max(1, round(size[1] / 32))
+    cell = size[1] + gap  # from a frame to the next, in pixels of the frames, as the gap
+    if every is None:
+        every = math.ceil((n_past + n_future) / (1360 // (scale * cell)))
+    elif every < 1:
+        raise ArgumentError(f"every must be at least 1, got {every}")
+
+    rows = 1 if given.keys() <= {"past", "future"} else 2
+    sides = [("past", "reconstruction", PAST, 1, n_past)]
+    if n_future:
+        sides.append(("future", "prediction", FUTURE, n_past + 1, n_future))
+    montages = [
+        _montage([shades.get(upper), shades.get(lower)][:rows], count, every, gap)
+        for upper, lower, _, _, count in sides
+    ]
+    height = scale * montages[0].shape[0]
+    bottom = 36 if rows == 2 else 8
+    slots = [max(scale * montage.shape[1], 170) for montage in montages]  # room for the words
+    figure = _figure(sum(slots) + 24 * len(slots) + 56, bottom + height + 56)
+    left = 68.0
+    for (upper, lower, colour, first, count), montage, slot in zip(
+        sides, montages, slots, strict=True
+    ):
+        width = scale * montage.shape[1]
+        axes = _picture(figure, left + (slot - width) / 2, bottom, width, height, montage)
+        left += slot + 24
+        shown = np.arange(0, count, every * math.ceil(30 / (scale * cell)))  # 30: a label's width
+        axes.set_xticks(shown / every * cell + (size[1] - 1) / 2, first + shown, fontsize=11)
+        axes.tick_params(length=0, top=False, labeltop=True, labelbottom=False, pad=2)
+        axes.set_title(upper, color=colour, fontsize=15, fontweight="bold", pad=6)
+        if lower in given:
+            axes.set_xlabel(lower, color=colour, fontsize=15, fontweight="bold", labelpad=6)
+        if upper == "past":
+            middles = np.arange(rows) * (size[0] + gap) + (size[0] - 1) / 2
+            axes.set_yticks(middles, ["truth", "model"][:rows], fontsize=13)
+    return figure
+
+
+def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Figure:
+    """Draw the training loss, and each decoder's part in it, over the optimizer's updates.
+
+    Parameters
+    ----------
+    history : Model or list of dict
+        A fitted model, or its `history_`: records with ``step``, ``loss`` and, where there is
+        such a decoder, ``reconstruct`` and ``predict``.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on, instead of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The new figure, or that of `ax`. The loss has a logarithmic axis where it fell to less
+        than a tenth.
+
+    Raises
+    ------
+    NotFittedError
+        If the model has no `history_` yet.
+    DataError
+        If there is no record in it, or one without a step or a loss.
+    ArgumentError
+        If `history` is neither.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from backcast.plot import loss_curve
+    >>> figure = loss_curve([{"step": 50, "loss": 0.9}, {"step": 100, "loss": 0.4}])
+    """
+    records = getattr(history, "history_", history)
+    if hasattr(records, "fit"):
+        raise NotFittedError("model must be fitted before its loss can be drawn, got a new one")
+    if not isinstance(records, Sequence) or not all(isinstance(r, Mapping) for r in records):
+        raise ArgumentError(
+            f"history must be a fitted model or its history_, got {type(history).__name__}"
+        )
+    if not records or not all({"step", "loss"} <= record.keys() for record in records):
+        raise DataError("history must be records that have a step and a loss, got others, or none")
+    if ax is None:
+        figure = _figure(640, 400)
+        figure.set_layout_engine("constrained")
+        ax = figure.add_subplot()
+    else:
+        figure = cast("Figure", ax.get_figure(root=True))
+    steps = [record["step"] for record in records]
+    shown: list[float] = []
+    for key, label, colour, width in (
+        ("loss", "total", "0.6", 3.0),
+        ("reconstruct", "reconstruct", PAST, 1.5),
+        ("predict", "predict", FUTURE, 1.5),
+    ):
+        if any(key in record for record in records):
+            losses = [float(record.get(key, np.nan)) for record in records]
+            marker = "o" if len(records) < 20 else None
+            ax.plot(steps, losses, label=label, color=colour, linewidth=width, marker=marker)
+            shown += [loss for loss in losses if np.isfinite(loss)]
+    if shown and 0 < 10 * min(shown) < max(shown):
+        ax.set_yscale("log")
+    ax.set_xlabel("optimizer updates")
+    ax.set_ylabel("training loss")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return figure
+
+
+def _play(
+    left: NDArray[np.uint8],
+    right: NDArray[np.uint8],
+    file: Path,
+    past: int | None,
+    titles: tuple[str, str],
+    fps: int,
+) -> Path:
+    """Write the two runs of frames, side by side, to a file."""
+    writer = _writer(file, fps)
+    import matplotlib
+
+    scale = _scale(left.shape[1:3], 192)
+    height, width = scale * left.shape[1], scale * left.shape[2]
+    figure = _figure(max(2 * width + 60, 320), height + 84)
+    middle = figure.bbox.width / 2
+    axes = [
+        _picture(figure, x, 44, width, height, frames[0])
+        for x, frames in ((middle - 10 - width, left), (middle + 10, right))
+    ]
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, color="black", fontsize=13)
+    caption = figure.text(0.5, 22 / figure.bbox.height, "", ha="center", va="center", fontsize=12)
+
+    # All frames of a movie are of one size: a user's "tight" would be an error.
+    with matplotlib.rc_context({"savefig.bbox": None}), writer.saving(figure, str(file), DPI):
+        for t, pair in enumerate(zip(left, right, strict=True), 1):
+            part, colour = "", "black"
+            if past is not None:
+                part, colour = ("past, ", PAST) if t <= past else ("future, ", FUTURE)
+            caption.set(text=f"{part}frame {t} of {len(left)}", color=colour)
+            for ax, frame in zip(axes, pair, strict=True):
+                ax.images[0].set_data(frame)
+                ax.spines[:].set(color=colour, linewidth=2, visible=True)
+            writer.grab_frame(facecolor="white", transparent=False)
+    return file
+
+
+def _writer(file: Path, fps: int) -> AbstractMovieWriter:
+    """Return matplotlib's writer of that kind of file."""
+    _matplotlib()
+    from matplotlib.animation import FFMpegWriter, PillowWriter
+
+    if file.suffix.lower() == ".gif":
+        return PillowWriter(fps)
+    if file.suffix.lower() != ".mp4":
+        raise ArgumentError(f"path must end in .gif or .mp4, got {str(file)!r}")
+    if not FFMpegWriter.isAvailable():
+        raise MissingPackageError(
+            "writing an .mp4 needs the program ffmpeg: install it, name it in "
+            "matplotlib.rcParams['animation.ffmpeg_path'], or write a .gif"
+        )
+    return FFMpegWriter(fps)
+
+
+def _frames(name: str, frames: ArrayLike) -> NDArray[np.float64]:
+    """Return frames as floats of shape (n_frames, height, width, 1 or 3)."""
+    pictures = np.asarray(frames)
+    if pictures.dtype.kind not in "buif":
+        raise DataError(f"{name} must hold real numbers, got dtype {pictures.dtype}")
+    if pictures.ndim == 3:
+        pictures = pictures[..., np.newaxis]
+    if pictures.ndim != 4 or pictures.shape[-1] not in (1, 3):
+        raise ShapeError(
+            f"{name} must be the frames of one window, each a picture: (n_frames, height, width) "
+            f"or (n_frames, height, width, 3), got {np.shape(frames)}"
+        )
+    if pictures.size == 0:
+        raise DataError(f"{name} must have at least one frame, got shape {np.shape(frames)}")
+    return pictures / 255 if pictures.dtype == np.uint8 else pictures.astype(np.float64)
+
+
+def _shades(
+    truth: Sequence[NDArray[np.float64]], *runs: NDArray[np.float64]
+) -> list[NDArray[np.uint8]]:
+    """Turn runs of frames into RGB, all of them from the same black to the same white."""
+    known = np.concatenate([frames[np.isfinite(frames)] for frames in truth])
+    low, high = (known.min(), known.max()) if known.size else (0.0, 1.0)
+    if 0 <= low and high <= 1:
+        low, high = 0.0, 1.0
+    elif low == high:
+        high = low + 1
+    shades = [np.nan_to_num(255 * np.clip((frames - low) / (high - low), 0, 1)) for frames in runs]
+    return [np.repeat(s.astype(np.uint8), 3 // s.shape[-1], axis=-1) for s in shades]
+
+
+def _montage(
+    rows: Sequence[NDArray[np.uint8] | None], count: int, every: int, gap: int
+) -> NDArray[np.uint8]:
+    """Put each `every`-th of `count` frames side by side, one row for each run, as RGBA."""
+    height, width = next(row for row in rows if row is not None).shape[1:3]
+    columns = -(-count // every)
+    montage = np.zeros((len(rows) * (height + gap), columns * (width + gap), 4), np.uint8)
+    for i, row in enumerate(rows):
+        for j, frame in enumerate(() if row is None else row[::every]):
+            y, x = i * (height + gap), j * (width + gap)
+            montage[y : y + height, x : x + width, :3] = frame
+            montage[y : y + height, x : x + width, 3] = 255
+    return montage[:-gap, :-gap]
+
+
+def _scale(size: Sequence[int], target: int) -> float:
+    """Return by how much to enlarge frames: a whole number, or a part of 1 for large frames."""
+    side = max(size)
+    return max(1.0, target // side) if side <= 1.5 * target else 1.5 * target / side
+
+
+def _matplotlib() -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "backcast.plot needs matplotlib: pip install 'backcast[plot]'"
+        ) from error
+
+
+@functools.cache
+def _figure_class() -> type[Figure]:
+    _matplotlib()
+    from matplotlib.figure import Figure
+
+    class NotebookFigure(Figure):
+        """A figure that a notebook shows even where nothing has imported pyplot."""
+
+        def _repr_png_(self) -> bytes:
+            png = io.BytesIO()
+            self.savefig(png, format="png")
+            return png.getvalue()
+
+    return NotebookFigure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """Return a figure of so many pixels, unknown to pyplot."""
+    return _figure_class()(figsize=(round(width) / DPI, round(height) / DPI), dpi=DPI)
+
+
+def _picture(
+    figure: Figure, x: float, y: float, width: float, height: float, pixels: NDArray[np.uint8]
+) -> Axes:
+    """Draw pixels on a part of the figure, itself given in pixels from the lower left."""
+    across, up = figure.bbox.size
+    axes = figure.add_axes((round(x) / across, round(y) / up, width / across, height / up))
+    interpolation = "nearest" if width >= pixels.shape[1] else "antialiased"
+    axes.imshow(pixels, interpolation=interpolation, aspect="auto")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    return axes

@@ -1,0 +1,190 @@
+//! Where batches come from, and in which order.
+//!
+//! `Windows` borrows the user's arrays, in any numeric kind and with any strides (a memory map reads as an array does), and
+//! gathers a batch at a time: rows chosen, converted to the model's kind, scaled, put on its device, time first.
+
+mod order;
+
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
+
+pub use order::Order;
+
+use crate::error::Error;
+use crate::libtorch::Borrowed;
+
+/// One side of the windows, past or future.
+#[derive(Debug)]
+pub struct Column<'a> {
+    pub name: &'static str,
+    pub sequences: Sequences<'a>,
+    /// Whether numbers outside of 0..1 are refused: what is expected instead, if so.
+    pub unit_range: Option<String>,
+}
+
+/// The user's arrays, in place.
+#[derive(Debug)]
+pub enum Sequences<'a> {
+    /// (n, T, *frame_shape)
+    Array(Borrowed<'a>),
+    /// n sequences (T_i, *frame_shape)
+    Ragged(Vec<Borrowed<'a>>),
+}
+
+/// On which side sequences of unequal length meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// All end together: pasts, so that both decoders start together.
+    Right,
+    /// All start together: futures.
+    Left,
+}
+
+/// Frames of a batch, time first.
+#[derive(Debug)]
+pub struct Frames {
+    /// (T, B, D); 0 where there is no frame.
+    pub values: Tensor,
+    /// (T, B, 1), 1 where there is a frame; none where all are there.
+    pub valid: Option<Tensor>,
+}
+
+impl Frames {
+    pub fn steps(&self) -> i64 {
+        self.values.size()[0]
+    }
+
+    /// The same frames, last first.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self { values: self.values.flip([0]), valid: self.valid.as_ref().map(|valid| valid.flip([0])) }
+    }
+}
+
+/// What one update sees.
+#[derive(Debug)]
+pub struct Batch {
+    pub past: Frames,
+    pub future: Option<Frames>,
+}
+
+/// How gathered numbers become the model's.
+#[derive(Debug, Clone, Copy)]
+pub struct Conversion {
+    pub frame_size: i64,
+    pub kind: Kind,
+    pub device: Device,
+}
+
+impl Column<'_> {
+    pub fn len(&self) -> i64 {
+        match &self.sequences {
+            Sequences::Array(array) => array.size()[0],
+            Sequences::Ragged(sequences) => sequences.len() as i64,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of frames of the longest sequence.
+    pub fn longest(&self) -> i64 {
+        match &self.sequences {
+            Sequences::Array(array) => array.size()[1],
+            Sequences::Ragged(sequences) => sequences.iter().map(|sequence| sequence.size()[0]).max().unwrap_or(0),
+        }
+    }
+
+    /// The frames of `rows`, checked, converted and padded.
+    pub fn gather(&self, rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
+        let batch = rows.len() as i64;
+        match &self.sequences {
+            Sequences::Array(array) => {
+                let shape = [batch, array.size()[1], to.frame_size];
+                let chosen = numbers(&array.index_select(0, &Tensor::from_slice(rows)), to.kind).reshape(shape);
+                self.check(rows, &chosen)?;
+                Ok(Frames { values: chosen.transpose(0, 1).contiguous().to_device(to.device), valid: None })
+            }
+            Sequences::Ragged(sequences) => {
+                let chosen: Vec<&Borrowed<'_>> = rows.iter().map(|row| &sequences[*row as usize]).collect();
+                let steps = chosen.iter().map(|sequence| sequence.size()[0]).max().unwrap_or(0);
+                let values = Tensor::zeros([steps, batch, to.frame_size], (to.kind, Device::Cpu));
+                let valid = Tensor::zeros([steps, batch, 1], (to.kind, Device::Cpu));
+                for (b, sequence) in (0..).zip(chosen) {
+                    let length = sequence.size()[0];
+                    let start = if align == Align::Right { steps - length } else { 0 };
+                    let numbers = numbers(sequence, to.kind).reshape([1, length, to.frame_size]);
+                    self.check(&rows[b as usize..=b as usize], &numbers)?;
+                    values.select(1, b).narrow(0, start, length).copy_(&numbers.squeeze_dim(0));
+                    let _ = valid.select(1, b).narrow(0, start, length).fill_(1.0);
+                }
+                Ok(Frames { values: values.to_device(to.device), valid: Some(valid.to_device(to.device)) })
+            }
+        }
+    }
+
+    /// Refuse numbers (rows, T, D) that cannot be used, by their window.
+    fn check(&self, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
+        if numbers.numel() == 0 {
+            return Ok(());
+        }
+        let (low, high) = (numbers.min().double_value(&[]), numbers.max().double_value(&[]));
+        let refused = |bad: &Tensor, expected: &str, got: &str| {
+            let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
+            let got = format!("{got} in window {}", rows[row as usize]);
+            Err(Error::Data { name: self.name, expected: expected.to_owned(), got })
+        };
+        if low.is_nan() || high.is_nan() {
+            return refused(&numbers.isnan(), "finite numbers", "NaN");
+        }
+        if low.is_infinite() || high.is_infinite() {
+            return refused(&numbers.isinf(), "finite numbers", "an infinite number");
+        }
+        match &self.unit_range {
+            Some(expected) if low < 0.0 || high > 1.0 => {
+                let bad = numbers.lt(0.0).logical_or(&numbers.gt(1.0));
+                refused(&bad, expected, &format!("numbers from {low} to {high}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// In the model's kind; bytes are 0..255 and become 0..1.
+fn numbers(raw: &Tensor, kind: Kind) -> Tensor {
+    if raw.kind() == Kind::Uint8 { raw.to_kind(kind) / 255.0 } else { raw.to_kind(kind) }
+}
+
+/// Past and future side by side, and how to make batches of them.
+#[derive(Debug)]
+pub struct Windows<'a> {
+    pub past: Column<'a>,
+    /// None where there is no future (an encoder's or a reconstruct decoder's input).
+    pub future: Option<Column<'a>>,
+    pub conversion: Conversion,
+}
+
+impl Windows<'_> {
+    pub fn len(&self) -> i64 {
+        self.past.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.past.is_empty()
+    }
+
+    pub fn batch(&self, rows: &[i64]) -> Result<Batch> {
+        let past = self.past.gather(rows, Align::Right, self.conversion)?;
+        let future = match &self.future {
+            Some(future) => Some(future.gather(rows, Align::Left, self.conversion)?),
+            None => None,
+        };
+        Ok(Batch { past, future })
+    }
+}
+
+/// The rows 0..n in runs of `batch_size`.
+pub fn in_order(n: i64, batch_size: i64) -> impl Iterator<Item = Vec<i64>> {
+    (0..n).step_by(batch_size as usize).map(move |first| (first..n.min(first + batch_size)).collect())
+}

@@ -1,0 +1,37 @@
+//! What can go wrong, one variant per remedy. `src/py/` gives each its exception.
+
+/// An error the user can act on. Everything else is a bug of ours and travels as plain `anyhow`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{name} must be {expected}, got {got}")]
+    Argument { name: &'static str, expected: String, got: String },
+
+    #[error("{name} must be {expected}, got {got}")]
+    Shape { name: String, expected: String, got: String },
+
+    #[error("{name} must hold {expected}, got {got}")]
+    Data { name: &'static str, expected: String, got: String },
+
+    #[error("the model has no {asked} decoder (decoders={have:?}); fit one with decoders={asked:?} or \"both\"")]
+    NoDecoder { asked: &'static str, have: &'static str },
+
+    #[error("device must be {expected}, got {got}")]
+    Device { expected: String, got: String },
+
+    #[error("{path}: {reason}")]
+    File { path: String, reason: String },
+
+    #[error(
+        "{what} became {value} at update {step}; the weights are those of the last finite update. Try a smaller \
+         learning_rate, max_grad_norm=1.0, or inputs scaled to about 0..1"
+    )]
+    Diverged { what: &'static str, value: f64, step: i64 },
+
+    #[error("this model is in use by another thread; give each thread its own copy (copy.deepcopy)")]
+    Busy,
+}
+
+/// Shorthand for the commonest refusal: `name` must be `expected`, got `got`.
+pub fn argument(name: &'static str, expected: impl Into<String>, got: impl ToString) -> Error {
+    Error::Argument { name, expected: expected.into(), got: got.to_string() }
+}

@@ -1,0 +1,93 @@
+//! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use ndarray::ArrayViewD;
+use tch::kind::Element;
+use tch::{Cuda, Device, Tensor};
+
+use crate::error::Error;
+
+/// A tensor over memory that somebody else owns and that is read in place, whatever its strides.
+#[derive(Debug)]
+pub struct Borrowed<'a> {
+    tensor: Tensor,
+    owner: PhantomData<&'a ()>,
+}
+
+impl<'a> Borrowed<'a> {
+    pub fn new<T: Element>(view: &ArrayViewD<'a, T>) -> Self {
+        let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
+        let strides: Vec<i64> = view.strides().iter().map(|n| *n as i64).collect();
+        // SAFETY: `view` is valid for reads at these shape and strides for 'a, which `owner` ties the tensor to; strides
+        // are not negative (numpy's view inverts such axes); and nothing here writes through a `Borrowed`, as it hands
+        // out a shared reference alone and `Column` only selects, narrows and converts.
+        #[allow(unsafe_code)]
+        let tensor = unsafe { Tensor::from_blob(view.as_ptr().cast(), &shape, &strides, T::KIND, Device::Cpu) };
+        Self { tensor, owner: PhantomData }
+    }
+}
+
+impl Deref for Borrowed<'_> {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.tensor
+    }
+}
+
+/// The device that `word` names: "auto", "cpu", "cuda" or "cuda:1".
+pub fn device(word: &str) -> Result<Device, Error> {
+    let refused = |expected: &str, got: &str| Error::Device { expected: expected.to_owned(), got: got.to_owned() };
+    let there = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    let index = match word {
+        "cpu" => return Ok(Device::Cpu),
+        "auto" if there == 0 => return Ok(Device::Cpu),
+        "auto" | "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()),
+    };
+    match index {
+        None => Err(refused("\"auto\", \"cpu\", \"cuda\" or \"cuda:0\" and so on", &format!("{word:?}"))),
+        Some(_) if there == 0 => {
+            let got = format!("{word:?}: no CUDA device is seen (see nvidia-smi; a CPU build of torch sees none)");
+            Err(refused("\"cpu\" or \"auto\" on this machine", &got))
+        }
+        Some(index) if index >= there => {
+            Err(refused(&format!("one of the {there} CUDA devices of this machine"), &format!("{word:?}")))
+        }
+        Some(index) => Ok(Device::Cuda(index)),
+    }
+}
+
+/// The word that names `device`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "cpu".to_owned(),
+    }
+}
+
+/// So many of libtorch's threads while this lives; then as many as before, since they are the user's torch's too.
+#[derive(Debug)]
+pub struct Threads {
+    before: Option<i32>,
+}
+
+impl Threads {
+    pub fn limit(number: Option<i32>) -> Self {
+        let before = number.map(|_| tch::get_num_threads());
+        if let Some(number) = number {
+            tch::set_num_threads(number);
+        }
+        Self { before }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            tch::set_num_threads(before);
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! One stack of LSTM layers: its weights, `forward` into a trace, `backward` into gradients.
+//!
+//! The cell is that of PyTorch's `nn.LSTM` (gate order i, f, g, o):
+//!
+//! ```text
+//! gates_t = x_t W_ih' + b_ih + h_{t-1} W_hh' + b_hh      i, f, o = sigmoid, g = tanh
+//! c_t = f c_{t-1} + i g
+//! h_t = o tanh(c_t)
+//! ```
+//!
+//! What is computed is said here; with which kernels is `plain`'s affair: libtorch's operators step by step, on any device
+//! and in any floating kind. Every faster path must give its numbers.
+
+mod plain;
+
+use rand_pcg::Pcg64Mcg;
+use tch::{Device, Kind, Tensor};
+
+use crate::random;
+
+/// The weights of one layer, or the gradients with respect to them.
+#[derive(Debug)]
+pub struct Layer {
+    /// (4H, inputs); none where the layer is fed nothing.
+    pub weight_ih: Option<Tensor>,
+    /// (4H, H)
+    pub weight_hh: Tensor,
+    /// (4H)
+    pub bias_ih: Tensor,
+    /// (4H)
+    pub bias_hh: Tensor,
+}
+
+/// The linear readout of a decoder: outputs = h W' + b.
+#[derive(Debug)]
+pub struct Readout {
+    /// (D, H)
+    pub weight: Tensor,
+    /// (D)
+    pub bias: Tensor,
+}
+
+/// Layers from the bottom up, and a decoder's readout on top of them.
+#[derive(Debug)]
+pub struct Stack {
+    pub layers: Vec<Layer>,
+    pub readout: Option<Readout>,
+}
+
+impl Stack {
+    /// H.
+    pub fn hidden_size(&self) -> i64 {
+        self.layers[0].weight_hh.size()[1]
+    }
+
+    pub fn options(&self) -> (Kind, Device) {
+        (self.layers[0].weight_hh.kind(), self.layers[0].weight_hh.device())
+    }
+}
+
+/// (h, c) of every layer, or the gradient with respect to them.
+#[derive(Debug)]
+pub struct State {
+    /// (L, B, H)
+    pub h: Tensor,
+    /// (L, B, H)
+    pub c: Tensor,
+}
+
+impl State {
+    pub fn zeros(layers: i64, batch: i64, hidden: i64, options: (Kind, Device)) -> Self {
+        let zeros = || Tensor::zeros([layers, batch, hidden], options);
+        Self { h: zeros(), c: zeros() }
+    }
+}
+
+/// How an output becomes an input: a decoder trained on logits is fed their sigmoid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    Identity,
+    Sigmoid,
+}
+
+impl Activation {
+    pub fn apply(self, logits: &Tensor) -> Tensor {
+        match self {
+            Self::Identity => logits.shallow_clone(),
+            Self::Sigmoid => logits.sigmoid(),
+        }
+    }
+}
+
+/// What the bottom layer is fed.
+#[derive(Debug)]
+pub enum Feed<'a> {
+    /// Frames known beforehand, (T, B, D).
+    Frames(&'a Tensor),
+    /// Nothing, for so many steps.
+    Nothing(i64),
+    /// A zero frame, then the last output, gradient stopped; the truth instead where there is one and its mask says so.
+    Output { steps: i64, activation: Activation, truth: Option<Truth<'a>> },
+}
+
+/// Frames that may stand in for a decoder's own outputs.
+#[derive(Debug)]
+pub struct Truth<'a> {
+    /// (T, B, D); the frame at step t is what step t - 1 had to emit.
+    pub frames: &'a Tensor,
+    /// (T, B, 1), 1 where the truth is fed and 0 where the own output is.
+    pub mask: Tensor,
+}
+
+impl Feed<'_> {
+    pub fn steps(&self) -> i64 {
+        match self {
+            Self::Frames(frames) => frames.size()[0],
+            Self::Nothing(steps) | Self::Output { steps, .. } => *steps,
+        }
+    }
+}
+
+/// Whether a pass is for training: an argument of every pass, stored nowhere.
+pub enum Mode<'a> {
+    /// Keep the trace; drop units between layers.
+    Train { dropout: f64, rng: &'a mut Pcg64Mcg },
+    /// Keep outputs and last state alone.
+    Eval,
+}
+
+/// What one pass leaves behind for the backward pass and the loss.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// (T, B, D): what the bottom layer was fed; none where it was fed nothing, and in evaluation.
+    pub input: Option<Tensor>,
+    /// Bottom up; empty in evaluation.
+    pub layers: Vec<LayerTrace>,
+    /// (T, B, D): the readout, before any activation.
+    pub outputs: Option<Tensor>,
+    /// After the last step.
+    pub last: Option<State>,
+}
+
+/// One layer's part of the trace.
+#[derive(Debug)]
+pub struct LayerTrace {
+    /// (T + 1, B, H), the initial state first.
+    pub h: Tensor,
+    /// (T + 1, B, H), the initial state first.
+    pub c: Tensor,
+    /// (T, B, 4H): i, f, g, o after their activations.
+    pub gates: Tensor,
+    /// (T, B, H): what h was multiplied with on its way up; none without dropout and in the top layer.
+    pub dropout: Option<Tensor>,
+}
+
+impl LayerTrace {
+    /// (T, B, H): h of every step as the layer above, or the readout, sees it.
+    pub fn upward(&self) -> Tensor {
+        let h = self.h.narrow(0, 1, self.h.size()[0] - 1);
+        match &self.dropout {
+            Some(dropout) => h * dropout,
+            None => h,
+        }
+    }
+}
+
+/// One forward pass to be made.
+pub struct Run<'a> {
+    pub stack: &'a Stack,
+    pub feed: Feed<'a>,
+    pub initial: &'a State,
+    /// (T, B, 1), 1 from each sequence's first step on; before it the state is held at zero.
+    pub valid: Option<&'a Tensor>,
+    pub trace: &'a mut Trace,
+}
+
+/// One backward pass to be made. Gradients are written, not added.
+pub struct Back<'a> {
+    pub stack: &'a Stack,
+    pub trace: &'a Trace,
+    pub valid: Option<&'a Tensor>,
+    /// (T, B, D): the loss's gradient at the outputs.
+    pub outputs: Option<&'a Tensor>,
+    /// (T, B, H): the loss's gradient at h of the top layer at every step.
+    pub hidden: Option<&'a Tensor>,
+    /// The loss's gradient at the last state.
+    pub last: Option<&'a State>,
+    pub gradients: &'a Stack,
+}
+
+/// Make several independent forward passes.
+pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
+    for run in runs {
+        plain::forward(run, mode);
+    }
+}
+
+/// Make several independent backward passes; each gives the gradient at its initial state.
+pub fn backward(backs: &[Back<'_>]) -> Vec<State> {
+    backs.iter().map(plain::backward).collect()
+}
+
+/// The mask of inverted dropout for one layer, (T, B, H); none where nothing is to be dropped.
+fn dropout_mask(mode: &mut Mode<'_>, shape: &[i64], top: bool, options: (Kind, Device)) -> Option<Tensor> {
+    match mode {
+        Mode::Train { dropout, rng } if *dropout > 0.0 && !top => {
+            let keep = 1.0 - *dropout;
+            Some(random::bernoulli(rng, shape, keep, 1.0 / keep, options))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,177 @@
+//! The stack by libtorch's operators, step by step: the reference that every faster path is held against.
+
+use tch::{IndexOp, Tensor};
+
+use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask};
+
+/// One step: activated gates (B, 4H), h (B, H), c (B, H).
+fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, Tensor, Tensor) {
+    let mut gates = h.matmul(&layer.weight_hh.tr()) + &layer.bias_ih + &layer.bias_hh;
+    if let (Some(x), Some(weight_ih)) = (x, &layer.weight_ih) {
+        gates += x.matmul(&weight_ih.tr());
+    }
+    let [i, f, g, o] = quarters(&gates);
+    let (i, f, g, o) = (i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid());
+    let c = &f * c + &i * &g;
+    let h = &o * c.tanh();
+    (Tensor::cat(&[i, f, g, o], 1), h, c)
+}
+
+fn quarters(gates: &Tensor) -> [Tensor; 4] {
+    let hidden = gates.size()[1] / 4;
+    [0, 1, 2, 3].map(|quarter| gates.narrow(1, quarter * hidden, hidden))
+}
+
+pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
+    let (stack, steps, options) = (run.stack, run.feed.steps(), run.stack.options());
+    let (layers, batch, hidden) = run.initial.h.size3().expect("a state is (L, B, H)");
+    let train = matches!(mode, Mode::Train { .. });
+
+    let trace = &mut *run.trace;
+    trace.layers.clear();
+    if train {
+        for l in 0..layers {
+            let empty = |steps, width| Tensor::empty([steps, batch, width], options);
+            let dropout = dropout_mask(mode, &[steps, batch, hidden], l == layers - 1, options);
+            let layer = LayerTrace {
+                h: empty(steps + 1, hidden),
+                c: empty(steps + 1, hidden),
+                gates: empty(steps, 4 * hidden),
+                dropout,
+            };
+            layer.h.i(0).copy_(&run.initial.h.i(l));
+            layer.c.i(0).copy_(&run.initial.c.i(l));
+            trace.layers.push(layer);
+        }
+    }
+
+    let mut h: Vec<Tensor> = (0..layers).map(|l| run.initial.h.i(l)).collect();
+    let mut c: Vec<Tensor> = (0..layers).map(|l| run.initial.c.i(l)).collect();
+    let mut fed = Vec::new();
+    let mut outputs: Vec<Tensor> = Vec::new();
+    for t in 0..steps {
+        let mut x = input(&run.feed, t, &outputs, batch, stack);
+        if let (true, Some(x)) = (train, &x) {
+            fed.push(x.shallow_clone());
+        }
+        for (l, layer) in stack.layers.iter().enumerate() {
+            let (gates, mut new_h, mut new_c) = step(layer, x.as_ref(), &h[l], &c[l]);
+            if let Some(valid) = run.valid {
+                new_h *= valid.i(t);
+                new_c *= valid.i(t);
+            }
+            x = Some(new_h.shallow_clone());
+            if train {
+                let trace = &trace.layers[l];
+                trace.gates.i(t).copy_(&gates);
+                trace.h.i(t + 1).copy_(&new_h);
+                trace.c.i(t + 1).copy_(&new_c);
+                x = Some(match &trace.dropout {
+                    Some(dropout) => &new_h * dropout.i(t),
+                    None => new_h.shallow_clone(),
+                });
+            }
+            (h[l], c[l]) = (new_h, new_c);
+        }
+        if let (Some(readout), Some(top)) = (&stack.readout, &x) {
+            outputs.push(top.matmul(&readout.weight.tr()) + &readout.bias);
+        }
+    }
+
+    let over_time = |steps: &[Tensor], width: i64| match steps {
+        [] => Tensor::empty([0, batch, width], options),
+        steps => Tensor::stack(steps, 0),
+    };
+    let input_size = stack.layers[0].weight_ih.as_ref().map(|weight| weight.size()[1]);
+    trace.input = input_size.filter(|_| train).map(|width| over_time(&fed, width));
+    trace.outputs = stack.readout.as_ref().map(|readout| over_time(&outputs, readout.bias.size()[0]));
+    trace.last = Some(State { h: Tensor::stack(&h, 0), c: Tensor::stack(&c, 0) });
+}
+
+/// (B, D): the frame that step t is fed.
+fn input(feed: &Feed<'_>, t: i64, outputs: &[Tensor], batch: i64, stack: &super::Stack) -> Option<Tensor> {
+    match feed {
+        Feed::Frames(frames) => Some(frames.i(t)),
+        Feed::Nothing(_) => None,
+        Feed::Output { activation, truth, .. } => Some(match (outputs.last(), truth) {
+            (None, _) => {
+                let width = stack.layers[0].weight_ih.as_ref().map_or(0, |w| w.size()[1]);
+                Tensor::zeros([batch, width], stack.options())
+            }
+            (Some(own), None) => activation.apply(own),
+            (Some(own), Some(truth)) => activation.apply(own).where_self(&truth.mask.i(t).eq(0.0), &truth.frames.i(t)),
+        }),
+    }
+}
+
+pub(super) fn backward(back: &Back<'_>) -> State {
+    let (stack, trace, gradients) = (back.stack, back.trace, back.gradients);
+    let (layers, hidden) = (stack.layers.len() as i64, stack.hidden_size());
+    let (steps, batch) = (trace.layers[0].gates.size()[0], trace.layers[0].gates.size()[1]);
+    let flat = |x: &Tensor| x.reshape([-1, *x.size().last().expect("not a scalar")]);
+
+    // The readout: one product each, over all steps together.
+    let mut above = back.hidden.map(Tensor::shallow_clone); // (T, B, H)
+    if let (Some(d_outputs), Some(readout), Some(gradient)) = (back.outputs, &stack.readout, &gradients.readout) {
+        let top = trace.layers.last().expect("at least one layer").upward();
+        write(&gradient.weight, &flat(d_outputs).tr().matmul(&flat(&top)));
+        write(&gradient.bias, &flat(d_outputs).sum_dim_intlist(0, false, None));
+        let d_top = d_outputs.matmul(&readout.weight);
+        above = Some(above.map_or(d_top.shallow_clone(), |above| above + d_top));
+    }
+
+    let initial = State::zeros(layers, batch, hidden, stack.options());
+    for l in (0..layers).rev() {
+        let (layer, trace_l, gradient) = (&stack.layers[l as usize], &trace.layers[l as usize], &gradients.layers[l as usize]);
+        let mut dh = back.last.map_or_else(|| initial.h.i(l), |last| last.h.i(l));
+        let mut dc = back.last.map_or_else(|| initial.c.i(l), |last| last.c.i(l));
+        let d_gates = Tensor::empty_like(&trace_l.gates);
+
+        // Time backwards: the only product that must go step by step.
+        for t in (0..steps).rev() {
+            if let Some(above) = &above {
+                dh = dh + above.i(t);
+            }
+            if let Some(valid) = back.valid {
+                dh = dh * valid.i(t);
+                dc = dc * valid.i(t);
+            }
+            let [i, f, g, o] = quarters(&trace_l.gates.i(t));
+            let tanh_c = trace_l.c.i(t + 1).tanh();
+            dc = dc + &dh * &o * (1.0 - &tanh_c * &tanh_c);
+            let d_i = &dc * &g * &i * (1.0 - &i);
+            let d_f = &dc * trace_l.c.i(t) * &f * (1.0 - &f);
+            let d_g = &dc * &i * (1.0 - &g * &g);
+            let d_o = &dh * &tanh_c * &o * (1.0 - &o);
+            d_gates.i(t).copy_(&Tensor::cat(&[d_i, d_f, d_g, d_o], 1));
+            dc = dc * f;
+            dh = d_gates.i(t).matmul(&layer.weight_hh);
+        }
+        initial.h.i(l).copy_(&dh);
+        initial.c.i(l).copy_(&dc);
+
+        // Over all steps together.
+        let d_all = flat(&d_gates);
+        write(&gradient.weight_hh, &d_all.tr().matmul(&flat(&trace_l.h.narrow(0, 0, steps))));
+        let d_bias = d_all.sum_dim_intlist(0, false, None);
+        write(&gradient.bias_ih, &d_bias);
+        write(&gradient.bias_hh, &d_bias);
+        let below = (l > 0).then(|| &trace.layers[l as usize - 1]);
+        let input = below.map(LayerTrace::upward).or_else(|| trace.input.as_ref().map(Tensor::shallow_clone));
+        if let (Some(input), Some(d_weight)) = (&input, &gradient.weight_ih) {
+            write(d_weight, &d_all.tr().matmul(&flat(input)));
+        }
+        if let (Some(below), Some(weight_ih)) = (below, &layer.weight_ih) {
+            let d_input = d_gates.matmul(weight_ih);
+            above = Some(match &below.dropout {
+                Some(dropout) => d_input * dropout,
+                None => d_input,
+            });
+        }
+    }
+    initial
+}
+
+fn write(to: &Tensor, from: &Tensor) {
+    to.shallow_clone().copy_(from);
+}

@@ -1,0 +1,56 @@
+//! A decoder: the encoder's state in, frames out, one after another: T, T-1, ... 1 or T+1 ... T+F.
+
+use rand_pcg::Pcg64Mcg;
+use tch::Tensor;
+
+use crate::config::{Feedback, Loss, Which};
+use crate::data::{Batch, Frames};
+use crate::lstm::{Feed, Truth};
+use crate::random;
+
+/// The frames that a decoder has to emit, in the order in which it emits them.
+pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
+    match which {
+        Which::Reconstruct => Some(batch.past.reversed()),
+        Which::Predict => batch
+            .future
+            .as_ref()
+            .map(|future| Frames { values: future.values.shallow_clone(), valid: future.valid.as_ref().map(Tensor::shallow_clone) }),
+    }
+}
+
+/// What a decoder may be fed in training instead of its own outputs: a zero frame, then the target one step late.
+pub fn truth(target: &Frames) -> Tensor {
+    let late = target.values.roll([1], [0]);
+    if target.steps() > 0 {
+        let _ = late.select(0, 0).zero_();
+    }
+    late
+}
+
+/// The feed in training. `probability` is that of the truth, where the feedback is scheduled.
+pub fn training_feed<'a>(
+    feedback: Feedback,
+    loss: Loss,
+    truth: &'a Tensor,
+    probability: f64,
+    rng: &mut Pcg64Mcg,
+) -> Feed<'a> {
+    let (steps, batch, _) = truth.size3().expect("frames are (T, B, D)");
+    match feedback {
+        Feedback::Truth => Feed::Frames(truth),
+        Feedback::Scheduled => {
+            let mask = random::bernoulli(rng, &[steps, batch, 1], probability, 1.0, (truth.kind(), truth.device()));
+            Feed::Output { steps, activation: loss.activation(), truth: Some(Truth { frames: truth, mask }) }
+        }
+        _ => feed(feedback, loss, steps),
+    }
+}
+
+/// The feed at inference: own outputs, or nothing.
+pub fn feed(feedback: Feedback, loss: Loss, steps: i64) -> Feed<'static> {
+    match feedback {
+        Feedback::Nothing => Feed::Nothing(steps),
+        _ => Feed::Output { steps, activation: loss.activation(), truth: None },
+    }
+}

@@ -1,0 +1,73 @@
+//! The loss of one decoder and its gradient at the outputs.
+
+use tch::Tensor;
+
+use crate::config::Loss;
+use crate::data::Frames;
+use crate::lstm::Activation;
+
+/// Sum over the valid numbers, and how many there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Sum {
+    pub sum: f64,
+    pub count: f64,
+}
+
+impl Sum {
+    /// In the units of the loss, for a number of a frame; 0 for an empty count.
+    pub fn mean(self) -> f64 {
+        if self.count == 0.0 { 0.0 } else { self.sum / self.count }
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.count += other.count;
+    }
+}
+
+impl Loss {
+    /// How outputs become frames.
+    pub fn activation(self) -> Activation {
+        match self {
+            Self::Mse => Activation::Identity,
+            Self::Bce => Activation::Sigmoid,
+        }
+    }
+
+    /// The loss of `outputs` (T, B, D), before their activation.
+    pub fn sum(self, outputs: &Tensor, target: &Frames) -> Sum {
+        let y = &target.values;
+        let each = match self {
+            // (z - y)^2
+            Self::Mse => (outputs - y).square(),
+            // max(z, 0) - z y + ln(1 + exp(-|z|))
+            Self::Bce => outputs.clamp_min(0.0) - outputs * y + (-outputs.abs()).exp().log1p(),
+        };
+        let each = match &target.valid {
+            Some(valid) => each * valid,
+            None => each,
+        };
+        Sum { sum: each.sum(Some(tch::Kind::Double)).double_value(&[]), count: count(target) }
+    }
+
+    /// The gradient at `outputs` of `weight` times the mean loss, (T, B, D).
+    pub fn gradient(self, outputs: &Tensor, target: &Frames, weight: f64) -> Tensor {
+        let scale = weight / count(target).max(1.0);
+        let each = match self {
+            Self::Mse => (outputs - &target.values) * (2.0 * scale),
+            Self::Bce => (outputs.sigmoid() - &target.values) * scale,
+        };
+        match &target.valid {
+            Some(valid) => each * valid,
+            None => each,
+        }
+    }
+}
+
+/// How many numbers of the target are valid.
+fn count(target: &Frames) -> f64 {
+    match &target.valid {
+        Some(valid) => valid.sum(Some(tch::Kind::Double)).double_value(&[]) * target.values.size()[2] as f64,
+        None => target.values.numel() as f64,
+    }
+}

@@ -1,0 +1,196 @@
+//! The composite model: one encoder, two decoders, a weighted sum of their losses.
+
+mod decoder;
+mod encoder;
+mod loss;
+mod weights;
+
+use anyhow::Result;
+use rand_pcg::Pcg64Mcg;
+use tch::{Device, IndexOp, Kind, Tensor};
+
+pub use loss::Sum;
+pub use weights::Weights;
+
+use crate::config::{Architecture, Feedback, Init, Which};
+use crate::data::{Batch, Frames};
+use crate::error::Error;
+use crate::lstm::{self, Back, Mode, Run, State, Trace};
+
+/// Losses by `Which`; a decoder that is not there has none.
+pub type Losses = [Option<Sum>; 2];
+
+/// What a training pass needs beside the batch.
+pub struct Pass<'a> {
+    pub loss_weights: [f64; 2],
+    pub dropout: f64,
+    /// Of the truth, where the feedback is scheduled.
+    pub probability: f64,
+    pub rng: &'a mut Pcg64Mcg,
+}
+
+/// Traces of the encoder and of the decoders, kept from one update to the next.
+#[derive(Debug, Default)]
+pub struct Traces {
+    encoder: Trace,
+    decoders: [Trace; 2],
+}
+
+impl Traces {
+    /// (T, B, D): what a decoder was fed in the last training pass.
+    pub fn fed(&self, which: Which) -> Option<&Tensor> {
+        self.decoders[which as usize].input.as_ref()
+    }
+}
+
+/// The model of the paper's section 2.
+#[derive(Debug)]
+pub struct Composite {
+    pub architecture: Architecture,
+    pub weights: Weights,
+}
+
+impl Composite {
+    pub fn new(architecture: Architecture, init: Init, device: Device) -> Result<Self, Error> {
+        architecture.check()?;
+        let weights = Weights::draw(&architecture, init);
+        Ok(Self { architecture, weights }.to((Kind::Float, device)))
+    }
+
+    /// The same model in another kind, on another device.
+    #[must_use]
+    pub fn to(&self, options: (Kind, Device)) -> Self {
+        let flat = self.weights.flat.to_device(options.1).to_kind(options.0).copy();
+        let architecture = self.architecture.clone();
+        Self { weights: Weights::of(&architecture, flat), architecture }
+    }
+
+    pub fn options(&self) -> (Kind, Device) {
+        (self.weights.flat.kind(), self.weights.flat.device())
+    }
+
+    /// The decoder's feedback, or the error that says that there is no such decoder.
+    pub fn feedback(&self, which: Which) -> Result<Feedback, Error> {
+        let have = self.architecture.decoders();
+        self.architecture.feedback[which as usize].ok_or(Error::NoDecoder { asked: which.name(), have })
+    }
+
+    fn zero_state(&self, batch: i64) -> State {
+        State::zeros(self.architecture.num_layers, batch, self.architecture.hidden_size, self.options())
+    }
+
+    /// One forward and one backward pass: the losses in training, and in `gradients` those of their weighted sum.
+    pub fn gradients(&self, batch: &Batch, pass: &mut Pass<'_>, traces: &mut Traces, gradients: &Weights) -> Result<Losses> {
+        let loss = self.architecture.loss;
+        let zero = self.zero_state(batch.past.values.size()[1]);
+
+        // The encoder squeezes the past into a state.
+        let mut mode = Mode::Train { dropout: pass.dropout, rng: pass.rng };
+        lstm::forward(&mut [encoder::run(&self.weights.encoder, &batch.past, &zero, &mut traces.encoder)], &mut mode);
+        let state = last(&traces.encoder);
+
+        // Both decoders start from it.
+        let targets = self.targets(batch)?;
+        let truths = targets.each_ref().map(|target| target.as_ref().map(decoder::truth));
+        let [reconstruct, predict] = &mut traces.decoders;
+        let mut runs = Vec::new();
+        for (which, trace) in [(Which::Reconstruct, reconstruct), (Which::Predict, predict)] {
+            let w = which as usize;
+            if let (Some(stack), Some(truth), Some(feedback)) =
+                (&self.weights.decoders[w], &truths[w], self.architecture.feedback[w])
+            {
+                let Mode::Train { rng, .. } = &mut mode else { unreachable!("this is a training pass") };
+                let feed = decoder::training_feed(feedback, loss, truth, pass.probability, rng);
+                runs.push(Run { stack, feed, initial: state, valid: None, trace });
+            }
+        }
+        lstm::forward(&mut runs, &mut mode);
+        drop(runs);
+
+        // The losses, and their gradients at all outputs at once: feedback carries none.
+        let mut losses = Losses::default();
+        let mut d_outputs = [None, None];
+        for (w, target) in targets.iter().enumerate() {
+            if let (Some(target), Some(outputs)) = (target, &traces.decoders[w].outputs) {
+                losses[w] = Some(loss.sum(outputs, target));
+                d_outputs[w] = Some(loss.gradient(outputs, target, pass.loss_weights[w]));
+            }
+        }
+
+        // Back through the decoders; their gradients at the initial state add up and enter the encoder's last step.
+        let mut backs = Vec::new();
+        for (w, outputs) in d_outputs.iter().enumerate() {
+            if let (Some(stack), Some(gradients), Some(outputs)) =
+                (&self.weights.decoders[w], &gradients.decoders[w], outputs)
+            {
+                let trace = &traces.decoders[w];
+                backs.push(Back { stack, trace, valid: None, outputs: Some(outputs), hidden: None, last: None, gradients });
+            }
+        }
+        let d_state = lstm::backward(&backs)
+            .into_iter()
+            .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c })
+            .expect("a model has at least one decoder");
+        lstm::backward(&[encoder::back(&self.weights.encoder, &batch.past, &traces.encoder, &d_state, &gradients.encoder)]);
+        Ok(losses)
+    }
+
+    /// The losses as at inference: decoders are fed their own outputs or nothing.
+    pub fn losses(&self, batch: &Batch) -> Result<Losses> {
+        let state = self.state(&batch.past);
+        let mut losses = Losses::default();
+        for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
+            if let Some(target) = target {
+                let outputs = self.outputs(which, &state, target.steps())?;
+                losses[which as usize] = Some(self.architecture.loss.sum(&outputs, &target));
+            }
+        }
+        Ok(losses)
+    }
+
+    /// The state after the last past frame.
+    pub fn state(&self, past: &Frames) -> State {
+        let zero = self.zero_state(past.values.size()[1]);
+        let mut trace = Trace::default();
+        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &zero, &mut trace)], &mut Mode::Eval);
+        trace.last.take().expect("a forward pass leaves its last state")
+    }
+
+    /// h of the top layer: (B, H).
+    pub fn embedding(state: &State) -> Tensor {
+        state.h.i(-1)
+    }
+
+    /// `steps` frames from a state, in the order in which the decoder emits them: (steps, B, D).
+    pub fn decode(&self, which: Which, state: &State, steps: i64) -> Result<Tensor> {
+        Ok(self.architecture.loss.activation().apply(&self.outputs(which, state, steps)?))
+    }
+
+    fn outputs(&self, which: Which, state: &State, steps: i64) -> Result<Tensor> {
+        let feed = decoder::feed(self.feedback(which)?, self.architecture.loss, steps);
+        let stack = self.weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
+        let mut trace = Trace::default();
+        lstm::forward(&mut [Run { stack, feed, initial: state, valid: None, trace: &mut trace }], &mut Mode::Eval);
+        Ok(trace.outputs.take().expect("a decoder has a readout"))
+    }
+
+    /// What each decoder that is there has to emit.
+    fn targets(&self, batch: &Batch) -> Result<[Option<Frames>; 2]> {
+        let mut targets = [None, None];
+        for which in Which::ALL {
+            if self.architecture.feedback[which as usize].is_some() {
+                let missing = || Error::Shape {
+                    name: "future".into(),
+                    expected: "an array, as the model has a predict decoder".into(),
+                    got: "None".into(),
+                };
+                targets[which as usize] = Some(decoder::target(which, batch).ok_or_else(missing)?);
+            }
+        }
+        Ok(targets)
+    }
+}
+
+fn last(trace: &Trace) -> &State {
+    trace.last.as_ref().expect("a forward pass leaves its last state")
+}

@@ -1,0 +1,166 @@
+//! All the model's numbers of one kind (weights, or gradients) in one flat tensor, seen through the names of the seed's
+//! modules. Flat, since clipping, the optimizer and a checkpoint then see one tensor.
+
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
+
+use crate::config::{Architecture, Feedback, Init, Which};
+use crate::error::Error;
+use crate::lstm::{Layer, Readout, Stack};
+use crate::random::{Purpose, stream, uniform};
+
+/// Every tensor starts on a cache line of its own.
+const ALIGNMENT: i64 = 16;
+
+/// The name, shape and place of one tensor.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub name: String,
+    pub shape: Vec<i64>,
+    offset: i64,
+}
+
+impl Entry {
+    fn numel(&self) -> i64 {
+        self.shape.iter().product()
+    }
+
+    /// This tensor, seen in a flat one.
+    pub fn view(&self, flat: &Tensor) -> Tensor {
+        flat.narrow(0, self.offset, self.numel()).view(self.shape.as_slice())
+    }
+}
+
+/// The encoder, the decoders that are there, and the flat tensor that holds their numbers.
+#[derive(Debug)]
+pub struct Weights {
+    pub flat: Tensor,
+    pub entries: Vec<Entry>,
+    pub encoder: Stack,
+    pub decoders: [Option<Stack>; 2],
+}
+
+impl Weights {
+    pub fn zeros(architecture: &Architecture, options: (Kind, Device)) -> Self {
+        let entries = layout(architecture);
+        let size = entries.last().map_or(0, |last| last.offset + last.numel());
+        Self::of(architecture, Tensor::zeros([size], options))
+    }
+
+    /// The weights that `flat` holds.
+    pub fn of(architecture: &Architecture, flat: Tensor) -> Self {
+        let entries = layout(architecture);
+        let stack = |part: &str| stack(part, architecture.num_layers, &entries, &flat);
+        let encoder = stack("encoder");
+        let decoders = Which::ALL.map(|which| architecture.feedback[which as usize].map(|_| stack(&part(which))));
+        Self { flat, entries, encoder, decoders }
+    }
+
+    pub fn draw(architecture: &Architecture, init: Init) -> Self {
+        let weights = Self::zeros(architecture, (Kind::Float, Device::Cpu));
+        let mut rng = stream(init.seed, Purpose::Weights, 0);
+        let bound = if init.paper { 0.01 } else { 1.0 / (architecture.hidden_size as f64).sqrt() };
+        for entry in &weights.entries {
+            let mut view = entry.view(&weights.flat);
+            let is_bias = entry.name.contains("bias");
+            if !(init.paper && is_bias) {
+                view.copy_(&uniform(&mut rng, &entry.shape, -bound, bound));
+            }
+            if let Some(forget_bias) = init.forget_bias.filter(|_| entry.name.contains("lstm.bias")) {
+                let hidden = architecture.hidden_size;
+                let b = if entry.name.contains("bias_ih") { forget_bias } else { 0.0 };
+                let _ = view.narrow(0, hidden, hidden).fill_(b);
+            }
+        }
+        weights
+    }
+
+    pub fn named(&self) -> impl Iterator<Item = (&str, Tensor)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), entry.view(&self.flat)))
+    }
+
+    /// Take over `arrays`, all of them or none.
+    pub fn assign(&self, arrays: &[(String, Tensor)]) -> Result<()> {
+        let find = |name: &str| arrays.iter().find(|(given, _)| given == name).map(|(_, array)| array);
+        let names = || self.entries.iter().map(|entry| entry.name.as_str());
+        let missing: Vec<&str> = names().filter(|name| find(name).is_none()).collect();
+        let foreign: Vec<&str> =
+            arrays.iter().map(|(name, _)| name.as_str()).filter(|name| !names().any(|own| own == *name)).collect();
+        if !missing.is_empty() || !foreign.is_empty() {
+            let mut got = Vec::new();
+            if !missing.is_empty() {
+                got.push(format!("no {}", missing.join(", ")));
+            }
+            if !foreign.is_empty() {
+                got.push(format!("also {}", foreign.join(", ")));
+            }
+            let expected = format!("a dict with the {} weights of this architecture", self.entries.len());
+            return Err(Error::Shape { name: "weights".into(), expected, got: got.join("; ") }.into());
+        }
+        for entry in &self.entries {
+            let got = find(&entry.name).map(Tensor::size).unwrap_or_default();
+            if got != entry.shape {
+                let expected = format!("of shape {:?}", entry.shape);
+                return Err(Error::Shape { name: entry.name.clone(), expected, got: format!("{got:?}") }.into());
+            }
+        }
+        for entry in &self.entries {
+            if let Some(array) = find(&entry.name) {
+                entry.view(&self.flat).copy_(array);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn part(which: Which) -> String {
+    format!("{}_decoder", which.name())
+}
+
+/// Names, shapes and places in the order of the seed's `state_dict`.
+fn layout(architecture: &Architecture) -> Vec<Entry> {
+    let &Architecture { frame_size, hidden_size, num_layers, .. } = architecture;
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut add = |name: String, shape: Vec<i64>| {
+        let end = entries.last().map_or(0, |last| last.offset + last.numel());
+        entries.push(Entry { name, shape, offset: (end + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT });
+    };
+    let lstm = |part: &str, input: Option<i64>, add: &mut dyn FnMut(String, Vec<i64>)| {
+        for l in 0..num_layers {
+            let input = if l == 0 { input } else { Some(hidden_size) };
+            if let Some(input) = input {
+                add(format!("{part}.lstm.weight_ih_l{l}"), vec![4 * hidden_size, input]);
+            }
+            add(format!("{part}.lstm.weight_hh_l{l}"), vec![4 * hidden_size, hidden_size]);
+            add(format!("{part}.lstm.bias_ih_l{l}"), vec![4 * hidden_size]);
+            add(format!("{part}.lstm.bias_hh_l{l}"), vec![4 * hidden_size]);
+        }
+    };
+    lstm("encoder", Some(frame_size), &mut add);
+    for which in Which::ALL {
+        if let Some(feedback) = architecture.feedback[which as usize] {
+            lstm(&part(which), (feedback != Feedback::Nothing).then_some(frame_size), &mut add);
+            add(format!("{}.fc.weight", part(which)), vec![frame_size, hidden_size]);
+            add(format!("{}.fc.bias", part(which)), vec![frame_size]);
+        }
+    }
+    entries
+}
+
+fn stack(part: &str, layers: i64, entries: &[Entry], flat: &Tensor) -> Stack {
+    let find = |name: String| entries.iter().find(|entry| entry.name == name).map(|entry| entry.view(flat));
+    let lstm = |name: &str, l| find(format!("{part}.lstm.{name}_l{l}"));
+    let always = |tensor: Option<Tensor>| tensor.expect("the layout names every tensor of a layer");
+    Stack {
+        layers: (0..layers)
+            .map(|l| Layer {
+                weight_ih: lstm("weight_ih", l),
+                weight_hh: always(lstm("weight_hh", l)),
+                bias_ih: always(lstm("bias_ih", l)),
+                bias_hh: always(lstm("bias_hh", l)),
+            })
+            .collect(),
+        readout: find(format!("{part}.fc.weight"))
+            .map(|weight| Readout { weight, bias: always(find(format!("{part}.fc.bias"))) }),
+    }
+}

@@ -1,0 +1,127 @@
+//! NumPy arrays in, without copies; NumPy arrays out.
+
+use half::f16;
+use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
+use pyo3::prelude::*;
+use tch::kind::Element;
+use tch::{Device, Kind, Tensor};
+
+use crate::data;
+use crate::libtorch::Borrowed;
+
+/// One array of any kind that libtorch reads. Python hands over aligned arrays in native byte order.
+#[derive(FromPyObject)]
+pub enum Array<'py> {
+    F32(PyReadonlyArrayDyn<'py, f32>),
+    U8(PyReadonlyArrayDyn<'py, u8>),
+    F64(PyReadonlyArrayDyn<'py, f64>),
+    F16(PyReadonlyArrayDyn<'py, f16>),
+    I64(PyReadonlyArrayDyn<'py, i64>),
+    I32(PyReadonlyArrayDyn<'py, i32>),
+    I16(PyReadonlyArrayDyn<'py, i16>),
+    I8(PyReadonlyArrayDyn<'py, i8>),
+    Bool(PyReadonlyArrayDyn<'py, bool>),
+}
+
+impl Array<'_> {
+    fn borrow(&self) -> Borrowed<'_> {
+        match self {
+            Self::F32(array) => Borrowed::new(&array.as_array()),
+            Self::U8(array) => Borrowed::new(&array.as_array()),
+            Self::F64(array) => Borrowed::new(&array.as_array()),
+            Self::F16(array) => Borrowed::new(&array.as_array()),
+            Self::I64(array) => Borrowed::new(&array.as_array()),
+            Self::I32(array) => Borrowed::new(&array.as_array()),
+            Self::I16(array) => Borrowed::new(&array.as_array()),
+            Self::I8(array) => Borrowed::new(&array.as_array()),
+            Self::Bool(array) => Borrowed::new(&array.as_array()),
+        }
+    }
+}
+
+/// One array, or a list of arrays of unequal length.
+#[derive(FromPyObject)]
+pub enum Sequences<'py> {
+    Array(Array<'py>),
+    List(Vec<Array<'py>>),
+}
+
+/// One side of the windows: frames, and what is expected of them where only numbers of 0..1 will do.
+#[derive(FromPyObject)]
+pub struct Column<'py>(Sequences<'py>, Option<String>);
+
+impl Column<'_> {
+    pub fn borrow(&self, name: &'static str) -> data::Column<'_> {
+        let sequences = match &self.0 {
+            Sequences::Array(array) => data::Sequences::Array(array.borrow()),
+            Sequences::List(arrays) => data::Sequences::Ragged(arrays.iter().map(Array::borrow).collect()),
+        };
+        data::Column { name, sequences, unit_range: self.1.clone() }
+    }
+
+    pub fn past(&self) -> data::Column<'_> {
+        self.borrow("past")
+    }
+
+    pub fn future(column: Option<&Self>) -> Option<data::Column<'_>> {
+        column.map(|column| column.borrow("future"))
+    }
+}
+
+/// A float32 array as a tensor of its own.
+pub fn tensor(array: &PyReadonlyArrayDyn<'_, f32>) -> Tensor {
+    Borrowed::new(&array.as_array()).copy()
+}
+
+/// The numbers of a tensor, on the CPU; made without the GIL.
+pub struct Numbers<T> {
+    shape: Vec<usize>,
+    values: Vec<T>,
+}
+
+impl<T: Element + numpy::Element + Default + Clone> Numbers<T> {
+    pub fn of(tensor: &Tensor) -> Self {
+        let tensor = tensor.to_device(Device::Cpu).to_kind(T::KIND).contiguous();
+        let mut values = vec![T::default(); tensor.numel()];
+        tensor.copy_data(&mut values, tensor.numel());
+        Self { shape: tensor.size().iter().map(|n| *n as usize).collect(), values }
+    }
+
+    pub fn into_array(self, py: Python<'_>) -> PyResult<Bound<'_, PyArrayDyn<T>>> {
+        self.values.into_pyarray(py).reshape(self.shape)
+    }
+}
+
+/// All tensors, by name.
+pub fn numbers<'a, T: Element + numpy::Element + Default + Clone>(
+    named: impl Iterator<Item = (&'a str, Tensor)>,
+) -> Vec<(String, Numbers<T>)> {
+    named.map(|(name, tensor)| (name.to_owned(), Numbers::of(&tensor))).collect()
+}
+
+/// (n, steps, D) to be filled batch by batch from what decoders emit, (steps, B, D).
+pub struct Rows {
+    all: Tensor,
+    filled: i64,
+}
+
+impl Rows {
+    pub fn new(shape: &[i64]) -> Self {
+        Self { all: Tensor::zeros(shape, (Kind::Float, Device::Cpu)), filled: 0 }
+    }
+
+    /// Append (B, ...) rows; those shorter than the rest stay zero at their end.
+    pub fn push(&mut self, rows: &Tensor) {
+        let size = rows.size();
+        let mut place = self.all.narrow(0, self.filled, size[0]);
+        if size.len() == 3 {
+            place = place.narrow(1, 0, size[1]);
+        }
+        place.copy_(rows);
+        self.filled += size[0];
+    }
+
+    pub fn numbers(self) -> Numbers<f32> {
+        Numbers::of(&self.all)
+    }
+}

@@ -1,0 +1,411 @@
+//! The model and its training, behind a lock that is never waited for.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use numpy::{PyArrayDyn, PyReadonlyArrayDyn};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use tch::{Cuda, Kind, Tensor};
+
+use super::arrays::{Column, Numbers, Rows, numbers, tensor};
+use super::errors::detached;
+use super::settings::{ArchitectureItems, InitItems, TrainingItems};
+use crate::checkpoint;
+use crate::config::Which;
+use crate::data::{Align, Conversion, Windows, in_order};
+use crate::error::Error;
+use crate::libtorch::{self, Threads};
+use crate::lstm::State;
+use crate::model::{Composite, Losses, Pass};
+use crate::random::{Purpose, stream};
+use crate::train::{self, Observer, Progress, Report, Trainer, Until};
+
+/// How often Ctrl-C is looked for, at most; a batch that takes longer is ended by it at once.
+const SIGNALS: Duration = Duration::from_millis(10);
+/// How often progress is told, at most.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
+type Arrays<'py> = HashMap<String, PyReadonlyArrayDyn<'py, f32>>;
+
+/// A composite model and its training.
+#[pyclass(frozen, module = "backcast._core")]
+pub struct Core {
+    trainer: Mutex<Trainer>,
+}
+
+impl Core {
+    fn lock(&self) -> Result<MutexGuard<'_, Trainer>> {
+        match self.trainer.try_lock() {
+            Ok(guard) => Ok(guard),
+            // A panic left weights of a finished update, as every update is made of one step.
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy.into()),
+        }
+    }
+}
+
+#[pymethods]
+impl Core {
+    #[new]
+    fn new(py: Python<'_>, architecture: ArchitectureItems, init: InitItems, device: String) -> PyResult<Self> {
+        detached(py, move || {
+            let model = Composite::new(architecture.parse()?, init.parse()?, libtorch::device(&device)?)?;
+            Ok(Self { trainer: Mutex::new(Trainer::new(model)) })
+        })
+    }
+
+    #[getter]
+    fn device(&self, py: Python<'_>) -> PyResult<String> {
+        detached(py, || Ok(libtorch::device_name(self.lock()?.model.options().1)))
+    }
+
+    /// (updates made, epochs ended, batches of the present epoch seen)
+    #[getter]
+    fn progress(&self, py: Python<'_>) -> PyResult<(i64, i64, i64)> {
+        detached(py, || {
+            let Progress { step, epoch, batch } = self.lock()?.progress;
+            Ok((step, epoch, batch))
+        })
+    }
+
+    fn weights<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        dict(py, detached(py, || Ok(numbers::<f32>(self.lock()?.model.weights.named())))?)
+    }
+
+    fn set_weights(&self, py: Python<'_>, arrays: Arrays<'_>) -> PyResult<()> {
+        let arrays = tensors(&arrays);
+        detached(py, move || self.lock()?.model.weights.assign(&arrays))
+    }
+
+    /// The optimizer's moments and how far the training has come.
+    fn training_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (first, second, places) = detached(py, || {
+            let trainer = self.lock()?;
+            let (moments, progress) = (&trainer.moments, trainer.progress);
+            let places = [moments.steps, progress.step, progress.epoch, progress.batch];
+            Ok((Numbers::<f32>::of(&moments.first), Numbers::<f32>::of(&moments.second), places))
+        })?;
+        let state = PyDict::new(py);
+        state.set_item("first", first.into_array(py)?)?;
+        state.set_item("second", second.into_array(py)?)?;
+        state.set_item("progress", places)?;
+        Ok(state)
+    }
+
+    fn set_training_state(
+        &self,
+        py: Python<'_>,
+        first: PyReadonlyArrayDyn<'_, f32>,
+        second: PyReadonlyArrayDyn<'_, f32>,
+        progress: [i64; 4],
+    ) -> PyResult<()> {
+        let (first, second) = (tensor(&first), tensor(&second));
+        detached(py, move || {
+            let mut trainer = self.lock()?;
+            for moment in [&first, &second] {
+                let (expected, got) = (trainer.moments.first.size(), moment.size());
+                if expected != got {
+                    let (expected, got) = (format!("of shape {expected:?}"), format!("{got:?}"));
+                    return Err(Error::Shape { name: "moments".into(), expected, got }.into());
+                }
+            }
+            trainer.moments.first.copy_(&first);
+            trainer.moments.second.copy_(&second);
+            let [steps, step, epoch, batch] = progress;
+            trainer.moments.steps = steps;
+            trainer.progress = Progress { step, epoch, batch };
+            Ok(())
+        })
+    }
+
+    /// Train to update `until`, or for one pass over the windows; the observer is told.
+    #[pyo3(signature = (past, future, training, until, report_every, observer, check, num_threads))]
+    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
+    fn train(
+        &self,
+        py: Python<'_>,
+        past: Column<'_>,
+        future: Option<Column<'_>>,
+        training: TrainingItems,
+        until: Option<i64>,
+        report_every: i64,
+        observer: Py<PyAny>,
+        check: bool,
+        num_threads: Option<i32>,
+    ) -> PyResult<()> {
+        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        detached(py, move || {
+            let _threads = Threads::limit(num_threads);
+            let mut trainer = self.lock()?;
+            let training = training.parse()?;
+            let conversion = conversion(&trainer.model);
+            let windows = Windows { past, future, conversion };
+            let mut watch = Watch::new(Some(observer));
+            if check {
+                for rows in in_order(windows.len(), training.batch_size) {
+                    watch.pause()?;
+                    windows.batch(&rows)?;
+                }
+            }
+            let until = until.map_or(Until::Epoch, Until::Step);
+            trainer.fit(&windows, &training, until, report_every, &mut watch)
+        })
+    }
+
+    /// One training pass over all windows as one batch: (losses, gradients, what each decoder was fed).
+    fn gradients<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        future: Option<Column<'_>>,
+        training: TrainingItems,
+        probability: f64,
+        double: bool,
+    ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyDict>)> {
+        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        let (losses, gradients, fed) = detached(py, move || {
+            let trainer = self.lock()?;
+            let training = training.parse()?;
+            let kind = if double { Kind::Double } else { Kind::Float };
+            let model = trainer.model.to((kind, trainer.model.options().1));
+            let conversion = conversion(&model);
+            let windows = Windows { past, future, conversion };
+            let batch = windows.batch(&(0..windows.len()).collect::<Vec<_>>())?;
+            let rng = &mut stream(training.seed, Purpose::Update, 0);
+            let (loss_weights, dropout) = (training.loss_weights, training.dropout);
+            let mut pass = Pass { loss_weights, dropout, probability, rng };
+            let (losses, gradients, traces) = train::gradients(&model, &batch, &mut pass)?;
+            let fed = Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));
+            Ok((losses, numbers::<f64>(gradients.named()), numbers::<f64>(fed)))
+        })?;
+        Ok((losses_dict(py, &losses)?, dict(py, gradients)?, dict(py, fed)?))
+    }
+
+    /// (n, H), or (n, 2 L H) for the whole state.
+    fn encode<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        batch_size: i64,
+        full: bool,
+        num_threads: Option<i32>,
+    ) -> PyResult<Array<'py>> {
+        let past = past.past();
+        let all = detached(py, move || {
+            let _threads = Threads::limit(num_threads);
+            let trainer = self.lock()?;
+            let model = &trainer.model;
+            let conversion = conversion(model);
+            let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
+            let width = if full { 2 * layers * hidden } else { hidden };
+            let mut all = Rows::new(&[past.len(), width]);
+            let mut watch = Watch::new(None);
+            for rows in in_order(past.len(), batch_size) {
+                watch.pause()?;
+                let state = model.state(&past.gather(&rows, Align::Right, conversion)?);
+                all.push(&if full { flatten(&state) } else { Composite::embedding(&state) });
+            }
+            Ok(all.numbers())
+        })?;
+        all.into_array(py)
+    }
+
+    /// (n, steps, D) in the order of emission, from whole states (n, 2 L H).
+    fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        states: PyReadonlyArrayDyn<'_, f32>,
+        decoder: &str,
+        steps: i64,
+        batch_size: i64,
+        num_threads: Option<i32>,
+    ) -> PyResult<Array<'py>> {
+        let states = tensor(&states);
+        let all = detached(py, move || {
+            let _threads = Threads::limit(num_threads);
+            let trainer = self.lock()?;
+            let model = &trainer.model;
+            let which = Which::parse(decoder)?;
+            model.feedback(which)?;
+            let n = states.size()[0];
+            let mut all = Rows::new(&[n, steps, model.architecture.frame_size]);
+            let mut watch = Watch::new(None);
+            for first in (0..n).step_by(batch_size as usize) {
+                watch.pause()?;
+                let state = unflatten(model, &states.narrow(0, first, batch_size.min(n - first)));
+                all.push(&model.decode(which, &state, steps)?.transpose(0, 1));
+            }
+            Ok(all.numbers())
+        })?;
+        all.into_array(py)
+    }
+
+    /// (n, steps, D) in the order of emission, from pasts; as many steps as the longest past has where `steps` is none.
+    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
+    fn generate<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        decoder: &str,
+        steps: Option<i64>,
+        batch_size: i64,
+        num_threads: Option<i32>,
+    ) -> PyResult<Array<'py>> {
+        let past = past.past();
+        let all = detached(py, move || {
+            let _threads = Threads::limit(num_threads);
+            let trainer = self.lock()?;
+            let model = &trainer.model;
+            let which = Which::parse(decoder)?;
+            model.feedback(which)?;
+            let conversion = conversion(model);
+            let mut all = Rows::new(&[past.len(), steps.unwrap_or(past.longest()), conversion.frame_size]);
+            let mut watch = Watch::new(None);
+            for rows in in_order(past.len(), batch_size) {
+                watch.pause()?;
+                let frames = past.gather(&rows, Align::Right, conversion)?;
+                let state = model.state(&frames);
+                all.push(&model.decode(which, &state, steps.unwrap_or(frames.steps()))?.transpose(0, 1));
+            }
+            Ok(all.numbers())
+        })?;
+        all.into_array(py)
+    }
+
+    /// The losses as at inference, by decoder.
+    fn losses<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        future: Option<Column<'_>>,
+        batch_size: i64,
+        num_threads: Option<i32>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        let losses = detached(py, move || {
+            let _threads = Threads::limit(num_threads);
+            let trainer = self.lock()?;
+            let conversion = conversion(&trainer.model);
+            let windows = Windows { past, future, conversion };
+            let mut watch = Watch::new(None);
+            train::evaluate(&trainer.model, &windows, batch_size, || watch.pause())
+        })?;
+        losses_dict(py, &losses)
+    }
+}
+
+/// Looks for Ctrl-C, and tells Python's observer how the training goes.
+struct Watch {
+    observer: Option<Py<PyAny>>,
+    signals: Instant,
+    progress: Instant,
+}
+
+impl Watch {
+    fn new(observer: Option<Py<PyAny>>) -> Self {
+        let now = Instant::now();
+        Self { observer, signals: now, progress: now }
+    }
+
+    fn pause(&mut self) -> Result<()> {
+        if self.signals.elapsed() >= SIGNALS {
+            Python::attach(|py| py.check_signals())?;
+            self.signals = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+impl Observer for Watch {
+    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<ControlFlow<()>> {
+        self.pause()?;
+        if let Some(observer) = self.observer.as_ref().filter(|_| self.progress.elapsed() >= PROGRESS) {
+            Python::attach(|py| observer.call_method1(py, "on_progress", (step, losses_dict(py, losses)?)))?;
+            self.progress = Instant::now();
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn on_report(&mut self, report: &Report) -> Result<()> {
+        if let Some(observer) = &self.observer {
+            let Progress { step, epoch, .. } = report.progress;
+            Python::attach(|py| {
+                let losses = losses_dict(py, &report.losses)?;
+                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate, report.seconds))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn conversion(model: &Composite) -> Conversion {
+    let (kind, device) = model.options();
+    Conversion { frame_size: model.architecture.frame_size, kind, device }
+}
+
+/// h of layers 0..L-1, then c of them: (B, 2 L H).
+fn flatten(state: &State) -> Tensor {
+    Tensor::cat(&[&state.h, &state.c], 0).transpose(0, 1).flatten(1, -1)
+}
+
+fn unflatten(model: &Composite, states: &Tensor) -> State {
+    let (layers, hidden) = (model.architecture.num_layers, model.architecture.hidden_size);
+    let (kind, device) = model.options();
+    let both = states.to_device(device).to_kind(kind).view([-1, 2 * layers, hidden]).transpose(0, 1).contiguous();
+    State { h: both.narrow(0, 0, layers), c: both.narrow(0, layers, layers) }
+}
+
+fn losses_dict<'py>(py: Python<'py>, losses: &Losses) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for which in Which::ALL {
+        if let Some(loss) = losses[which as usize] {
+            dict.set_item(which.name(), loss.mean())?;
+        }
+    }
+    Ok(dict)
+}
+
+fn dict<T>(py: Python<'_>, named: Vec<(String, Numbers<T>)>) -> PyResult<Bound<'_, PyDict>>
+where
+    T: tch::kind::Element + numpy::Element + Default + Clone,
+{
+    let dict = PyDict::new(py);
+    for (name, numbers) in named {
+        dict.set_item(name, numbers.into_array(py)?)?;
+    }
+    Ok(dict)
+}
+
+fn tensors(arrays: &Arrays<'_>) -> Vec<(String, Tensor)> {
+    arrays.iter().map(|(name, array)| (name.clone(), tensor(array))).collect()
+}
+
+/// How many CUDA devices libtorch sees.
+#[pyfunction]
+pub fn cuda_device_count(py: Python<'_>) -> PyResult<i64> {
+    detached(py, || Ok(Cuda::device_count()))
+}
+
+/// Write a model file, whole or not at all.
+#[pyfunction]
+pub fn write(py: Python<'_>, path: PathBuf, arrays: Arrays<'_>, metadata: HashMap<String, String>) -> PyResult<()> {
+    let mut arrays = tensors(&arrays);
+    arrays.sort_by(|a, b| a.0.cmp(&b.0));
+    detached(py, move || checkpoint::write(&path, &arrays, metadata))
+}
+
+/// Read a model file: (arrays by name, text by key).
+#[pyfunction]
+pub fn read(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyDict>, HashMap<String, String>)> {
+    let (arrays, metadata) = detached(py, move || {
+        let (tensors, metadata) = checkpoint::read(&path)?;
+        Ok((numbers::<f32>(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shallow_clone()))), metadata))
+    })?;
+    Ok((dict(py, arrays)?, metadata))
+}

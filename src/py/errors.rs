@@ -1,0 +1,95 @@
+//! The one doorway between the interpreter and the engine, and the one place where errors become exceptions.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+use pyo3::{PyErr, import_exception};
+use tch::TchError;
+
+use crate::error::Error;
+
+import_exception!(backcast.errors, ArgumentError);
+import_exception!(backcast.errors, BusyError);
+import_exception!(backcast.errors, DataError);
+import_exception!(backcast.errors, DecoderError);
+import_exception!(backcast.errors, DeviceError);
+import_exception!(backcast.errors, DivergedError);
+import_exception!(backcast.errors, FileFormatError);
+import_exception!(backcast.errors, InternalError);
+import_exception!(backcast.errors, OutOfMemoryError);
+import_exception!(backcast.errors, ShapeError);
+
+/// Run `work` without the GIL; panics and errors come out as exceptions.
+pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> anyhow::Result<T> + Send) -> PyResult<T> {
+    match py.detach(|| quietly(work)) {
+        Ok(result) => result.map_err(exception),
+        Err(panic) => Err(of_libtorch(&message(panic.as_ref()))),
+    }
+}
+
+/// Catch a panic, and keep its report off the user's screen: it becomes an exception.
+fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+    thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+    static HOOK: std::sync::Once = std::sync::Once::new();
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !INSIDE.get() {
+                before(info);
+            }
+        }));
+    });
+    INSIDE.set(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    INSIDE.set(false);
+    result
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
+}
+
+/// The exception of an error: a `PyErr` as it was, ours by their remedy, the system's by their number.
+pub fn exception(error: anyhow::Error) -> PyErr {
+    let error = match error.downcast::<PyErr>() {
+        Ok(raised) => return raised,
+        Err(error) => error,
+    };
+    let text = format!("{error:#}");
+    if let Some(ours) = error.downcast_ref::<Error>() {
+        return match ours {
+            Error::Argument { .. } => ArgumentError::new_err(text),
+            Error::Shape { .. } => ShapeError::new_err(text),
+            Error::Data { .. } => DataError::new_err(text),
+            Error::NoDecoder { .. } => DecoderError::new_err(text),
+            Error::Device { .. } => DeviceError::new_err(text),
+            Error::File { .. } => FileFormatError::new_err(text),
+            Error::Diverged { .. } => DivergedError::new_err(text),
+            Error::Busy => BusyError::new_err(text),
+        };
+    }
+    if error.downcast_ref::<TchError>().is_some() {
+        return of_libtorch(&text);
+    }
+    match error.downcast::<std::io::Error>() {
+        Ok(io) => io.into(),
+        Err(error) => match error.downcast::<safetensors::SafeTensorError>() {
+            Ok(safetensors::SafeTensorError::IoError(io)) => io.into(),
+            Ok(other) => PyOSError::new_err(other.to_string()),
+            Err(_) => InternalError::new_err(text),
+        },
+    }
+}
+
+/// libtorch's errors come as text alone; the first line says what happened, the rest is a C++ stack.
+fn of_libtorch(text: &str) -> PyErr {
+    let text = text.replace("\\n", "\n");
+    let first = text.lines().next().unwrap_or_default();
+    if text.contains("out of memory") || text.contains("allocate memory") || text.contains("DefaultCPUAllocator") {
+        return OutOfMemoryError::new_err(format!("{first}\nTry a smaller batch_size or hidden_size, or shorter windows"));
+    }
+    InternalError::new_err(format!("{first}\nThis is a bug of backcast; please report it with the call that led here"))
+}

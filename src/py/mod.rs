@@ -1,0 +1,13 @@
+//! The door to Python: parse, call, convert. The words and defaults that users meet are Python's, in `python/backcast`.
+
+mod arrays;
+mod core;
+mod errors;
+mod settings;
+
+/// The private module `backcast._core`.
+#[pyo3::pymodule(name = "_core")]
+mod _core {
+    #[pymodule_export]
+    use super::core::{Core, cuda_device_count, read, write};
+}

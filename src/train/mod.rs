@@ -1,0 +1,188 @@
+//! The training loop, its optimizers and schedules.
+
+pub mod optimizer;
+mod schedule;
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::Result;
+
+pub use optimizer::Moments;
+pub use schedule::Schedule;
+
+use crate::config::Training;
+use crate::data::{Batch, Order, Windows, in_order};
+use crate::error::Error;
+use crate::model::{Composite, Losses, Pass, Sum, Traces, Weights};
+use crate::random::{Purpose, stream};
+
+/// A model in training: its weights, and everything that the next update depends on.
+#[derive(Debug)]
+pub struct Trainer {
+    pub model: Composite,
+    pub moments: Moments,
+    pub progress: Progress,
+    gradients: Weights,
+    traces: Traces,
+}
+
+/// How far a training has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Updates made.
+    pub step: i64,
+    /// Passes over the windows ended.
+    pub epoch: i64,
+    /// Batches of the present epoch already seen.
+    pub batch: i64,
+}
+
+/// Means since the last report.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    pub progress: Progress,
+    pub losses: Losses,
+    pub learning_rate: f64,
+    /// Since the training began.
+    pub seconds: f64,
+}
+
+/// Who watches a training. Either call may end it, by an error (Ctrl-C) or by `Break`.
+pub trait Observer {
+    /// After every update.
+    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<ControlFlow<()>>;
+    /// After every `report_every` updates, and after the last.
+    fn on_report(&mut self, report: &Report) -> Result<()>;
+}
+
+/// When to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// After so many updates in all.
+    Step(i64),
+    /// At the end of the present pass over the windows.
+    Epoch,
+}
+
+impl Trainer {
+    pub fn new(model: Composite) -> Self {
+        let gradients = Weights::zeros(&model.architecture, model.options());
+        let moments = Moments::zeros_like(&model.weights.flat);
+        Self { model, moments, progress: Progress::default(), gradients, traces: Traces::default() }
+    }
+
+    /// Train until the plan says stop.
+    pub fn fit(
+        &mut self,
+        windows: &Windows<'_>,
+        training: &Training,
+        until: Until,
+        report_every: i64,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        training.check()?;
+        let start = Instant::now();
+        let mut losses = Losses::default();
+        let mut learning_rate = 0.0;
+        if until == Until::Epoch && self.progress.batch > 0 {
+            self.end_epoch();
+        }
+        'training: loop {
+            let order = Order::new(windows.len(), training.batch_size, training.seed, self.progress.epoch);
+            for rows in order.batches(self.progress.batch) {
+                if matches!(until, Until::Step(end) if self.progress.step >= end) {
+                    break 'training;
+                }
+                let batch = windows.batch(rows)?;
+                let of_batch = self.update(&batch, training, &mut learning_rate)?;
+                add(&mut losses, &of_batch);
+                // report
+                let flow = observer.on_step(self.progress.step, &of_batch)?;
+                if self.progress.step % report_every == 0 {
+                    let losses = std::mem::take(&mut losses);
+                    observer.on_report(&self.report(losses, learning_rate, start))?;
+                }
+                if flow.is_break() {
+                    break 'training;
+                }
+            }
+            self.end_epoch();
+            if until == Until::Epoch {
+                break;
+            }
+        }
+        if losses.iter().any(Option::is_some) {
+            observer.on_report(&self.report(losses, learning_rate, start))?;
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self) {
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+    }
+
+    fn report(&self, losses: Losses, learning_rate: f64, start: Instant) -> Report {
+        Report { progress: self.progress, losses, learning_rate, seconds: start.elapsed().as_secs_f64() }
+    }
+
+    /// One update of the weights; they stay as they were when it is refused.
+    fn update(&mut self, batch: &Batch, training: &Training, rate: &mut f64) -> Result<Losses> {
+        let step = self.progress.step;
+        // forward and backward
+        let gone = step as f64 / training.end.max(1) as f64;
+        let mut pass = Pass {
+            loss_weights: training.loss_weights,
+            dropout: training.dropout,
+            probability: 1.0 - gone.min(1.0),
+            rng: &mut stream(training.seed, Purpose::Update, step),
+        };
+        let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?;
+        for loss in losses.iter().flatten() {
+            finite("the loss", loss.mean(), step)?;
+        }
+        let norm = self.gradients.flat.norm().double_value(&[]);
+        finite("the gradient's norm", norm, step)?;
+        // update
+        if let Some(max_norm) = training.max_grad_norm {
+            optimizer::clip(&mut self.gradients.flat, norm, max_norm);
+        }
+        *rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
+        let weights = &mut self.model.weights.flat;
+        optimizer::update(training.optimizer, weights, &self.gradients.flat, &mut self.moments, *rate, training.weight_decay);
+        self.progress.step += 1;
+        self.progress.batch += 1;
+        Ok(losses)
+    }
+}
+
+/// The losses over all windows, as at inference.
+pub fn evaluate(model: &Composite, windows: &Windows<'_>, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<Losses> {
+    let mut losses = Losses::default();
+    for rows in in_order(windows.len(), batch_size) {
+        pause()?;
+        add(&mut losses, &model.losses(&windows.batch(&rows)?)?);
+    }
+    Ok(losses)
+}
+
+/// One training pass over one batch, for tests of the gradients.
+pub fn gradients(model: &Composite, batch: &Batch, pass: &mut Pass<'_>) -> Result<(Losses, Weights, Traces)> {
+    let gradients = Weights::zeros(&model.architecture, model.options());
+    let mut traces = Traces::default();
+    let losses = model.gradients(batch, pass, &mut traces, &gradients)?;
+    Ok((losses, gradients, traces))
+}
+
+fn add(sums: &mut Losses, more: &Losses) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        if let Some(more) = more {
+            sum.get_or_insert_with(Sum::default).add(*more);
+        }
+    }
+}
+
+fn finite(what: &'static str, value: f64, step: i64) -> Result<(), Error> {
+    if value.is_finite() { Ok(()) } else { Err(Error::Diverged { what, value, step: step + 1 }) }
+}

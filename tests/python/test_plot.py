@@ -1,0 +1,310 @@
+"""Pictures show the frames given, pixel by pixel, and leave nothing open behind them."""
+
+import io
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.animation import FFMpegWriter
+from PIL import Image
+
+from backcast import plot
+from backcast.errors import (
+    ArgumentError,
+    DataError,
+    MissingPackageError,
+    NotFittedError,
+    ShapeError,
+)
+
+FRAMES = np.random.default_rng(0).integers(0, 256, (12, 16, 16), dtype=np.uint8)
+RECORDS = [
+    {"step": 10 * i, "loss": 3.0 * 0.5**i, "reconstruct": 0.5**i, "predict": 2 * 0.5**i}
+    for i in range(1, 8)
+]
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_is_left_open():
+    plt.close("all")
+    yield
+    assert plt.get_fignums() == []
+
+
+def pictures(source):
+    """Return every picture of a GIF, (n, height, width, 3)."""
+    with Image.open(source) as gif:
+        shown = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            shown.append(np.asarray(gif.convert("RGB")))
+        return np.stack(shown)
+
+
+def pixels(figure):
+    """Return what a figure looks like, (height, width, 3)."""
+    with io.BytesIO() as png:
+        figure.savefig(png, format="png")
+        with Image.open(png) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+
+def shown_in(figure, axes):
+    """Return the part of a figure that its axes cover."""
+    box = axes.get_window_extent()
+    whole = pixels(figure)
+    top = len(whole) - round(box.y1)
+    left = round(box.x0)
+    return whole[top : top + round(box.height), left : left + round(box.width)]
+
+
+# animate
+
+
+def test_a_gif_has_a_picture_for_each_frame(tmp_path):
+    path = tmp_path / "digits.gif"
+    assert plot.animate(FRAMES, FRAMES / 255, path, fps=4) == path
+    assert len(pictures(path)) == 12
+    with Image.open(path) as gif:
+        assert gif.info["duration"] == 250 and gif.info["loop"] == 0
+
+
+def test_both_runs_are_shown_in_the_same_greys():
+    # Steps of 17 leave few enough greys for a GIF's palette to be exact.
+    coarse = FRAMES // 17 * 17
+    movie = pictures(io.BytesIO(plot.animate(coarse, (255 - coarse) / 255).data))
+    height, width = movie.shape[1:3]
+    top, zoom = height - 44 - 192, 12
+    for x, frames in ((width // 2 - 10 - 192, coarse), (width // 2 + 10, 255 - coarse)):
+        centres = movie[:, top + 6 : top + 192 : zoom, x + 6 : x + 192 : zoom, 0]
+        assert abs(centres.astype(int) - frames).max() <= 4
+
+
+def test_a_notebook_shows_the_animation_without_a_path():
+    gif = plot.animate(FRAMES[:3], FRAMES[:3])
+    assert gif.data.startswith(b"GIF8")
+    assert gif._repr_html_().startswith('<img src="data:image/gif;base64,R0lGOD')
+    assert len(repr(gif)) < 40
+
+
+def test_the_borders_tell_past_from_future():
+    movie = pictures(io.BytesIO(plot.animate(FRAMES[:4], FRAMES[:4], past=3).data))
+    height, width = movie.shape[1:3]
+    border = movie[:, height - 44 - 96, width // 2 - 10 - 192].astype(int)
+    for colour, seen in zip([plot.PAST] * 3 + [plot.FUTURE], border, strict=True):
+        expected = np.array(matplotlib.colors.to_rgb(colour)) * 255
+        assert abs(seen - expected).max() < 30
+
+
+def test_the_users_style_does_not_break_an_animation():
+    with matplotlib.rc_context({"savefig.bbox": "tight", "savefig.facecolor": "black"}):
+        movie = pictures(io.BytesIO(plot.animate(FRAMES[:3], FRAMES[:3]).data))
+        assert matplotlib.rcParams["savefig.bbox"] == "tight"
+    assert len(movie) == 3 and (movie[:, 0, 0] == 255).all()
+
+
+@pytest.mark.skipif(not FFMpegWriter.isAvailable(), reason="needs ffmpeg")
+def test_an_mp4_is_written_where_there_is_ffmpeg(tmp_path):
+    path = plot.animate(FRAMES, FRAMES, tmp_path / "digits.mp4")
+    assert path.read_bytes()[4:8] == b"ftyp"
+
+
+def test_without_ffmpeg_an_mp4_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(matplotlib.rcParams, "animation.ffmpeg_path", "no-such-program")
+    with pytest.raises(MissingPackageError, match=r"needs the program ffmpeg.*or write a \.gif"):
+        plot.animate(FRAMES, FRAMES, tmp_path / "digits.mp4")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "arguments", "options"),
+    [
+        (ShapeError, r"as original, \(12, 16, 16, 1\), got \(11,", (FRAMES, FRAMES[1:]), {}),
+        (
+            ShapeError,
+            r"generated must .* each a picture.* got \(12, 16\)",
+            (FRAMES, FRAMES[0, :12]),
+            {},
+        ),
+        (ShapeError, "frames of one window", (FRAMES[np.newaxis], FRAMES), {}),
+        (DataError, "original must have at least one frame", (FRAMES[:0], FRAMES[:0]), {}),
+        (DataError, "real numbers, got dtype complex", (FRAMES * 1j, FRAMES), {}),
+        (ArgumentError, r"must end in \.gif or \.mp4, got 'a\.avi'", (FRAMES, FRAMES, "a.avi"), {}),
+        (ArgumentError, r"past must be in 0\.\.12, .* got 13", (FRAMES, FRAMES), {"past": 13}),
+        (ArgumentError, "fps must be greater than 0, got 0", (FRAMES, FRAMES), {"fps": 0}),
+    ],
+)
+def test_animate_refuses(error, match, arguments, options):
+    with pytest.raises(error, match=match):
+        plot.animate(*arguments, **options)
+
+
+# strip
+
+
+def test_a_strip_shows_every_frame_in_its_place():
+    truth, model = FRAMES, 255 - FRAMES
+    figure = plot.strip(truth[:7], model[:7] / 255, truth[7:], model[7:] / 255)
+    past, future = figure.axes
+    for axes, frames in ((past, slice(0, 7)), (future, slice(7, 12))):
+        shown = shown_in(figure, axes)
+        for row, run in enumerate((truth, model)):
+            for column, frame in enumerate(run[frames]):
+                y, x = row * 17 * 4, column * 17 * 4
+                expected = frame.repeat(4, axis=0).repeat(4, axis=1)
+                seen = shown[y : y + 64, x : x + 64]
+                assert abs(seen - expected[..., np.newaxis].astype(int)).max() <= 1
+
+
+def test_a_strip_says_what_is_what():
+    past, future = plot.strip(FRAMES[:7], FRAMES[:7], FRAMES[7:], FRAMES[7:]).axes
+    assert [past.get_title(), future.get_title()] == ["past", "future"]
+    assert [past.get_xlabel(), future.get_xlabel()] == ["reconstruction", "prediction"]
+    assert [label.get_text() for label in past.get_yticklabels()] == ["truth", "model"]
+    steps = [label.get_text() for axes in (past, future) for label in axes.get_xticklabels()]
+    assert steps == [str(t) for t in range(1, 13)]
+
+
+def test_a_strip_leaves_out_what_is_not_given():
+    (past,) = plot.strip(FRAMES).axes
+    assert past.images[0].get_array().shape[0] == 16 and past.get_xlabel() == ""
+    past, future = plot.strip(FRAMES[:4], prediction=FRAMES).axes
+    assert past.get_xlabel() == "" and future.get_xlabel() == "prediction"
+    assert not future.images[0].get_array()[:16, :, 3].any()  # no truth to show
+    assert future.images[0].get_array()[17:33, :16, 3].all()
+
+
+def test_a_long_strip_is_thinned_to_fit():
+    long = np.zeros((100, 64, 64))
+    past, future = plot.strip(long, long, long, long).axes
+    steps = [int(label.get_text()) for ax in (past, future) for label in ax.get_xticklabels()]
+    assert steps == [*range(1, 101, 10), *range(101, 201, 10)]
+    (axes,) = plot.strip(long, every=50).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "51"]
+
+
+def test_floats_beyond_0_to_1_go_from_the_truths_least_to_its_greatest():
+    truth = np.linspace(-3, 5, 128).reshape(2, 8, 8)
+    (axes,) = plot.strip(truth, 10 * truth).axes
+    shades = axes.images[0].get_array()
+    assert shades[0, 0, 0] == 0 and shades[7, 16, 0] == 255  # gap of 1: frame 2 ends at column 16
+    assert abs(int(shades[7, 7, 0]) - 127) <= 1
+    assert shades[9, 0, 0] == 0 and shades[16, 16, 0] == 255  # the model's are cut off
+
+
+def test_colour_frames_keep_their_colours():
+    red = np.zeros((2, 8, 8, 3), np.uint8)
+    red[..., 0] = 255
+    (axes,) = plot.strip(red).axes
+    assert (axes.images[0].get_array()[0, 0] == [255, 0, 0, 255]).all()
+
+
+def test_large_and_missing_pixels_do_no_harm():
+    large = np.random.default_rng(0).random((3, 120, 160))
+    large[0] = np.nan
+    assert pixels(plot.strip(large, large)).shape[1] < 1000
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "arguments", "options"),
+    [
+        (ShapeError, "past must be the frames of one window", (FRAMES[0],), {}),
+        (
+            ShapeError,
+            "reconstruction must have as many frames as past, 12, got 11",
+            (FRAMES, FRAMES[1:]),
+            {},
+        ),
+        (
+            ShapeError,
+            r"future must have frames of past's size, \(16, 16\), got \(8, 16\)",
+            (FRAMES, None, FRAMES[:, :8]),
+            {},
+        ),
+        (
+            DataError,
+            "prediction must have at least one frame",
+            (FRAMES, None, None, FRAMES[:0]),
+            {},
+        ),
+        (ArgumentError, "every must be at least 1, got 0", (FRAMES,), {"every": 0}),
+    ],
+)
+def test_strip_refuses(error, match, arguments, options):
+    with pytest.raises(error, match=match):
+        plot.strip(*arguments, **options)
+
+
+# loss_curve
+
+
+def test_the_loss_curve_draws_every_record():
+    (axes,) = plot.loss_curve(RECORDS).axes
+    lines = {line.get_label(): line for line in axes.lines}
+    assert list(lines) == ["total", "reconstruct", "predict"]
+    for label, key in (("total", "loss"), ("reconstruct", "reconstruct"), ("predict", "predict")):
+        assert list(lines[label].get_xdata()) == [record["step"] for record in RECORDS]
+        assert list(lines[label].get_ydata()) == [record[key] for record in RECORDS]
+    assert axes.get_xlabel() and axes.get_ylabel()
+
+
+def test_the_loss_curve_is_logarithmic_where_the_loss_fell_far():
+    assert plot.loss_curve(RECORDS).axes[0].get_yscale() == "log"
+    assert plot.loss_curve(RECORDS[:2]).axes[0].get_yscale() == "linear"
+
+
+def test_a_decoder_that_is_not_there_is_not_drawn():
+    records = [{"step": 1, "loss": 1.0, "predict": 1.0}]
+    (axes,) = plot.loss_curve(records).axes
+    assert [line.get_label() for line in axes.lines] == ["total", "predict"]
+
+
+def test_the_loss_curve_takes_a_model_and_the_users_axes():
+    figure, (left, right) = plt.subplots(1, 2)
+    assert plot.loss_curve(SimpleNamespace(history_=RECORDS), ax=right) is figure
+    assert len(right.lines) == 3 and not left.lines
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "history"),
+    [
+        (NotFittedError, "model must be fitted", SimpleNamespace(fit=None)),
+        (ArgumentError, "a fitted model or its history_, got int", 3),
+        (ArgumentError, "a fitted model or its history_, got str", "loss"),
+        (DataError, "a step and a loss", []),
+        (DataError, "a step and a loss", [{"loss": 1.0}]),
+    ],
+)
+def test_loss_curve_refuses(error, match, history):
+    with pytest.raises(error, match=match):
+        plot.loss_curve(history)
+
+
+# Figures
+
+
+@pytest.mark.parametrize("figure", [plot.strip(FRAMES), plot.loss_curve(RECORDS)])
+def test_a_notebook_shows_a_figure(figure):
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_matplotlib_is_not_imported_before_it_is_needed():
+    code = "import sys, backcast.plot; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    plot._figure_class.cache_clear()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for draw in (
+        lambda: plot.strip(FRAMES),
+        lambda: plot.animate(FRAMES, FRAMES),
+        lambda: plot.loss_curve(RECORDS),
+    ):
+        with pytest.raises(MissingPackageError, match=r"pip install 'backcast\[plot\]'"):
+            draw()
