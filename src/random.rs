@@ -30,7 +30,9 @@ pub fn uniform(rng: &mut Pcg64Mcg, shape: &[i64], low: f64, high: f64) -> Tensor
 
 /// `value` with a probability of `probability`, else 0, of `shape`.
 pub fn bernoulli(rng: &mut Pcg64Mcg, shape: &[i64], probability: f64, value: f64, to: (Kind, Device)) -> Tensor {
-    draw(rng, shape, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 }).to_device(to.1).to_kind(to.0)
+    draw(rng, shape, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 })
+        .to_device(to.1)
+        .to_kind(to.0)
 }
 
 fn draw(rng: &mut Pcg64Mcg, shape: &[i64], mut one: impl FnMut(&mut Pcg64Mcg) -> f32) -> Tensor {

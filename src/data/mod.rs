@@ -54,6 +54,10 @@ impl Frames {
         self.values.size()[0]
     }
 
+    pub fn batch(&self) -> i64 {
+        self.values.size()[1]
+    }
+
     /// The same frames, last first.
     #[must_use]
     pub fn reversed(&self) -> Self {

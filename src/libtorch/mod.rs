@@ -1,11 +1,15 @@
 //! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
 
+mod parallel;
+
 use std::marker::PhantomData;
 use std::ops::Deref;
 
 use ndarray::ArrayViewD;
 use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
+
+pub use parallel::parallel;
 
 use crate::error::Error;
 

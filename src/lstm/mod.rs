@@ -8,9 +8,11 @@
 //! h_t = o tanh(c_t)
 //! ```
 //!
-//! What is computed is said here; with which kernels is `plain`'s affair: libtorch's operators step by step, on any device
-//! and in any floating kind. Every faster path must give its numbers.
+//! What is computed is said here; with which kernels is the affair of two rooms below. `plain` is libtorch's operators step
+//! by step, on any device and in any floating kind: the reference, whose numbers every faster path must give. `cpu` is
+//! kernels of our own, in float32.
 
+mod cpu;
 mod plain;
 
 use rand_pcg::Pcg64Mcg;
@@ -138,6 +140,7 @@ pub struct Trace {
     pub outputs: Option<Tensor>,
     /// After the last step.
     pub last: Option<State>,
+    packed: cpu::Packed,
 }
 
 /// One layer's part of the trace.
@@ -168,7 +171,10 @@ impl LayerTrace {
 pub struct Run<'a> {
     pub stack: &'a Stack,
     pub feed: Feed<'a>,
-    pub initial: &'a State,
+    /// None for zeros.
+    pub initial: Option<&'a State>,
+    /// B.
+    pub batch: i64,
     /// (T, B, 1), 1 from each sequence's first step on; before it the state is held at zero.
     pub valid: Option<&'a Tensor>,
     pub trace: &'a mut Trace,
@@ -186,18 +192,26 @@ pub struct Back<'a> {
     /// The loss's gradient at the last state.
     pub last: Option<&'a State>,
     pub gradients: &'a Stack,
+    /// Whether the gradient at the initial state is wanted.
+    pub wants_initial: bool,
 }
 
 /// Make several independent forward passes.
 pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
+    if runs.iter().all(|run| cpu::applies(run.stack)) {
+        return cpu::forward(runs, mode);
+    }
     for run in runs {
         plain::forward(run, mode);
     }
 }
 
-/// Make several independent backward passes; each gives the gradient at its initial state.
-pub fn backward(backs: &[Back<'_>]) -> Vec<State> {
-    backs.iter().map(plain::backward).collect()
+/// Make several independent backward passes; each gives the gradient at its initial state, where that is wanted.
+pub fn backward(backs: &[Back<'_>]) -> Vec<Option<State>> {
+    if backs.iter().all(|back| cpu::applies(back.stack)) {
+        return cpu::backward(backs);
+    }
+    backs.iter().map(|back| back.wants_initial.then_some(plain::backward(back))).collect()
 }
 
 /// The mask of inverted dropout for one layer, (T, B, H); none where nothing is to be dropped.

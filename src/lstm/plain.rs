@@ -24,7 +24,15 @@ fn quarters(gates: &Tensor) -> [Tensor; 4] {
 
 pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
     let (stack, steps, options) = (run.stack, run.feed.steps(), run.stack.options());
-    let (layers, batch, hidden) = run.initial.h.size3().expect("a state is (L, B, H)");
+    let (layers, batch, hidden) = (stack.layers.len() as i64, run.batch, stack.hidden_size());
+    let zeros;
+    let initial = match run.initial {
+        Some(initial) => initial,
+        None => {
+            zeros = State::zeros(layers, batch, hidden, options);
+            &zeros
+        }
+    };
     let train = matches!(mode, Mode::Train { .. });
 
     let trace = &mut *run.trace;
@@ -39,14 +47,14 @@ pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
                 gates: empty(steps, 4 * hidden),
                 dropout,
             };
-            layer.h.i(0).copy_(&run.initial.h.i(l));
-            layer.c.i(0).copy_(&run.initial.c.i(l));
+            layer.h.i(0).copy_(&initial.h.i(l));
+            layer.c.i(0).copy_(&initial.c.i(l));
             trace.layers.push(layer);
         }
     }
 
-    let mut h: Vec<Tensor> = (0..layers).map(|l| run.initial.h.i(l)).collect();
-    let mut c: Vec<Tensor> = (0..layers).map(|l| run.initial.c.i(l)).collect();
+    let mut h: Vec<Tensor> = (0..layers).map(|l| initial.h.i(l)).collect();
+    let mut c: Vec<Tensor> = (0..layers).map(|l| initial.c.i(l)).collect();
     let mut fed = Vec::new();
     let mut outputs: Vec<Tensor> = Vec::new();
     for t in 0..steps {
@@ -122,7 +130,8 @@ pub(super) fn backward(back: &Back<'_>) -> State {
 
     let initial = State::zeros(layers, batch, hidden, stack.options());
     for l in (0..layers).rev() {
-        let (layer, trace_l, gradient) = (&stack.layers[l as usize], &trace.layers[l as usize], &gradients.layers[l as usize]);
+        let (layer, trace_l, gradient) =
+            (&stack.layers[l as usize], &trace.layers[l as usize], &gradients.layers[l as usize]);
         let mut dh = back.last.map_or_else(|| initial.h.i(l), |last| last.h.i(l));
         let mut dc = back.last.map_or_else(|| initial.c.i(l), |last| last.c.i(l));
         let d_gates = Tensor::empty_like(&trace_l.gates);

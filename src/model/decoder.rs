@@ -12,10 +12,10 @@ use crate::random;
 pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
     match which {
         Which::Reconstruct => Some(batch.past.reversed()),
-        Which::Predict => batch
-            .future
-            .as_ref()
-            .map(|future| Frames { values: future.values.shallow_clone(), valid: future.valid.as_ref().map(Tensor::shallow_clone) }),
+        Which::Predict => batch.future.as_ref().map(|future| Frames {
+            values: future.values.shallow_clone(),
+            valid: future.valid.as_ref().map(Tensor::shallow_clone),
+        }),
     }
 }
 

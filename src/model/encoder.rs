@@ -4,11 +4,33 @@ use crate::data::Frames;
 use crate::lstm::{Back, Feed, Run, Stack, State, Trace};
 
 /// The pass over `past`, to be made.
-pub fn run<'a>(stack: &'a Stack, past: &'a Frames, zero: &'a State, trace: &'a mut Trace) -> Run<'a> {
-    Run { stack, feed: Feed::Frames(&past.values), initial: zero, valid: past.valid.as_ref(), trace }
+pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<'a> {
+    Run {
+        stack,
+        feed: Feed::Frames(&past.values),
+        initial: None,
+        batch: past.batch(),
+        valid: past.valid.as_ref(),
+        trace,
+    }
 }
 
 /// The way back, from the gradient at the last state.
-pub fn back<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a Trace, last: &'a State, gradients: &'a Stack) -> Back<'a> {
-    Back { stack, trace, valid: past.valid.as_ref(), outputs: None, hidden: None, last: Some(last), gradients }
+pub fn back<'a>(
+    stack: &'a Stack,
+    past: &'a Frames,
+    trace: &'a Trace,
+    last: &'a State,
+    gradients: &'a Stack,
+) -> Back<'a> {
+    Back {
+        stack,
+        trace,
+        valid: past.valid.as_ref(),
+        outputs: None,
+        hidden: None,
+        last: Some(last),
+        gradients,
+        wants_initial: false,
+    }
 }

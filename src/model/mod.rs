@@ -75,18 +75,19 @@ impl Composite {
         self.architecture.feedback[which as usize].ok_or(Error::NoDecoder { asked: which.name(), have })
     }
 
-    fn zero_state(&self, batch: i64) -> State {
-        State::zeros(self.architecture.num_layers, batch, self.architecture.hidden_size, self.options())
-    }
-
     /// One forward and one backward pass: the losses in training, and in `gradients` those of their weighted sum.
-    pub fn gradients(&self, batch: &Batch, pass: &mut Pass<'_>, traces: &mut Traces, gradients: &Weights) -> Result<Losses> {
+    pub fn gradients(
+        &self,
+        batch: &Batch,
+        pass: &mut Pass<'_>,
+        traces: &mut Traces,
+        gradients: &Weights,
+    ) -> Result<Losses> {
         let loss = self.architecture.loss;
-        let zero = self.zero_state(batch.past.values.size()[1]);
 
         // The encoder squeezes the past into a state.
         let mut mode = Mode::Train { dropout: pass.dropout, rng: pass.rng };
-        lstm::forward(&mut [encoder::run(&self.weights.encoder, &batch.past, &zero, &mut traces.encoder)], &mut mode);
+        lstm::forward(&mut [encoder::run(&self.weights.encoder, &batch.past, &mut traces.encoder)], &mut mode);
         let state = last(&traces.encoder);
 
         // Both decoders start from it.
@@ -101,7 +102,8 @@ impl Composite {
             {
                 let Mode::Train { rng, .. } = &mut mode else { unreachable!("this is a training pass") };
                 let feed = decoder::training_feed(feedback, loss, truth, pass.probability, rng);
-                runs.push(Run { stack, feed, initial: state, valid: None, trace });
+                let batch = batch.past.batch();
+                runs.push(Run { stack, feed, initial: Some(state), batch, valid: None, trace });
             }
         }
         lstm::forward(&mut runs, &mut mode);
@@ -124,14 +126,32 @@ impl Composite {
                 (&self.weights.decoders[w], &gradients.decoders[w], outputs)
             {
                 let trace = &traces.decoders[w];
-                backs.push(Back { stack, trace, valid: None, outputs: Some(outputs), hidden: None, last: None, gradients });
+                let outputs = Some(outputs);
+                let at_ends = Back {
+                    stack,
+                    trace,
+                    valid: None,
+                    outputs,
+                    hidden: None,
+                    last: None,
+                    gradients,
+                    wants_initial: true,
+                };
+                backs.push(at_ends);
             }
         }
         let d_state = lstm::backward(&backs)
             .into_iter()
+            .flatten()
             .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c })
             .expect("a model has at least one decoder");
-        lstm::backward(&[encoder::back(&self.weights.encoder, &batch.past, &traces.encoder, &d_state, &gradients.encoder)]);
+        lstm::backward(&[encoder::back(
+            &self.weights.encoder,
+            &batch.past,
+            &traces.encoder,
+            &d_state,
+            &gradients.encoder,
+        )]);
         Ok(losses)
     }
 
@@ -150,9 +170,8 @@ impl Composite {
 
     /// The state after the last past frame.
     pub fn state(&self, past: &Frames) -> State {
-        let zero = self.zero_state(past.values.size()[1]);
         let mut trace = Trace::default();
-        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &zero, &mut trace)], &mut Mode::Eval);
+        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &mut trace)], &mut Mode::Eval);
         trace.last.take().expect("a forward pass leaves its last state")
     }
 
@@ -170,7 +189,9 @@ impl Composite {
         let feed = decoder::feed(self.feedback(which)?, self.architecture.loss, steps);
         let stack = self.weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
         let mut trace = Trace::default();
-        lstm::forward(&mut [Run { stack, feed, initial: state, valid: None, trace: &mut trace }], &mut Mode::Eval);
+        let batch = state.h.size()[1];
+        let run = Run { stack, feed, initial: Some(state), batch, valid: None, trace: &mut trace };
+        lstm::forward(&mut [run], &mut Mode::Eval);
         Ok(trace.outputs.take().expect("a decoder has a readout"))
     }
 

@@ -181,7 +181,8 @@ impl Core {
             let (loss_weights, dropout) = (training.loss_weights, training.dropout);
             let mut pass = Pass { loss_weights, dropout, probability, rng };
             let (losses, gradients, traces) = train::gradients(&model, &batch, &mut pass)?;
-            let fed = Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));
+            let fed =
+                Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));
             Ok((losses, numbers::<f64>(gradients.named()), numbers::<f64>(fed)))
         })?;
         Ok((losses_dict(py, &losses)?, dict(py, gradients)?, dict(py, fed)?))

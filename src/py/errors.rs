@@ -89,7 +89,9 @@ fn of_libtorch(text: &str) -> PyErr {
     let text = text.replace("\\n", "\n");
     let first = text.lines().next().unwrap_or_default();
     if text.contains("out of memory") || text.contains("allocate memory") || text.contains("DefaultCPUAllocator") {
-        return OutOfMemoryError::new_err(format!("{first}\nTry a smaller batch_size or hidden_size, or shorter windows"));
+        return OutOfMemoryError::new_err(format!(
+            "{first}\nTry a smaller batch_size or hidden_size, or shorter windows"
+        ));
     }
     InternalError::new_err(format!("{first}\nThis is a bug of backcast; please report it with the call that led here"))
 }

@@ -150,7 +150,14 @@ impl Trainer {
         }
         *rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
         let weights = &mut self.model.weights.flat;
-        optimizer::update(training.optimizer, weights, &self.gradients.flat, &mut self.moments, *rate, training.weight_decay);
+        optimizer::update(
+            training.optimizer,
+            weights,
+            &self.gradients.flat,
+            &mut self.moments,
+            *rate,
+            training.weight_decay,
+        );
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok(losses)
@@ -158,7 +165,12 @@ impl Trainer {
 }
 
 /// The losses over all windows, as at inference.
-pub fn evaluate(model: &Composite, windows: &Windows<'_>, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<Losses> {
+pub fn evaluate(
+    model: &Composite,
+    windows: &Windows<'_>,
+    batch_size: i64,
+    mut pause: impl FnMut() -> Result<()>,
+) -> Result<Losses> {
     let mut losses = Losses::default();
     for rows in in_order(windows.len(), batch_size) {
         pause()?;

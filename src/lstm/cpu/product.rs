@@ -1,0 +1,377 @@
+//! Matrix products in tiles whose sums stay in registers.
+//!
+//! A tile is up to `S::ROWS` rows by up to `COLUMNS` vectors of columns. The right-hand matrix is packed into panels as wide
+//! as a tile, so that a tile reads it from front to back. Each sum is added up in the order of k whatever the tile's height,
+//! so a row's numbers do not depend on which rows stand beside it.
+
+use super::math::{load_n, store_n};
+use super::simd::{COLUMNS, Kernel, Simd};
+
+/// A matrix in memory: element (i, j) at `at + i * row + j * column`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix {
+    pub at: *const f32,
+    pub row: usize,
+    pub column: usize,
+}
+
+impl Matrix {
+    pub fn rows(at: *const f32, row: usize) -> Self {
+        Self { at, row, column: 1 }
+    }
+
+    pub fn transposed(self) -> Self {
+        Self { row: self.column, column: self.row, ..self }
+    }
+
+    /// The matrix from element (i, j) on.
+    pub fn from(self, i: usize, j: usize) -> Self {
+        Self { at: self.at.wrapping_add(i * self.row + j * self.column), ..self }
+    }
+}
+
+/// Sums of a tile += A B over `k`; B is a panel of `C` vectors a row.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub unsafe fn accumulate<S: Simd, const R: usize, const C: usize>(
+    sums: &mut [[S::Vector; C]; R],
+    a: Matrix,
+    k: usize,
+    panel: *const f32,
+) {
+    // SAFETY: reads R rows of k numbers of `a` and k rows of a panel; the caller's pointers are good for them.
+    unsafe {
+        let mut panel = panel;
+        let mut at = a.at;
+        for _ in 0..k {
+            let mut b = [S::splat(0.0); C];
+            let mut j = 0;
+            while j < C {
+                b[j] = S::load(panel.add(j * S::LANES));
+                j += 1;
+            }
+            let mut r = 0;
+            while r < R {
+                let x = S::splat(*at.add(r * a.row));
+                let mut j = 0;
+                while j < C {
+                    sums[r][j] = S::fma(x, b[j], sums[r][j]);
+                    j += 1;
+                }
+                r += 1;
+            }
+            panel = panel.add(C * S::LANES);
+            at = at.add(a.column);
+        }
+    }
+}
+
+/// Call `$tile::<S, R, C>($arguments)` for a height known at run time.
+macro_rules! of_height {
+    ($height:expr, $tile:ident::<$S:ident, $C:tt>($($argument:expr),*)) => {
+        match $height {
+            6 => $tile::<$S, 6, $C>($($argument),*),
+            5 => $tile::<$S, 5, $C>($($argument),*),
+            4 => $tile::<$S, 4, $C>($($argument),*),
+            3 => $tile::<$S, 3, $C>($($argument),*),
+            2 => $tile::<$S, 2, $C>($($argument),*),
+            _ => $tile::<$S, 1, $C>($($argument),*),
+        }
+    };
+}
+pub(super) use of_height;
+
+/// The height of the next tile where `rows` are left: as even as can be.
+#[inline(always)]
+pub fn height<S: Simd>(rows: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(S::ROWS))
+}
+
+/// Vectors in a panel for `columns` columns: 1, 2 or 4.
+#[inline(always)]
+pub fn panel_vectors(columns: usize, lanes: usize) -> usize {
+    match columns.div_ceil(lanes) {
+        1 => 1,
+        2 => 2,
+        _ => COLUMNS,
+    }
+}
+
+/// Floats that the panels of a (k, n) matrix take.
+pub fn packed_size(k: usize, n: usize, lanes: usize) -> usize {
+    let wide = COLUMNS * lanes;
+    let (panels, rest) = (n / wide, n % wide);
+    k * (panels * wide + if rest > 0 { panel_vectors(rest, lanes) * lanes } else { 0 })
+}
+
+/// Pack columns `first..first + n` of B (k, ...) into rows of `fill` numbers, `width` apart, zeros where there is no column.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub unsafe fn pack_panel(b: Matrix, k: usize, first: usize, n: usize, (fill, width): (usize, usize), to: *mut f32) {
+    /// Rows of a block small enough for the first cache.
+    const BLOCK: usize = 16;
+    // SAFETY: reads (k, n) numbers of B and writes k rows of the panel; the caller's pointers are good for them.
+    unsafe {
+        let b = b.from(0, first);
+        if b.column == 1 {
+            for p in 0..k {
+                let row = to.add(p * width);
+                std::ptr::copy_nonoverlapping(b.at.add(p * b.row), row, n);
+                std::ptr::write_bytes(row.add(n), 0, fill - n);
+            }
+            return;
+        }
+        let mut p = 0;
+        while p < k {
+            let block = BLOCK.min(k - p);
+            for j in 0..n {
+                let column = b.at.add(j * b.column);
+                for q in p..p + block {
+                    *to.add(q * width + j) = *column.add(q * b.row);
+                }
+            }
+            for q in p..p + block {
+                std::ptr::write_bytes(to.add(q * width + n), 0, fill - n);
+            }
+            p += block;
+        }
+    }
+}
+
+/// Pack B (k, n) into panels, one after another.
+#[allow(unsafe_code)]
+pub unsafe fn pack(b: Matrix, k: usize, n: usize, lanes: usize, to: *mut f32) {
+    let wide = COLUMNS * lanes;
+    for first in (0..n).step_by(wide) {
+        let columns = wide.min(n - first);
+        let width = if columns == wide { wide } else { panel_vectors(columns, lanes) * lanes };
+        // SAFETY: panels before this one take `k * first` floats.
+        unsafe { pack_panel(b, k, first, columns, (width, width), to.add(k * first)) };
+    }
+}
+
+/// Where a tile's sums go.
+#[derive(Debug, Clone, Copy)]
+pub struct Out {
+    pub at: *mut f32,
+    pub row: usize,
+    pub column: usize,
+    /// Whether the sums are added to what is there.
+    pub add: bool,
+    /// One number a column, where the sums start; none for zero.
+    pub bias: *const f32,
+}
+
+/// Rows of A (rows, k) times packed panels (k, n), into `out`.
+#[allow(unsafe_code)]
+#[inline(always)]
+pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const f32, n: usize, out: Out) {
+    let wide = COLUMNS * S::LANES;
+    for first in (0..n).step_by(wide) {
+        let columns = wide.min(n - first);
+        let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
+        // SAFETY: as in `pack`.
+        unsafe {
+            let panel = panels.add(k * first);
+            let mut row = 0;
+            while row < rows {
+                let height = height::<S>(rows - row);
+                match vectors {
+                    1 => of_height!(height, tile::<S, 1>(a, row, k, panel, first, columns, out)),
+                    2 => of_height!(height, tile::<S, 2>(a, row, k, panel, first, columns, out)),
+                    _ => of_height!(height, tile::<S, 4>(a, row, k, panel, first, columns, out)),
+                }
+                row += height;
+            }
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn tile<S: Simd, const R: usize, const C: usize>(
+    a: Matrix,
+    row: usize,
+    k: usize,
+    panel: *const f32,
+    first: usize,
+    columns: usize,
+    out: Out,
+) {
+    // SAFETY: writes R rows of `columns` numbers of `out`; the caller's pointers are good for them.
+    unsafe {
+        let mut sums = [[S::splat(0.0); C]; R];
+        if !out.bias.is_null() {
+            let mut j = 0;
+            while j < C {
+                let lane = j * S::LANES;
+                let bias = load_n::<S>(out.bias.add(first + lane.min(columns)), columns.saturating_sub(lane));
+                let mut r = 0;
+                while r < R {
+                    sums[r][j] = bias;
+                    r += 1;
+                }
+                j += 1;
+            }
+        }
+        accumulate::<S, R, C>(&mut sums, a.from(row, 0), k, panel);
+        let mut r = 0;
+        while r < R {
+            let at = out.at.add((row + r) * out.row + first * out.column);
+            let mut j = 0;
+            while j < C {
+                let lane = j * S::LANES;
+                let n = columns.saturating_sub(lane).min(S::LANES);
+                if n > 0 {
+                    put::<S>(at.add(lane * out.column), out.column, sums[r][j], n, out.add);
+                }
+                j += 1;
+            }
+            r += 1;
+        }
+    }
+}
+
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn put<S: Simd>(to: *mut f32, column: usize, x: S::Vector, n: usize, add: bool) {
+    // SAFETY: writes n numbers, `column` apart; the caller's pointer is good for them.
+    unsafe {
+        if column == 1 {
+            let x = if add { S::add(x, load_n::<S>(to, n)) } else { x };
+            store_n::<S>(to, x, n);
+            return;
+        }
+        let mut whole = [0.0; 16];
+        S::store(whole.as_mut_ptr(), x);
+        for (lane, x) in whole.iter().enumerate().take(n) {
+            let to = to.add(lane * column);
+            *to = if add { *to + x } else { *x };
+        }
+    }
+}
+
+/// One product C (m, n) = A (m, k) B (k, n), all over memory of any strides.
+#[derive(Debug, Clone, Copy)]
+pub struct Product {
+    pub a: Matrix,
+    pub b: Matrix,
+    pub c: *mut f32,
+    pub c_row: usize,
+    pub c_column: usize,
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    /// Whether the product is added to what C holds.
+    pub add: bool,
+}
+
+impl Product {
+    /// The same product with the longer side as columns where the other would leave a panel half empty.
+    fn oriented(self, lanes: usize) -> Self {
+        if self.n >= COLUMNS * lanes || self.n >= self.m {
+            return self;
+        }
+        Self {
+            a: self.b.transposed(),
+            b: self.a.transposed(),
+            c_row: self.c_column,
+            c_column: self.c_row,
+            m: self.n,
+            n: self.m,
+            ..self
+        }
+    }
+}
+
+/// One thread's share of a product.
+pub struct Share {
+    pub product: Product,
+    pub part: usize,
+    pub parts: usize,
+}
+
+/// Rows of B in a packed panel: a panel of them stays in the second cache.
+const DEPTH: usize = 256;
+
+impl Kernel for Share {
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&self) {
+        let Product { a, b, c, c_row, c_column, m, n, k, add } = self.product.oriented(S::LANES);
+        // The longer side is shared out: rows in whole tiles, columns in whole panels.
+        let wide = COLUMNS * S::LANES;
+        let by_rows = m.div_ceil(S::ROWS) >= n.div_ceil(wide);
+        let (unit, size) = if by_rows { (S::ROWS, m) } else { (wide, n) };
+        let units = size.div_ceil(unit);
+        let (from, to) = (self.part * units / self.parts, (self.part + 1) * units / self.parts);
+        let (from, to) = ((from * unit).min(size), (to * unit).min(size));
+        let ((m0, m1), (n0, n1)) = if by_rows { ((from, to), (0, n)) } else { ((0, m), (from, to)) };
+        if m0 == m1 || n0 == n1 {
+            return;
+        }
+        let mut buffer = super::Scratch::take();
+        let buffer = buffer.0.reserve(DEPTH.min(k) * (wide + (m1 - m0).next_multiple_of(S::ROWS)));
+        {
+            // SAFETY: the buffer holds one panel and the packed rows of A; A, B and C are good for (m, k), (k, n), (m, n).
+            unsafe {
+                let packed_a = buffer.add(DEPTH.min(k) * wide);
+                for p in (0..k.max(1)).step_by(DEPTH) {
+                    let depth = DEPTH.min(k - p);
+                    pack_rows::<S>(a.from(m0, p), m1 - m0, depth, packed_a);
+                    for first in (n0..n1).step_by(wide) {
+                        let columns = wide.min(n1 - first);
+                        let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
+                        let width = vectors * S::LANES;
+                        pack_panel(b.from(p, 0), depth, first, columns, (width, width), buffer);
+                        let out = Out {
+                            at: c.add(m0 * c_row + first * c_column),
+                            row: c_row,
+                            column: c_column,
+                            add: add || p > 0,
+                            bias: std::ptr::null(),
+                        };
+                        let mut row = 0;
+                        while row < m1 - m0 {
+                            let height = S::ROWS.min(m1 - m0 - row);
+                            let out = Out { at: out.at.add(row * c_row), ..out };
+                            let rows = Matrix { at: packed_a.add(row * depth), row: 1, column: height };
+                            match vectors {
+                                1 => of_height!(height, tile::<S, 1>(rows, 0, depth, buffer, 0, columns, out)),
+                                2 => of_height!(height, tile::<S, 2>(rows, 0, depth, buffer, 0, columns, out)),
+                                _ => of_height!(height, tile::<S, 4>(rows, 0, depth, buffer, 0, columns, out)),
+                            }
+                            row += height;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Pack rows of A (m, k) so that a tile reads its rows' numbers side by side: groups of `S::ROWS` rows, k by k.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn pack_rows<S: Simd>(a: Matrix, m: usize, k: usize, to: *mut f32) {
+    /// So many k at a time, since neighbours in a row of A share cache lines.
+    const BLOCK: usize = 16;
+    for block in (0..k).step_by(BLOCK) {
+        let end = k.min(block + BLOCK);
+        let mut row = 0;
+        while row < m {
+            let height = S::ROWS.min(m - row);
+            // SAFETY: reads (m, k) numbers and writes as many; the caller's pointers are good for them.
+            unsafe {
+                let group = to.add(row * k);
+                for p in block..end {
+                    let from = a.at.add(row * a.row + p * a.column);
+                    for r in 0..height {
+                        *group.add(p * height + r) = *from.add(r * a.row);
+                    }
+                }
+            }
+            row += height;
+        }
+    }
+}
