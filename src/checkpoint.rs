@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use safetensors::tensor::{Dtype, TensorView};
-use safetensors::{SafeTensors, serialize_to_file};
+use safetensors::{SafeTensors, serialize};
 use tch::{Kind, Tensor};
 
 use crate::error::Error;
@@ -26,17 +27,23 @@ pub fn write(path: &Path, tensors: &[(String, Tensor)], metadata: HashMap<String
         })
         .collect::<Result<_>>()?;
 
-    let file_name = path.file_name().context("a model file needs a name")?.to_string_lossy();
+    let place = || path.display().to_string();
+    let no_name = || Error::File { path: place(), reason: "is not the name of a file".to_owned() };
+    let file_name = path.file_name().ok_or_else(no_name)?.to_string_lossy();
     let temporary = path.with_file_name(format!(".{file_name}.{}.tmp", std::process::id()));
-    let written = serialize_to_file(views, Some(metadata), &temporary)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(File::open(&temporary)?.sync_all()?))
-        .and_then(|()| Ok(fs::rename(&temporary, path)?));
+    let contents = serialize(views, Some(metadata))?;
+    let written = write_through(&temporary, &contents).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // The reason is what the caller needs; a temporary file that was never made cannot be removed.
         let _ = fs::remove_file(&temporary);
     }
-    written
+    written.with_context(place)
+}
+
+fn write_through(path: &Path, contents: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(contents)?;
+    file.sync_all()
 }
 
 fn little_endian(tensor: &Tensor) -> Vec<u8> {
@@ -48,7 +55,7 @@ fn little_endian(tensor: &Tensor) -> Vec<u8> {
 /// Read a file that `write` has written.
 pub fn read(path: &Path) -> Result<Contents> {
     let foreign = |reason: String| Error::File { path: path.display().to_string(), reason };
-    let bytes = fs::read(path)?;
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let not_ours = |error| foreign(format!("is not a backcast model: {error}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(not_ours)?;
     let metadata = header.metadata().clone().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The one doorway between the interpreter and the engine, and the one place where errors become exceptions.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::exceptions::PyOSError;
@@ -74,13 +75,11 @@ pub fn exception(error: anyhow::Error) -> PyErr {
     if error.downcast_ref::<TchError>().is_some() {
         return of_libtorch(&text);
     }
-    match error.downcast::<std::io::Error>() {
-        Ok(io) => io.into(),
-        Err(error) => match error.downcast::<safetensors::SafeTensorError>() {
-            Ok(safetensors::SafeTensorError::IoError(io)) => io.into(),
-            Ok(other) => PyOSError::new_err(other.to_string()),
-            Err(_) => InternalError::new_err(text),
-        },
+    match error.downcast_ref::<io::Error>().map(io::Error::raw_os_error) {
+        // Python picks FileNotFoundError, PermissionError and so on by the number.
+        Some(Some(number)) => PyOSError::new_err((number, text)),
+        Some(None) => PyOSError::new_err(text),
+        None => InternalError::new_err(text),
     }
 }
 

@@ -292,6 +292,27 @@ unsafe fn cell_tile<S: Simd, const R: usize, const C: usize>(cells: &Cells, row:
         let recurrent_panel = panel.add((cells.panel_rows - hidden) * width);
         accumulate::<S, R, C>(&mut sums, cells.h.from(row, 0), recurrent, recurrent_panel);
 
+        if n == S::LANES {
+            finish::<S, R, C, true>(cells, &sums, row, unit);
+        } else {
+            finish::<S, R, C, false>(cells, &sums, row, unit);
+        }
+    }
+}
+
+/// The cell, on the gates' sums of R rows; `WHOLE` where its units fill a vector.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn finish<S: Simd, const R: usize, const C: usize, const WHOLE: bool>(
+    cells: &Cells,
+    sums: &[[S::Vector; C]; R],
+    row: usize,
+    unit: usize,
+) {
+    let hidden = cells.hidden;
+    let n = if WHOLE { S::LANES } else { hidden - unit };
+    // SAFETY: reads and writes n units of R rows, within the shapes that `Cells` names.
+    unsafe {
         let mut r = 0;
         while r < R {
             let at = (row + r) * hidden + unit;
@@ -387,12 +408,28 @@ impl Backward {
     #[allow(unsafe_code)]
     #[inline(always)]
     unsafe fn cells<S: Simd>(&self, t: usize, dh: *mut f32, dc: *mut f32) {
+        let whole = self.hidden / S::LANES * S::LANES;
+        // SAFETY: the units lie within the shapes that the fields name.
+        unsafe {
+            for unit in (0..whole).step_by(S::LANES) {
+                self.units::<S, true>(t, unit, dh, dc);
+            }
+            if whole < self.hidden {
+                self.units::<S, false>(t, whole, dh, dc);
+            }
+        }
+    }
+
+    /// The same for a vector of units; `WHOLE` where they fill it.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn units<S: Simd, const WHOLE: bool>(&self, t: usize, unit: usize, dh: *mut f32, dc: *mut f32) {
         let hidden = self.hidden;
+        let n = if WHOLE { S::LANES } else { hidden - unit };
         // SAFETY: reads and writes n units of `rows` rows, within the shapes that the fields name.
         unsafe {
             let one = S::splat(1.0);
-            for unit in (0..hidden).step_by(S::LANES) {
-                let n = S::LANES.min(hidden - unit);
+            {
                 let mut sums = [S::splat(0.0); COLUMNS];
                 for r in 0..self.rows {
                     let row = t * self.batch + self.first + r;

@@ -34,13 +34,15 @@ impl Matrix {
 #[allow(unsafe_code)]
 #[inline(always)]
 pub unsafe fn accumulate<S: Simd, const R: usize, const C: usize>(
-    sums: &mut [[S::Vector; C]; R],
+    to: &mut [[S::Vector; C]; R],
     a: Matrix,
     k: usize,
     panel: *const f32,
 ) {
     // SAFETY: reads R rows of k numbers of `a` and k rows of a panel; the caller's pointers are good for them.
     unsafe {
+        // A copy, or the compiler would store every sum in every turn.
+        let mut sums = *to;
         let mut panel = panel;
         let mut at = a.at;
         for _ in 0..k {
@@ -63,6 +65,7 @@ pub unsafe fn accumulate<S: Simd, const R: usize, const C: usize>(
             panel = panel.add(C * S::LANES);
             at = at.add(a.column);
         }
+        *to = sums;
     }
 }
 
@@ -318,7 +321,11 @@ impl Kernel for Share {
                 let packed_a = buffer.add(DEPTH.min(k) * wide);
                 for p in (0..k.max(1)).step_by(DEPTH) {
                     let depth = DEPTH.min(k - p);
-                    pack_rows::<S>(a.from(m0, p), m1 - m0, depth, packed_a);
+                    // Rows that run along k are read where they are.
+                    let in_place = a.column == 1;
+                    if !in_place {
+                        pack_rows::<S>(a.from(m0, p), m1 - m0, depth, packed_a);
+                    }
                     for first in (n0..n1).step_by(wide) {
                         let columns = wide.min(n1 - first);
                         let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
@@ -335,7 +342,11 @@ impl Kernel for Share {
                         while row < m1 - m0 {
                             let height = S::ROWS.min(m1 - m0 - row);
                             let out = Out { at: out.at.add(row * c_row), ..out };
-                            let rows = Matrix { at: packed_a.add(row * depth), row: 1, column: height };
+                            let rows = if in_place {
+                                a.from(m0 + row, p)
+                            } else {
+                                Matrix { at: packed_a.add(row * depth), row: 1, column: height }
+                            };
                             match vectors {
                                 1 => of_height!(height, tile::<S, 1>(rows, 0, depth, buffer, 0, columns, out)),
                                 2 => of_height!(height, tile::<S, 2>(rows, 0, depth, buffer, 0, columns, out)),
@@ -366,8 +377,13 @@ unsafe fn pack_rows<S: Simd>(a: Matrix, m: usize, k: usize, to: *mut f32) {
                 let group = to.add(row * k);
                 for p in block..end {
                     let from = a.at.add(row * a.row + p * a.column);
+                    let to = group.add(p * height);
+                    if a.row == 1 && height == 6 {
+                        to.cast::<[f32; 6]>().write_unaligned(from.cast::<[f32; 6]>().read_unaligned());
+                        continue;
+                    }
                     for r in 0..height {
-                        *group.add(p * height + r) = *from.add(r * a.row);
+                        *to.add(r) = *from.add(r * a.row);
                     }
                 }
             }
