@@ -133,7 +133,8 @@ impl Column<'_> {
         if numbers.numel() == 0 {
             return Ok(());
         }
-        let (low, high) = (numbers.min().double_value(&[]), numbers.max().double_value(&[]));
+        let (low, high) = numbers.aminmax(None, false);
+        let (low, high) = (low.double_value(&[]), high.double_value(&[]));
         let refused = |bad: &Tensor, expected: &str, got: &str| {
             let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
             let got = format!("{got} in window {}", rows[row as usize]);

@@ -1,5 +1,6 @@
 //! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
 
+mod dispatch;
 mod parallel;
 
 use std::marker::PhantomData;
@@ -9,6 +10,7 @@ use ndarray::ArrayViewD;
 use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
 
+pub use dispatch::{Adam, fused_adam};
 pub use parallel::parallel;
 
 use crate::error::Error;

@@ -140,7 +140,7 @@ pub struct Trace {
     pub outputs: Option<Tensor>,
     /// After the last step.
     pub last: Option<State>,
-    packed: cpu::Packed,
+    workspace: cpu::Workspace,
 }
 
 /// One layer's part of the trace.
@@ -183,7 +183,7 @@ pub struct Run<'a> {
 /// One backward pass to be made. Gradients are written, not added.
 pub struct Back<'a> {
     pub stack: &'a Stack,
-    pub trace: &'a Trace,
+    pub trace: &'a mut Trace,
     pub valid: Option<&'a Tensor>,
     /// (T, B, D): the loss's gradient at the outputs.
     pub outputs: Option<&'a Tensor>,
@@ -207,11 +207,19 @@ pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
 }
 
 /// Make several independent backward passes; each gives the gradient at its initial state, where that is wanted.
-pub fn backward(backs: &[Back<'_>]) -> Vec<Option<State>> {
+pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
     if backs.iter().all(|back| cpu::applies(back.stack)) {
         return cpu::backward(backs);
     }
-    backs.iter().map(|back| back.wants_initial.then_some(plain::backward(back))).collect()
+    backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
+}
+
+/// d = `scale` (outputs - target) on valid rows, 0 elsewhere, all (T, B, D); returns the sum of squared differences there.
+pub fn squared_error(outputs: &Tensor, target: &Tensor, valid: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
+    if (outputs.kind(), outputs.device()) == (Kind::Float, Device::Cpu) {
+        return cpu::squared_error(outputs, target, valid, scale, d);
+    }
+    plain::squared_error(outputs, target, valid, scale, d)
 }
 
 /// The mask of inverted dropout for one layer, (T, B, H); none where nothing is to be dropped.

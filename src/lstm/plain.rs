@@ -113,7 +113,7 @@ fn input(feed: &Feed<'_>, t: i64, outputs: &[Tensor], batch: i64, stack: &super:
 }
 
 pub(super) fn backward(back: &Back<'_>) -> State {
-    let (stack, trace, gradients) = (back.stack, back.trace, back.gradients);
+    let (stack, trace, gradients) = (back.stack, &*back.trace, back.gradients);
     let (layers, hidden) = (stack.layers.len() as i64, stack.hidden_size());
     let (steps, batch) = (trace.layers[0].gates.size()[0], trace.layers[0].gates.size()[1]);
     let flat = |x: &Tensor| x.reshape([-1, *x.size().last().expect("not a scalar")]);
@@ -183,4 +183,17 @@ pub(super) fn backward(back: &Back<'_>) -> State {
 
 fn write(to: &Tensor, from: &Tensor) {
     to.shallow_clone().copy_(from);
+}
+
+pub(super) fn squared_error(
+    outputs: &Tensor,
+    target: &Tensor,
+    valid: Option<&Tensor>,
+    scale: f64,
+    d: &mut Tensor,
+) -> f64 {
+    let difference = outputs - target;
+    let difference = valid.map_or_else(|| difference.shallow_clone(), |valid| &difference * valid);
+    d.copy_(&(&difference * scale));
+    difference.square().sum(Some(tch::Kind::Double)).double_value(&[])
 }

@@ -19,7 +19,7 @@ pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<
 pub fn back<'a>(
     stack: &'a Stack,
     past: &'a Frames,
-    trace: &'a Trace,
+    trace: &'a mut Trace,
     last: &'a State,
     gradients: &'a Stack,
 ) -> Back<'a> {

@@ -4,7 +4,7 @@ use tch::Tensor;
 
 use crate::config::Loss;
 use crate::data::Frames;
-use crate::lstm::Activation;
+use crate::lstm::{self, Activation};
 
 /// Sum over the valid numbers, and how many there are.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,16 +50,20 @@ impl Loss {
         Sum { sum: each.sum(Some(tch::Kind::Double)).double_value(&[]), count: count(target) }
     }
 
-    /// The gradient at `outputs` of `weight` times the mean loss, (T, B, D).
-    pub fn gradient(self, outputs: &Tensor, target: &Frames, weight: f64) -> Tensor {
+    /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
+    pub fn backward(self, outputs: &Tensor, target: &Frames, weight: f64, d: &mut Tensor) -> Sum {
+        let (y, valid) = (&target.values, target.valid.as_ref());
         let scale = weight / count(target).max(1.0);
-        let each = match self {
-            Self::Mse => (outputs - &target.values) * (2.0 * scale),
-            Self::Bce => (outputs.sigmoid() - &target.values) * scale,
-        };
-        match &target.valid {
-            Some(valid) => each * valid,
-            None => each,
+        match self {
+            Self::Mse => {
+                let sum = lstm::squared_error(outputs, y, valid, 2.0 * scale, d);
+                Sum { sum, count: count(target) }
+            }
+            Self::Bce => {
+                let each = (outputs.sigmoid() - y) * scale;
+                d.copy_(&valid.map_or_else(|| each.shallow_clone(), |valid| &each * valid));
+                self.sum(outputs, target)
+            }
         }
     }
 }

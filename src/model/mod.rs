@@ -34,6 +34,7 @@ pub struct Pass<'a> {
 pub struct Traces {
     encoder: Trace,
     decoders: [Trace; 2],
+    d_outputs: [Option<Tensor>; 2],
 }
 
 impl Traces {
@@ -111,23 +112,23 @@ impl Composite {
 
         // The losses, and their gradients at all outputs at once: feedback carries none.
         let mut losses = Losses::default();
-        let mut d_outputs = [None, None];
         for (w, target) in targets.iter().enumerate() {
             if let (Some(target), Some(outputs)) = (target, &traces.decoders[w].outputs) {
-                losses[w] = Some(loss.sum(outputs, target));
-                d_outputs[w] = Some(loss.gradient(outputs, target, pass.loss_weights[w]));
+                let d = &mut traces.d_outputs[w];
+                if d.as_ref().is_none_or(|d| d.size() != outputs.size() || d.kind() != outputs.kind()) {
+                    *d = Some(outputs.zeros_like());
+                }
+                losses[w] = d.as_mut().map(|d| loss.backward(outputs, target, pass.loss_weights[w], d));
             }
         }
 
         // Back through the decoders; their gradients at the initial state add up and enter the encoder's last step.
+        let Traces { encoder: encoder_trace, decoders, d_outputs } = traces;
         let mut backs = Vec::new();
-        for (w, outputs) in d_outputs.iter().enumerate() {
-            if let (Some(stack), Some(gradients), Some(outputs)) =
-                (&self.weights.decoders[w], &gradients.decoders[w], outputs)
-            {
-                let trace = &traces.decoders[w];
-                let outputs = Some(outputs);
-                let at_ends = Back {
+        for (w, (trace, outputs)) in decoders.iter_mut().zip(&*d_outputs).enumerate() {
+            if let (Some(stack), Some(gradients)) = (&self.weights.decoders[w], &gradients.decoders[w]) {
+                let outputs = outputs.as_ref();
+                backs.push(Back {
                     stack,
                     trace,
                     valid: None,
@@ -136,22 +137,16 @@ impl Composite {
                     last: None,
                     gradients,
                     wants_initial: true,
-                };
-                backs.push(at_ends);
+                });
             }
         }
-        let d_state = lstm::backward(&backs)
+        let d_state = lstm::backward(&mut backs)
             .into_iter()
             .flatten()
             .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c })
             .expect("a model has at least one decoder");
-        lstm::backward(&[encoder::back(
-            &self.weights.encoder,
-            &batch.past,
-            &traces.encoder,
-            &d_state,
-            &gradients.encoder,
-        )]);
+        let gradients = &gradients.encoder;
+        lstm::backward(&mut [encoder::back(&self.weights.encoder, &batch.past, encoder_trace, &d_state, gradients)]);
         Ok(losses)
     }
 

@@ -157,7 +157,7 @@ impl Trainer {
             &mut self.moments,
             *rate,
             training.weight_decay,
-        );
+        )?;
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok(losses)

@@ -1,8 +1,10 @@
 //! Optimizers that do as `torch.optim`'s of the same names do, on the flat weights, with a state that can be saved.
 
+use anyhow::Result;
 use tch::Tensor;
 
 use crate::error::{Error, argument};
+use crate::libtorch::{Adam, fused_adam};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -46,34 +48,30 @@ impl Moments {
 }
 
 /// One update of the weights `w` by their gradients `g`.
-pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &mut Moments, rate: f64, weight_decay: f64) {
+pub fn update(
+    rule: Rule,
+    w: &mut Tensor,
+    g: &Tensor,
+    moments: &mut Moments,
+    rate: f64,
+    weight_decay: f64,
+) -> Result<()> {
     moments.steps += 1;
-    let (m, v) = (&mut moments.first, &mut moments.second);
-    let decayed;
-    let g = match rule {
-        Rule::Adam | Rule::RmsProp if weight_decay > 0.0 => {
-            decayed = g + &*w * weight_decay;
-            &decayed
-        }
-        _ => g,
-    };
-    if rule == Rule::AdamW {
-        *w *= 1.0 - rate * weight_decay;
-    }
     match rule {
         Rule::Adam | Rule::AdamW => {
-            let steps = i32::try_from(moments.steps).unwrap_or(i32::MAX);
-            let (correction1, correction2) = (1.0 - BETA1.powi(steps), 1.0 - BETA2.powi(steps));
-            let _ = m.lerp_(g, 1.0 - BETA1);
-            *v *= BETA2;
-            *v += g * g * (1.0 - BETA2);
-            let denominator = v.sqrt() / correction2.sqrt() + EPSILON;
-            *w -= &*m / denominator * (rate / correction1);
+            let steps = Tensor::from(moments.steps as f32).to_device(w.device());
+            let decoupled = rule == Rule::AdamW;
+            let adam = Adam { rate, beta1: BETA1, beta2: BETA2, weight_decay, epsilon: EPSILON, decoupled };
+            fused_adam(w, g, &moments.first, &moments.second, &steps, adam)
         }
         Rule::RmsProp => {
+            let decayed = (weight_decay > 0.0).then(|| g + &*w * weight_decay);
+            let g = decayed.as_ref().unwrap_or(g);
+            let v = &mut moments.second;
             *v *= ALPHA;
             *v += g * g * (1.0 - ALPHA);
             *w -= g / (v.sqrt() + EPSILON) * rate;
+            Ok(())
         }
     }
 }

@@ -5,7 +5,7 @@ Tolerances: outputs and losses 1e-6, since the engine computes in float32; gradi
 parameter's norm, the engine then in float64; weights after twenty updates 2e-6.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from types import SimpleNamespace
@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import seed
 import torch
-from backcast import Model
 from numpy.typing import NDArray
-from reference import Result, Seq2Seq, gradients, pad
 from torch import Tensor, nn
+
+import seed
+from backcast import Model
+from reference import Result, Seq2Seq, gradients, pad
 
 Array = NDArray[Any]
 Frames = Array | list[Array]
@@ -29,20 +30,34 @@ SINGLE_GRADIENT_TOLERANCE = 1e-5
 WEIGHT_TOLERANCE = 2e-6
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Products this small only wait for one another in several threads, on a busy machine long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Case:
-    """One model and one set of windows; `past` and `future` are lengths, one or one a window."""
+    """One model and one set of windows.
+
+    `past` and `future` are numbers of frames: one for all windows, one a window, or, for windows
+    that are all past, no future.
+    """
 
     layers: int = 2
     batch: int = 7
     past: int | tuple[int, ...] = 5
-    future: int | tuple[int, ...] = 3
+    future: int | tuple[int, ...] | None = 3
     frame: int = 3
     hidden: int = 6
     decoders: str = "both"
     feedback: str | Mapping[str, str] = "output"
     loss: str = "mse"
     loss_weights: tuple[float, float] = (1.0, 1.0)
+    seed: int = 0  # of the weights
     extra: Mapping[str, Any] = field(default_factory=dict)  # parameters of the Model alone
 
     def __str__(self) -> str:
@@ -51,6 +66,9 @@ class Case:
         told |= told.pop("extra", {})
         if isinstance(self.feedback, Mapping):
             told["feedback"] = "-".join(self.feedback.values())
+        for name, value in told.items():
+            if isinstance(value, tuple) and len(value) > 8:
+                told[name] = f"{min(value)}to{max(value)}"
         words = [f"{name}={value}".replace(" ", "") for name, value in told.items()]
         return ",".join(words) or "default"
 
@@ -64,7 +82,7 @@ class Case:
         They are twice PyTorch's own first weights, so that gates bend and the state that the
         encoder hands over is felt in every output.
         """
-        torch.manual_seed(self.layers)
+        torch.manual_seed(self.seed)
         reference = Seq2Seq(
             self.frame,
             self.hidden,
@@ -85,7 +103,7 @@ class Case:
             {name: value.float().numpy() for name, value in reference.state_dict().items()},
             hidden_size=self.hidden,
             num_layers=self.layers,
-            horizon=None if isinstance(self.future, tuple) else self.future,
+            horizon=self.future if isinstance(self.future, int) else None,
             decoders=self.decoders,
             feedback=self.feedback,
             loss=self.loss,
@@ -96,7 +114,7 @@ class Case:
             **self.extra,
         )
 
-    def windows(self) -> tuple[Frames, Frames]:
+    def windows(self) -> tuple[Frames, Frames | None]:
         """Smooth sequences plus noise, in 0..1; arrays, or lists where lengths differ."""
         random = np.random.default_rng(1)
 
@@ -110,36 +128,45 @@ class Case:
                 return [sequence(length) for length in lengths]
             return np.stack([sequence(lengths) for _ in range(self.batch)])
 
-        return frames(self.past), frames(self.future)
+        past = frames(self.past)
+        return past, None if self.future is None else frames(self.future)
 
 
-def both_sides(case: Case) -> tuple[Model, Seq2Seq, Frames, Frames]:
+def both_sides(case: Case) -> tuple[Model, Seq2Seq, Frames, Frames | None]:
     # PyTorch draws float32 numbers, so that the float64 reference and our float32 copy are equal
     reference = case.reference()
     return case.model(reference), reference, *case.windows()
 
 
-def tensors(frames: Frames, side: str) -> tuple[Tensor, Tensor]:
-    """Frames as the reference takes them: padded on `side` and float64, and which are valid."""
-    return pad([torch.tensor(sequence, dtype=torch.float64) for sequence in frames], side)
+def past_tensors(past: Frames) -> tuple[Tensor, Tensor]:
+    """Frames as the reference takes them: float64, aligned right; and which of them are valid."""
+    return pad([torch.tensor(sequence, dtype=torch.float64) for sequence in past], "left")
+
+
+def future_tensors(past: Frames, future: Frames | None) -> tuple[Tensor, Tensor]:
+    """The same, aligned left; no frames at all where there is no future."""
+    sequences = [sequence[:0] for sequence in past] if future is None else future
+    return pad([torch.tensor(sequence, dtype=torch.float64) for sequence in sequences], "right")
 
 
 def run(
     reference: Seq2Seq,
     past: Frames,
-    future: Frames,
+    future: Frames | None,
     given: Mapping[str, Array] | None = None,
 ) -> Result:
-    past_frames, past_valid = tensors(past, "left")
-    future_frames, future_valid = tensors(future, "right")
+    past_frames, past_valid = past_tensors(past)
+    future_frames, future_valid = future_tensors(past, future)
     fed = {name: torch.tensor(frames) for name, frames in (given or {}).items()}
     return reference(past_frames, future_frames, past_valid, future_valid, given=fed)
 
 
 def close(found: Any, expected: Any, tolerance: float = OUTPUT_TOLERANCE) -> None:
+    """Equal to `tolerance`, times a number's own size where that is beyond 1: c is not bounded."""
     if isinstance(expected, Tensor):
         expected = expected.detach().numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+    size = np.maximum(1.0, np.abs(expected))
+    np.testing.assert_allclose(found / size, expected / size, rtol=0, atol=tolerance)
 
 
 def assert_gradients_agree(
@@ -161,7 +188,7 @@ def assert_same_pass(
     model: Model,
     reference: Seq2Seq,
     past: Frames,
-    future: Frames,
+    future: Frames | None,
     tolerance: float,
     double: bool = True,
     truth_probability: float = 1.0,
@@ -177,8 +204,8 @@ def assert_same_pass(
     for name, loss in expected.losses.items():
         assert losses[name] == pytest.approx(loss.item(), rel=tolerance, abs=0), name
     valid = {
-        "reconstruct": tensors(past, "left")[1].flip(1),
-        "predict": tensors(future, "right")[1],
+        "reconstruct": past_tensors(past)[1].flip(1),
+        "predict": future_tensors(past, future)[1],
     }
     for name, frames in expected.fed.items():
         assert fed[name].shape == tuple(frames.shape), name
@@ -223,7 +250,7 @@ WEIGHTED = [
 ]
 ALONE = [
     Case(decoders=decoders, feedback=feedback, loss=loss, future=future)
-    for decoders, future in (("reconstruct", 0), ("predict", 4))
+    for decoders, future in (("reconstruct", None), ("predict", 4))
     for feedback in ("output", "none", "truth")
     for loss in ("mse", "bce")
 ]
@@ -252,7 +279,7 @@ UNEQUAL = [
     Case(past=(3,), future=(4,), batch=1),
     Case(past=(4, 4, 4), future=(2, 2, 2), batch=3),
     Case(past=(1, 8), future=(6, 1), batch=2),
-    Case(past=PASTS, future=(0,) * 7, decoders="reconstruct"),
+    Case(past=PASTS, future=None, decoders="reconstruct"),
     Case(past=PASTS, future=FUTURES, decoders="predict", feedback="truth"),
 ]
 DROPOUT = [Case(layers=3, extra={"dropout": 0.5})]  # none of it outside of training
@@ -264,7 +291,7 @@ def test_outputs_and_losses_are_those_of_pytorch(case: Case) -> None:
     model, reference, past, future = both_sides(case)
     with torch.no_grad():
         expected = run(reference.eval(), past, future)
-        h, c = reference.encoder(*tensors(past, "left"))
+        h, c = reference.encoder(*past_tensors(past))
 
     state = torch.cat([h, c]).transpose(0, 1).reshape(case.batch, -1)  # h of layers 0..L-1, then c
     embeddings = model.encode(past)
@@ -280,17 +307,8 @@ def test_outputs_and_losses_are_those_of_pytorch(case: Case) -> None:
 
     if "reconstruct" in case.names:
         close(model.reconstruct(past), np.stack(own_order(expected.outputs["reconstruct"], past)))
-    if "predict" in case.names and case.future != 0:
+    if "predict" in case.names and case.future != 0:  # no horizon, nothing to predict
         close(model.predict(past), expected.outputs["predict"])
-
-
-def test_windows_of_an_autoencoder_are_all_past() -> None:
-    model, reference, past, future = both_sides(Case(decoders="reconstruct", future=0))
-    with torch.no_grad():
-        expected = run(reference.eval(), past, future).losses["reconstruct"]
-    assert set(model.losses(past)) == {"reconstruct"}
-    close(model.losses(past)["reconstruct"], expected)
-    close(model.score(past), -expected)
 
 
 @pytest.mark.parametrize("loss", ["mse", "bce"])
@@ -298,7 +316,7 @@ def test_windows_of_an_autoencoder_are_all_past() -> None:
 def test_decoding_may_go_on_beyond_the_horizon(feedback: str, loss: str) -> None:
     model, reference, past, _ = both_sides(Case(feedback=feedback, loss=loss))
     with torch.no_grad():
-        state = reference.eval().encoder(*tensors(past, "left"))
+        state = reference.eval().encoder(*past_tensors(past))
         for steps in (1, 2, 3, 11):
             expected = reference.frames(reference.decode("predict", state, steps)[0])
             close(model.predict(past, steps=steps), expected)
@@ -317,7 +335,9 @@ def test_any_state_is_decoded_as_pytorch_does(case: Case, decoder: str) -> None:
     )
     with torch.no_grad():
         emitted, _ = reference.eval().decode(decoder, (h.contiguous(), c.contiguous()), 6)
-    close(model.decode(state, steps=6, decoder=decoder), reference.frames(emitted))
+    frames = reference.frames(emitted)
+    in_time = frames.flip(1) if decoder == "reconstruct" else frames
+    close(model.decode(state, steps=6, decoder=decoder), in_time)
 
 
 @identify([Case(), Case(loss="bce"), Case(past=PASTS, future=FUTURES, loss="bce")])
@@ -391,8 +411,8 @@ def test_scheduled_feedback_draws_for_each_window_and_step(case: Case) -> None:
         assert losses[name] == pytest.approx(expected.losses[name].item(), rel=1e-9)
     assert_gradients_agree(found, gradients(reference, expected.total), GRADIENT_TOLERANCE)
 
-    past_frames, past_valid = tensors(past, "left")
-    future_frames, future_valid = tensors(future, "right")
+    past_frames, past_valid = past_tensors(past)
+    future_frames, future_valid = future_tensors(past, future)
     truths = {
         "reconstruct": (past_frames.flip(1), past_valid.flip(1)),
         "predict": (future_frames, future_valid),
@@ -432,10 +452,14 @@ def test_unequal_sequences_give_what_each_gives_alone(case: Case) -> None:
 
     losses = model.losses(past, future)
     assert set(losses) == set(case.names)
-    counts = {"reconstruct": [len(p) for p in past], "predict": [len(f) for f in future]}
-    alone = [model.losses([p], [f]) for p, f in zip(past, future, strict=True)]
-    for name in case.names:
-        close(losses[name], np.average([row[name] for row in alone], weights=counts[name]))
+    alone = [
+        model.losses([sequence], None if future is None else [future[row]])
+        for row, sequence in enumerate(past)
+    ]
+    for name, sequences in (("reconstruct", past), ("predict", future)):
+        if name in case.names:
+            counts = [len(sequence) for sequence in sequences]
+            close(losses[name], np.average([row[name] for row in alone], weights=counts))
 
 
 @identify(UNEQUAL)
@@ -443,7 +467,7 @@ def test_unequal_sequences_give_what_pytorch_gives(case: Case) -> None:
     model, reference, past, future = both_sides(case)
     with torch.no_grad():
         expected = run(reference.eval(), past, future)
-        h, c = reference.encoder(*tensors(past, "left"))
+        h, c = reference.encoder(*past_tensors(past))
     close(model.encode(past), h[-1])
     losses = model.losses(past, future)
     for name in case.names:
@@ -455,8 +479,8 @@ def test_unequal_sequences_give_what_pytorch_gives(case: Case) -> None:
         ):
             close(found, frames)
     if "predict" in case.names:
-        steps = max(len(sequence) for sequence in future)
-        close(np.stack(model.predict(past, steps=steps)), expected.outputs["predict"])
+        predicted = expected.outputs["predict"]
+        close(np.stack(list(model.predict(past, steps=predicted.shape[1]))), predicted)
 
 
 def test_a_list_of_equal_sequences_is_the_same_as_an_array() -> None:
@@ -464,6 +488,27 @@ def test_a_list_of_equal_sequences_is_the_same_as_an_array() -> None:
     close(model.encode(list(past)), model.encode(past))
     close(np.stack(model.reconstruct(list(past))), model.reconstruct(past))
     assert model.losses(list(past), list(future)) == pytest.approx(model.losses(past, future))
+
+
+@identify(
+    [
+        Case(layers=3),
+        Case(frame=5, hidden=1, decoders="predict"),
+        Case(decoders="reconstruct", future=None, feedback="none"),
+        Case(feedback="none", layers=1),
+        Case(feedback={"reconstruct": "output", "predict": "none"}),
+    ]
+)
+def test_sizes_decoders_and_unconditional_decoders_follow_from_the_arrays(case: Case) -> None:
+    reference = case.reference()
+    past, future = case.windows()
+    arrays = {name: value.float().numpy() for name, value in reference.state_dict().items()}
+    model = Model.from_state_dict(arrays, device="cpu", verbose=0)
+    expected = run(reference.eval(), past, future).losses
+    losses = model.losses(past, future)
+    assert set(losses) == set(expected)
+    for name, loss in expected.items():
+        close(losses[name], loss)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -513,28 +558,29 @@ class Recipe:
         )
 
 
-# 0.187 lies within the norms that one of the cases runs through: clipped at first, then no more
+# The first update of these optimizers is a gradient divided by its own size. The smaller it is, the
+# more float32's rounding shows in the weight: these seeds leave no gradient below a millionth.
+UPDATED = [
+    Case(seed=12),
+    Case(feedback="none", loss="bce", layers=1, seed=136),
+    Case(feedback="truth", layers=3, seed=100),
+    Case(past=PASTS, future=FUTURES, loss_weights=(0.3, 2.5), seed=113),
+]
+# 0.17 lies within the norms that one of the cases runs through: clipped at first, then no more
 RECIPES = [
     Recipe("adam"),
     Recipe("adam", weight_decay=0.1),
-    Recipe("adam", max_grad_norm=0.187),
+    Recipe("adam", max_grad_norm=0.17),
     Recipe("adamw", weight_decay=0.1),
-    Recipe("adamw", weight_decay=0.1, max_grad_norm=0.187),
+    Recipe("adamw", weight_decay=0.1, max_grad_norm=0.17),
     Recipe("rmsprop", learning_rate=1e-4),
     Recipe("rmsprop", learning_rate=1e-4, weight_decay=0.1),
-    Recipe("rmsprop", learning_rate=1e-4, max_grad_norm=0.187),
+    Recipe("rmsprop", learning_rate=1e-4, max_grad_norm=0.17),
 ]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=str)
-@identify(
-    [
-        Case(),
-        Case(feedback="none", loss="bce", layers=1),
-        Case(feedback="truth", layers=3),
-        Case(past=PASTS, future=FUTURES, loss_weights=(0.3, 2.5)),
-    ]
-)
+@identify(UPDATED)
 def test_twenty_updates_are_those_of_torch_optim(case: Case, recipe: Recipe) -> None:
     case = replace(
         case,
@@ -567,6 +613,24 @@ def test_twenty_updates_are_those_of_torch_optim(case: Case, recipe: Recipe) -> 
         name: float(np.abs(found[name] - value.numpy()).max()) for name, value in expected.items()
     }
     assert max(worst.values()) <= WEIGHT_TOLERANCE, worst
+
+
+@pytest.mark.parametrize(
+    ("max_iter", "words"), [(10**9, ["truth"] * 4), (1, ["truth", "output", "output", "output"])]
+)
+def test_updates_feed_the_truth_less_and_less(max_iter: int, words: list[str]) -> None:
+    scheduled = Case(feedback="scheduled", extra={"batch_size": 7, "max_iter": max_iter})
+    model, reference, past, future = both_sides(scheduled)
+    optimizer = torch.optim.Adam(reference.parameters(), lr=5e-4)
+    for word in words:
+        model.partial_fit(past, future)
+        optimizer.zero_grad()
+        for name in reference.names:
+            reference.decoder(name).feedback = word
+        run(reference.train(), past, future).total.backward()
+        optimizer.step()
+    for name, value in reference.state_dict().items():
+        close(model.state_dict()[name], value, WEIGHT_TOLERANCE)
 
 
 def test_a_pass_updates_once_a_batch_and_leaves_no_window_out() -> None:
@@ -659,7 +723,7 @@ SINGLE = [
 ] + [
     Case(hidden=17, frame=33, batch=5, feedback={"reconstruct": "none", "predict": "truth"}),
     Case(hidden=17, frame=3, batch=5, decoders="predict", feedback="output"),
-    Case(hidden=17, frame=3, batch=5, decoders="reconstruct", future=0),
+    Case(hidden=17, frame=3, batch=5, decoders="reconstruct", future=None),
     Case(hidden=17, frame=3, batch=64, past=12, future=1, feedback="truth"),
 ]
 MANY_PASTS = tuple(1 + 5 * row % 7 for row in range(64))
@@ -691,12 +755,26 @@ def test_gradients_in_single_precision_are_those_of_autograd(case: Case) -> None
     assert_same_pass(*both_sides(case), SINGLE_GRADIENT_TOLERANCE, double=False)
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+@identify([case for case in SINGLE + SINGLE_UNEQUAL if case.batch == case.hidden == 64])
+def test_threads_do_not_change_the_numbers(case: Case, threads: int) -> None:
+    model, _, past, future = both_sides(case)
+    _, alone, _ = model._gradients(past, future, double=False)
+    embeddings = model.encode(past)
+    torch.set_num_threads(threads)
+    _, shared, _ = model._gradients(past, future, double=False)
+    for name, gradient in alone.items():
+        difference = np.linalg.norm(shared[name] - gradient)
+        assert difference <= OUTPUT_TOLERANCE * np.linalg.norm(gradient), name
+    close(model.encode(past), embeddings)
+
+
 @identify(SINGLE)
 def test_outputs_at_odd_sizes_are_those_of_pytorch(case: Case) -> None:
     model, reference, past, future = both_sides(case)
     with torch.no_grad():
         expected = run(reference.eval(), past, future)
-        h, _ = reference.encoder(*tensors(past, "left"))
+        h, _ = reference.encoder(*past_tensors(past))
     close(model.encode(past), h[-1])
     if "reconstruct" in case.names:
         close(model.reconstruct(past), np.stack(own_order(expected.outputs["reconstruct"], past)))

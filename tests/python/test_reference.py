@@ -3,10 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
-import seed
 import torch
-from reference import Seq2Seq, UnconditionalLSTM, gradients, pad
 from torch import nn
+
+import seed
+from reference import Seq2Seq, UnconditionalLSTM, gradients, pad
 
 N, T, F, D, H = 4, 5, 3, 2, 6
 

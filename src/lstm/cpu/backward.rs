@@ -1,0 +1,198 @@
+//! Backward passes: through the readouts, through time layer by layer, into the weights' gradients.
+
+use std::ptr::{null, null_mut};
+
+use tch::{Device, Kind, Tensor};
+
+use super::pass::Backward;
+use super::product::{Matrix, Product};
+use super::simd::dispatch;
+use super::{Shared, multiply, pointer, pointer_or_null, reuse, share_rows, threads};
+use crate::lstm::{Back, State};
+
+/// One backward pass under way.
+struct Pass<'a, 'b> {
+    back: &'a mut Back<'b>,
+    steps: usize,
+    batch: usize,
+    hidden: usize,
+    valid: Option<Tensor>,
+    /// (T, B, D)
+    d_outputs: Option<Tensor>,
+    /// (T, B, H): the gradient at h of the layer that comes next.
+    above: Option<Tensor>,
+    /// (T, B, 4H), by layer.
+    d_gates: Vec<Tensor>,
+    initial: Option<State>,
+}
+
+pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
+    let layers = backs.first().map_or(0, |back| back.stack.layers.len());
+    let mut passes: Vec<Pass<'_, '_>> = backs.iter_mut().map(Pass::new).collect();
+
+    multiply(&passes.iter_mut().filter_map(Pass::through_readout).collect::<Vec<_>>());
+    for l in (0..layers).rev() {
+        through_time(&passes, l);
+        if l > 0 {
+            multiply(&passes.iter_mut().map(|pass| pass.to_layer_below(l)).collect::<Vec<_>>());
+            passes.iter_mut().for_each(|pass| pass.through_dropout(l - 1));
+        }
+    }
+    // Over all steps together.
+    let mut held = Vec::new();
+    multiply(&passes.iter().flat_map(|pass| pass.into_weights(&mut held)).collect::<Vec<_>>());
+    passes.into_iter().map(|pass| pass.initial).collect()
+}
+
+/// Rows of `width` numbers, dense.
+fn rows(tensor: &Tensor, width: usize) -> Matrix {
+    Matrix::rows(pointer(tensor), width)
+}
+
+/// C (m, n) = A (m, k) B (k, n), C dense.
+fn dense(a: Matrix, b: Matrix, c: &Tensor, [m, n, k]: [usize; 3]) -> Product {
+    Product { a, b, c: pointer(c), c_row: n, c_column: 1, m, n, k, add: false }
+}
+
+impl<'a, 'b> Pass<'a, 'b> {
+    fn new(back: &'a mut Back<'b>) -> Self {
+        let (steps, batch, wide) = back.trace.layers[0].gates.size3().expect("gates are (T, B, 4H)");
+        let layers = back.stack.layers.len();
+        let slots = &mut back.trace.workspace.d_gates;
+        slots.resize_with(layers, || None);
+        let d_gates = slots.iter_mut().map(|slot| reuse(slot, [steps, batch, wide])).collect();
+        let options = (Kind::Float, Device::Cpu);
+        Self {
+            steps: steps as usize,
+            batch: batch as usize,
+            hidden: wide as usize / 4,
+            valid: back.valid.map(Tensor::contiguous),
+            d_outputs: back.outputs.map(Tensor::contiguous),
+            above: back.hidden.map(Tensor::copy),
+            d_gates,
+            initial: back.wants_initial.then(|| State::zeros(layers as i64, batch, wide / 4, options)),
+            back,
+        }
+    }
+
+    fn state_size(&self) -> [i64; 3] {
+        [self.steps as i64, self.batch as i64, self.hidden as i64]
+    }
+
+    /// dH_top = dOut W_fc
+    fn through_readout(&mut self) -> Option<Product> {
+        let (d_outputs, readout) = (self.d_outputs.as_ref()?, self.back.stack.readout.as_ref()?);
+        let size = readout.bias.size()[0] as usize;
+        let add = self.above.is_some();
+        let size_above = self.state_size();
+        let workspace = &mut self.back.trace.workspace;
+        let above = self.above.get_or_insert_with(|| reuse(&mut workspace.above, size_above));
+        let sizes = [self.steps * self.batch, self.hidden, size];
+        Some(Product { add, ..dense(rows(d_outputs, size), rows(&readout.weight, self.hidden), above, sizes) })
+    }
+
+    /// dX = dgates W_ih
+    fn to_layer_below(&mut self, l: usize) -> Product {
+        let size = self.state_size();
+        let below = reuse(&mut self.back.trace.workspace.above, size);
+        let weight_ih = self.back.stack.layers[l].weight_ih.as_ref().expect("a layer above another is fed by it");
+        let (a, b) = (rows(&self.d_gates[l], 4 * self.hidden), rows(weight_ih, self.hidden));
+        let product = dense(a, b, &below, [self.steps * self.batch, self.hidden, 4 * self.hidden]);
+        self.above = Some(below);
+        product
+    }
+
+    fn through_dropout(&mut self, l: usize) {
+        if let (Some(dropout), Some(above)) = (&self.back.trace.layers[l].dropout, &mut self.above) {
+            *above *= dropout;
+        }
+    }
+
+    /// dW_hh = dgates' H, dW_ih = dgates' X, dW_fc = dOut' H_top; the readout's bias is done at once.
+    fn into_weights(&self, held: &mut Vec<Tensor>) -> Vec<Product> {
+        let Self { back, steps, batch, hidden, .. } = self;
+        let (trace, layers) = (&back.trace, back.stack.layers.len());
+        // `skip` leaves out the first step, whose rows of X are zero.
+        let over_time = |d: &Tensor, d_width: usize, x: &Tensor, to: &Tensor, skip: bool| {
+            let width = to.size()[1] as usize;
+            let skip = if skip { (*batch).min(steps * batch) } else { 0 };
+            let a = rows(d, d_width).from(skip, 0).transposed();
+            dense(a, rows(x, width).from(skip, 0), to, [d_width, width, steps * batch - skip])
+        };
+        let mut products = Vec::new();
+        for (l, (d_gates, gradient)) in self.d_gates.iter().zip(&back.gradients.layers).enumerate() {
+            let workspace = &trace.workspace;
+            products.push(over_time(
+                d_gates,
+                4 * hidden,
+                &trace.layers[l].h,
+                &gradient.weight_hh,
+                workspace.zero_start,
+            ));
+            if let Some(weight_ih) = &gradient.weight_ih {
+                let input = match l {
+                    0 => trace.input.as_ref().expect("a training pass keeps its input").contiguous(),
+                    _ => trace.layers[l - 1].upward(),
+                };
+                products.push(over_time(d_gates, 4 * hidden, &input, weight_ih, l == 0 && workspace.zero_input));
+                held.push(input);
+            }
+        }
+        if let (Some(d_outputs), Some(gradient)) = (&self.d_outputs, &back.gradients.readout) {
+            let top = trace.layers[layers - 1].upward();
+            products.push(over_time(d_outputs, gradient.bias.size()[0] as usize, &top, &gradient.weight, false));
+            held.push(top);
+            gradient.bias.shallow_clone().copy_(&d_outputs.sum_dim_intlist([0i64, 1].as_slice(), false, None));
+        }
+        products
+    }
+
+    /// The kernel of layer l, for no rows yet.
+    fn kernel(&self, l: usize, d_bias: *mut f32) -> Backward {
+        let offset = l * self.batch * self.hidden;
+        let at = |state: &State| (pointer(&state.h).wrapping_add(offset), pointer(&state.c).wrapping_add(offset));
+        let (last_h, last_c) = self.back.last.map_or((null_mut(), null_mut()), at);
+        let (trace, workspace) = (&self.back.trace.layers[l], &self.back.trace.workspace);
+        Backward {
+            steps: self.steps,
+            batch: self.batch,
+            hidden: self.hidden,
+            first: 0,
+            rows: 0,
+            recurrent: workspace.packed.0.as_ptr().cast::<f32>().wrapping_add(workspace.recurrent[l]),
+            c: pointer(&trace.c),
+            gates: pointer(&trace.gates),
+            above: self.above.as_ref().map_or(null(), |above| pointer(above).cast_const()),
+            valid: pointer_or_null(self.valid.as_ref()),
+            last: (last_h, last_c),
+            d_gates: pointer(&self.d_gates[l]),
+            initial: self.initial.as_ref().map_or((null_mut(), null_mut()), at),
+            d_bias,
+        }
+    }
+}
+
+/// Layer l of every pass, time backwards.
+fn through_time(passes: &[Pass<'_, '_>], l: usize) {
+    let threads = threads(passes.iter().map(|pass| pass.steps * pass.batch * 4 * pass.hidden * pass.hidden).sum());
+    // Each thread adds up its rows' part of the bias's gradient; the parts are added in the order of the threads.
+    let mut d_bias: Vec<Vec<f32>> = passes.iter().map(|pass| vec![0.0; threads * 4 * pass.hidden]).collect();
+    let kernels = passes.iter().zip(&mut d_bias).map(|(pass, d_bias)| pass.kernel(l, d_bias.as_mut_ptr()));
+    let kernels: Shared<Vec<Backward>> = Shared(kernels.collect());
+    let batch = |run: usize| kernels.get()[run].batch;
+    share_rows(passes.len(), batch, threads, |run, share, first, rows| {
+        let whole = kernels.get()[run];
+        let d_bias = whole.d_bias.wrapping_add(share * 4 * whole.hidden);
+        // SAFETY: the trace and the pass's tensors have the shapes of the forward pass; rows of shares are disjoint.
+        #[allow(unsafe_code)]
+        unsafe {
+            dispatch(&Backward { first, rows, d_bias, ..whole });
+        }
+    });
+    for (pass, d_bias) in passes.iter().zip(&d_bias) {
+        let gradient = &pass.back.gradients.layers[l];
+        let parts = Tensor::from_slice(d_bias).view([threads as i64, -1]);
+        gradient.bias_ih.shallow_clone().copy_(&parts.sum_dim_intlist(0, false, None));
+        gradient.bias_hh.shallow_clone().copy_(&gradient.bias_ih);
+    }
+}
