@@ -27,7 +27,7 @@ impl<'a> Borrowed<'a> {
         let shape: Vec<i64> = view.shape().iter().map(|n| *n as i64).collect();
         let strides: Vec<i64> = view.strides().iter().map(|n| *n as i64).collect();
         // SAFETY: `view` is valid for reads at these shape and strides for 'a, which `owner` ties the tensor to; strides
-        // are not negative (numpy's view inverts such axes); and nothing here writes through a `Borrowed`, as it hands
+        // are not negative (NumPy's view inverts such axes); and nothing here writes through a `Borrowed`, as it hands
         // out a shared reference alone and `Column` only selects, narrows and converts.
         #[allow(unsafe_code)]
         let tensor = unsafe { Tensor::from_blob(view.as_ptr().cast(), &shape, &strides, T::KIND, Device::Cpu) };

@@ -159,7 +159,7 @@ impl<'a, 'b> Pass<'a, 'b> {
             hidden: self.hidden,
             first: 0,
             rows: 0,
-            recurrent: workspace.packed.0.as_ptr().cast::<f32>().wrapping_add(workspace.recurrent[l]),
+            recurrent: workspace.recurrent[l].0.as_ptr().cast(),
             c: pointer(&trace.c),
             gates: pointer(&trace.gates),
             above: self.above.as_ref().map_or(null(), |above| pointer(above).cast_const()),

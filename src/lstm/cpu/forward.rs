@@ -5,17 +5,27 @@ use std::ptr::null;
 use tch::{Device, Kind, Tensor};
 
 use super::pass::{Forward, ForwardFeed, ForwardLayer, ForwardReadout};
-use super::product::{Matrix, pack, pack_panel, packed_size};
+use super::product::{Matrix, Product, pack, pack_panel, packed_size};
 use super::simd::{COLUMNS, ISA, dispatch};
-use super::{Shared, pointer, pointer_or_null, reuse, share_rows, threads};
+use super::{Buffer, Shared, multiply, pointer, pointer_or_null, reuse, share_rows, threads};
 use crate::libtorch::parallel;
 use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, Trace, dropout_mask};
 
 /// A piece of packing, small enough to share out.
 #[derive(Clone, Copy)]
 enum Packing {
-    /// The weights and biases of `LANES` units of a layer.
-    Cells { layer: [*const f32; 4], inputs: usize, hidden: usize, block: usize, panel: *mut f32, bias: *mut f32 },
+    /// The weights and biases of `LANES` units of a layer; `folded` is the readout's bias seen through the input weights,
+    /// or null.
+    Cells {
+        layer: [*const f32; 4],
+        folded: *const f32,
+        inputs: usize,
+        hidden: usize,
+        block: usize,
+        panel: *mut f32,
+        first_bias: *mut f32,
+        bias: *mut f32,
+    },
     /// Columns of a (k, n) matrix, from the panel that starts at `first`.
     Columns { b: Matrix, k: usize, n: usize, first: usize, to: *mut f32 },
 }
@@ -25,7 +35,16 @@ impl Packing {
     unsafe fn run(self, lanes: usize) {
         match self {
             // SAFETY: `panel` and `bias` have room for one block, the weights the shapes that `inputs` and `hidden` say.
-            Self::Cells { layer: [weight_ih, weight_hh, bias_ih, bias_hh], inputs, hidden, block, panel, bias } => unsafe {
+            Self::Cells {
+                layer: [weight_ih, weight_hh, bias_ih, bias_hh],
+                folded,
+                inputs,
+                hidden,
+                block,
+                panel,
+                first_bias,
+                bias,
+            } => unsafe {
                 let (unit, width) = (block * lanes, COLUMNS * lanes);
                 let n = lanes.min(hidden - unit);
                 for gate in 0..COLUMNS {
@@ -38,8 +57,11 @@ impl Packing {
                     let b = Matrix::rows(weight_hh.add(row * hidden), hidden).transposed();
                     pack_panel(b, hidden, 0, n, (lanes, width), to.add(inputs * width));
                     for lane in 0..lanes {
-                        let sum = if lane < n { *bias_ih.add(row + lane) + *bias_hh.add(row + lane) } else { 0.0 };
-                        *bias.add(gate * lanes + lane) = sum;
+                        let there = lane < n;
+                        let sum = if there { *bias_ih.add(row + lane) + *bias_hh.add(row + lane) } else { 0.0 };
+                        let more = if there && !folded.is_null() { *folded.add(row + lane) } else { 0.0 };
+                        *first_bias.add(gate * lanes + lane) = sum;
+                        *bias.add(gate * lanes + lane) = sum + more;
                     }
                 }
             },
@@ -63,8 +85,7 @@ struct Plan {
     valid: *const f32,
     initial: (*const f32, *const f32),
     last: (*mut f32, *mut f32),
-    /// Tensors that the pointers above look into and nobody else holds.
-    _held: Vec<Tensor>,
+    _held: Held,
 }
 
 impl Plan {
@@ -110,160 +131,201 @@ pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
     );
 }
 
-/// Size a run's trace and packed weights, and say what has to be packed.
+/// Size a run's trace and workspace, and say what has to be packed.
 fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec<Packing>) -> Plan {
-    let (stack, options) = (run.stack, (Kind::Float, Device::Cpu));
+    let stack = run.stack;
     let (steps, batch, hidden) = (run.feed.steps(), run.batch, stack.hidden_size());
     let train = matches!(mode, Mode::Train { .. });
-    let mut held = Vec::new();
-    let mut hold = |tensor: &Tensor| {
-        let tensor = tensor.contiguous();
-        let at = pointer(&tensor);
-        held.push(tensor);
-        at
-    };
-    let Trace { input, layers: traces, outputs, last, workspace } = &mut *run.trace;
+    let fold = Fold::of(run);
+    let mut held = Held(Vec::new());
+    size_trace(run.trace, [stack.layers.len() as i64, steps, batch, hidden], mode);
+    let feed = size_feed(run, train, fold.is_some(), &mut held);
 
-    // The trace.
-    let h_size = [steps + 1, batch, hidden];
-    if !train {
-        traces.clear();
-    } else if traces.len() != stack.layers.len() || traces[0].h.size() != h_size || traces[0].h.kind() != Kind::Float {
-        *traces = (stack.layers.iter())
-            .map(|_| LayerTrace {
-                h: Tensor::empty(h_size, options),
-                c: Tensor::empty(h_size, options),
-                gates: Tensor::empty([steps, batch, 4 * hidden], options),
-                dropout: None,
-            })
-            .collect();
-    }
-    let top = stack.layers.len() - 1;
-    for (l, trace) in traces.iter_mut().enumerate() {
-        trace.dropout = dropout_mask(mode, &[steps, batch, hidden], l == top, options);
-    }
-    let state_size = [stack.layers.len() as i64, batch, hidden];
-    if last.as_ref().is_none_or(|last| last.h.size() != state_size || last.h.kind() != Kind::Float) {
-        let empty = || Tensor::empty(state_size, options);
-        *last = Some(State { h: empty(), c: empty() });
-    }
-
-    // The feed, and the outputs that it may feed back.
-    let size = stack.readout.as_ref().map_or(0, |readout| readout.bias.size()[0]);
-    let feed = match &run.feed {
-        Feed::Output { activation: Activation::Identity, truth: None, .. } => {
-            // A zero frame before the outputs makes the inputs of them, one step late.
-            let all = reuse(&mut workspace.outputs, [steps + 1, batch, size]);
-            let _ = all.select(0, 0).zero_();
-            *input = train.then(|| all.narrow(0, 0, steps));
-            *outputs = Some(all.narrow(0, 1, steps));
-            ForwardFeed::Output
-        }
-        other => {
-            *outputs = (size > 0).then(|| reuse(&mut workspace.outputs, [steps, batch, size]));
-            match other {
-                Feed::Frames(given) => {
-                    *input = train.then(|| given.contiguous());
-                    ForwardFeed::Frames(hold(given))
-                }
-                Feed::Nothing(_) => {
-                    *input = None;
-                    ForwardFeed::Nothing
-                }
-                Feed::Output { activation, truth, .. } => {
-                    let ring = if train { steps } else { 2 };
-                    let fed = reuse(&mut workspace.fed, [ring.max(1), batch, size]);
-                    let _ = fed.select(0, 0).zero_();
-                    *input = train.then(|| fed.narrow(0, 0, steps));
-                    let (truth, mask) = match truth {
-                        Some(truth) => (hold(truth.frames).cast_const(), hold(&truth.mask).cast_const()),
-                        None => (null(), null()),
-                    };
-                    let sigmoid = *activation == Activation::Sigmoid;
-                    ForwardFeed::Mixed { buffer: pointer(&fed), ring: ring as usize, sigmoid, truth, mask }
-                }
-            }
-        }
-    };
+    let Trace { layers: traces, outputs, last, workspace, .. } = &mut *run.trace;
     workspace.zero_start = run.initial.is_none();
-    workspace.zero_input = matches!(feed, ForwardFeed::Output | ForwardFeed::Mixed { .. });
-
-    // The packed weights: cells layer by layer, readout, and for training the recurrent weights once more.
-    let (steps, batch, hidden) = (steps as usize, batch as usize, hidden as usize);
-    let (blocks, width) = (hidden.div_ceil(lanes), COLUMNS * lanes);
-    let inputs = |layer: &Layer| layer.weight_ih.as_ref().map_or(0, |weight| weight.size()[1] as usize);
-    let cell_size = |layer: &Layer| blocks * width * (inputs(layer) + hidden + 1);
-    let size = size as usize;
-    let readout_size =
-        if stack.readout.is_some() { packed_size(hidden, size, lanes) + size.next_multiple_of(16) } else { 0 };
-    let recurrent_size = packed_size(4 * hidden, hidden, lanes).next_multiple_of(16);
-    let forward_size: usize = stack.layers.iter().map(cell_size).sum::<usize>() + readout_size;
-    let backward_size = if train { recurrent_size * stack.layers.len() } else { 0 };
-    let base = workspace.packed.reserve(forward_size + backward_size);
-
-    let mut at = base;
-    let mut layers = Vec::new();
-    for (l, layer) in stack.layers.iter().enumerate() {
-        let inputs = inputs(layer);
-        let bias = at.wrapping_add(blocks * width * (inputs + hidden));
-        let weights = [
-            pointer_or_null(layer.weight_ih.as_ref()),
-            pointer(&layer.weight_hh),
-            pointer(&layer.bias_ih),
-            pointer(&layer.bias_hh),
-        ];
-        packings.extend((0..blocks).map(|block| Packing::Cells {
-            layer: weights.map(<*mut f32>::cast_const),
-            inputs,
-            hidden,
-            block,
-            panel: at.wrapping_add(block * width * (inputs + hidden)),
-            bias: bias.wrapping_add(block * width),
-        }));
-        let trace = traces.get(l);
-        layers.push(ForwardLayer {
-            inputs,
-            panels: at,
-            bias,
-            h: pointer_or_null(trace.map(|trace| &trace.h)),
-            c: pointer_or_null(trace.map(|trace| &trace.c)),
-            gates: pointer_or_null(trace.map(|trace| &trace.gates)),
-            dropout: pointer_or_null(trace.and_then(|trace| trace.dropout.as_ref())),
-        });
-        at = at.wrapping_add(cell_size(layer));
-    }
+    workspace.zero_input = matches!(run.feed, Feed::Output { .. });
+    let hidden = hidden as usize;
+    workspace.cells.resize_with(stack.layers.len(), Buffer::default);
+    let layers = (stack.layers.iter().enumerate())
+        .map(|(l, layer)| {
+            let fold = fold.as_ref().filter(|_| l == 0);
+            pack_cells(layer, fold, hidden, traces.get(l), &mut workspace.cells[l], lanes, packings)
+        })
+        .collect();
     let readout = stack.readout.as_ref().zip(outputs.as_ref()).map(|(readout, outputs)| {
-        let b = Matrix::rows(pointer(&readout.weight), hidden).transposed();
-        packings.extend((0..size).step_by(width).map(|first| Packing::Columns {
-            b,
-            k: hidden,
-            n: size,
-            first,
-            to: at,
-        }));
-        ForwardReadout { size, panels: at, bias: pointer(&readout.bias), outputs: pointer(outputs) }
+        let size = readout.bias.size()[0] as usize;
+        let weight = Matrix::rows(pointer(&readout.weight), hidden).transposed();
+        let panels = pack_columns(weight, hidden, size, &mut workspace.readout, lanes, packings);
+        ForwardReadout { size, panels, bias: pointer(&readout.bias), outputs: pointer(outputs) }
     });
     workspace.recurrent.clear();
     if train {
-        for (l, layer) in stack.layers.iter().enumerate() {
-            let offset = forward_size.next_multiple_of(16) + l * recurrent_size;
-            workspace.recurrent.push(offset);
-            let b = Matrix::rows(pointer(&layer.weight_hh), hidden);
-            let to = base.wrapping_add(offset);
-            packings.extend((0..hidden).step_by(width).map(|first| Packing::Columns {
-                b,
-                k: 4 * hidden,
-                n: hidden,
-                first,
-                to,
-            }));
+        // Once more for the way back.
+        workspace.recurrent.resize_with(stack.layers.len(), Buffer::default);
+        for (layer, buffer) in stack.layers.iter().zip(&mut workspace.recurrent) {
+            let weight = Matrix::rows(pointer(&layer.weight_hh), hidden);
+            pack_columns(weight, 4 * hidden, hidden, buffer, lanes, packings);
         }
     }
 
-    let initial =
-        run.initial.map_or((null(), null()), |state| (hold(&state.h).cast_const(), hold(&state.c).cast_const()));
-    let valid = run.valid.map_or(null(), |valid| hold(valid).cast_const());
-    let last = last.as_ref().expect("made above");
-    let last = (pointer(&last.h), pointer(&last.c));
+    let initial = run.initial.map_or((null(), null()), |state| (held.hold(&state.h), held.hold(&state.c)));
+    let valid = run.valid.map_or(null(), |valid| held.hold(valid));
+    let last = last.as_ref().map(|last| (pointer(&last.h), pointer(&last.c))).expect("sized above");
+    if let Some(Fold { weight, bias }) = fold {
+        held.0.extend([weight, bias]);
+    }
+    let (steps, batch) = (steps as usize, batch as usize);
     Plan { steps, batch, hidden, layers, feed, readout, valid, initial, last, _held: held }
+}
+
+/// Tensors that a plan's pointers look into and nobody else holds.
+struct Held(Vec<Tensor>);
+
+impl Held {
+    fn hold(&mut self, tensor: &Tensor) -> *const f32 {
+        let tensor = tensor.contiguous();
+        let at = pointer(&tensor);
+        self.0.push(tensor);
+        at
+    }
+}
+
+/// Linear outputs that are fed back meet the input weights before anything else does: x_t W_ih' = h_{t-1} (W_ih W_fc)' +
+/// (W_ih b_fc)', which is fewer multiplications where frames are large.
+struct Fold {
+    /// W_ih W_fc, (4H, H)
+    weight: Tensor,
+    /// W_ih b_fc, (4H)
+    bias: Tensor,
+}
+
+impl Fold {
+    /// None where it cannot be, or does not pay.
+    fn of(run: &Run<'_>) -> Option<Self> {
+        let Feed::Output { steps, activation: Activation::Identity, truth: None } = run.feed else { return None };
+        let (readout, weight_ih) = (run.stack.readout.as_ref()?, run.stack.layers[0].weight_ih.as_ref()?);
+        let (size, hidden) = (readout.bias.size()[0], run.stack.hidden_size());
+        // Multiplications saved over all steps, against those of making the product, by the row of 4H.
+        if (steps - 1) * run.batch * (size - hidden) <= hidden * size {
+            return None;
+        }
+        let weight = Tensor::empty([4 * hidden, hidden], (Kind::Float, Device::Cpu));
+        let (m, n, k) = (4 * hidden as usize, hidden as usize, size as usize);
+        let (a, b) = (Matrix::rows(pointer(weight_ih), k), Matrix::rows(pointer(&readout.weight), n));
+        multiply(&[Product { a, b, c: pointer(&weight), c_row: n, c_column: 1, m, n, k, add: false }]);
+        Some(Self { weight, bias: weight_ih.mv(&readout.bias) })
+    }
+}
+
+/// Make room for what a pass leaves behind; what has its size already stays.
+fn size_trace(trace: &mut Trace, [layers, steps, batch, hidden]: [i64; 4], mode: &mut Mode<'_>) {
+    let options = (Kind::Float, Device::Cpu);
+    let empty = |size: [i64; 3]| Tensor::empty(size, options);
+    let fits = |tensor: &Tensor, size: [i64; 3]| tensor.size() == size && tensor.kind() == Kind::Float;
+
+    let h_size = [steps + 1, batch, hidden];
+    if matches!(mode, Mode::Eval) {
+        trace.layers.clear();
+    } else if trace.layers.len() != layers as usize || !fits(&trace.layers[0].h, h_size) {
+        let gates = [steps, batch, 4 * hidden];
+        let layer = || LayerTrace { h: empty(h_size), c: empty(h_size), gates: empty(gates), dropout: None };
+        trace.layers = (0..layers).map(|_| layer()).collect();
+    }
+    for (l, layer) in trace.layers.iter_mut().enumerate() {
+        let top = l == layers as usize - 1;
+        layer.dropout = dropout_mask(mode, &[steps, batch, hidden], top, options);
+    }
+    let size = [layers, batch, hidden];
+    if trace.last.as_ref().is_none_or(|last| !fits(&last.h, size)) {
+        trace.last = Some(State { h: empty(size), c: empty(size) });
+    }
+}
+
+/// Make room for the outputs and for what is fed, and say where the bottom layer finds its input.
+fn size_feed(run: &mut Run<'_>, train: bool, folded: bool, held: &mut Held) -> ForwardFeed {
+    let (steps, batch) = (run.feed.steps(), run.batch);
+    let size = run.stack.readout.as_ref().map(|readout| readout.bias.size()[0]);
+    let Trace { input, outputs, workspace, .. } = &mut *run.trace;
+    *input = None;
+    if let (Feed::Output { activation: Activation::Identity, truth: None, .. }, Some(size)) = (&run.feed, size) {
+        // A zero frame before the outputs makes the inputs of them, one step late.
+        let all = reuse(&mut workspace.outputs, [steps + 1, batch, size]);
+        let _ = all.select(0, 0).zero_();
+        *input = train.then(|| all.narrow(0, 0, steps));
+        *outputs = Some(all.narrow(0, 1, steps));
+        return if folded { ForwardFeed::Folded } else { ForwardFeed::Output };
+    }
+    *outputs = size.map(|size| reuse(&mut workspace.outputs, [steps, batch, size]));
+    match &run.feed {
+        Feed::Frames(frames) => {
+            *input = train.then(|| frames.contiguous());
+            ForwardFeed::Frames(held.hold(frames))
+        }
+        Feed::Nothing(_) => ForwardFeed::Nothing,
+        Feed::Output { activation, truth, .. } => {
+            let ring = if train { steps.max(1) } else { 2 };
+            let fed = reuse(&mut workspace.fed, [ring, batch, size.unwrap_or(0)]);
+            let _ = fed.select(0, 0).zero_();
+            *input = train.then(|| fed.narrow(0, 0, steps));
+            let (truth, mask) =
+                truth.as_ref().map_or((null(), null()), |truth| (held.hold(truth.frames), held.hold(&truth.mask)));
+            let sigmoid = *activation == Activation::Sigmoid;
+            ForwardFeed::Mixed { buffer: pointer(&fed), ring: ring as usize, sigmoid, truth, mask }
+        }
+    }
+}
+
+/// Room for one layer's weights, and the pieces to be packed into it.
+fn pack_cells(
+    layer: &Layer,
+    fold: Option<&Fold>,
+    hidden: usize,
+    trace: Option<&LayerTrace>,
+    buffer: &mut Buffer,
+    lanes: usize,
+    packings: &mut Vec<Packing>,
+) -> ForwardLayer {
+    let weight_ih = fold.map(|fold| &fold.weight).or(layer.weight_ih.as_ref());
+    let inputs = weight_ih.map_or(0, |weight| weight.size()[1] as usize);
+    let (blocks, width) = (hidden.div_ceil(lanes), COLUMNS * lanes);
+    let panel_size = width * (inputs + hidden);
+    let panels = buffer.reserve(blocks * (panel_size + 2 * width));
+    let first_bias = panels.wrapping_add(blocks * panel_size);
+    let bias = first_bias.wrapping_add(blocks * width);
+    let weights =
+        [pointer_or_null(weight_ih), pointer(&layer.weight_hh), pointer(&layer.bias_ih), pointer(&layer.bias_hh)];
+    packings.extend((0..blocks).map(|block| Packing::Cells {
+        layer: weights.map(<*mut f32>::cast_const),
+        folded: pointer_or_null(fold.map(|fold| &fold.bias)),
+        inputs,
+        hidden,
+        block,
+        panel: panels.wrapping_add(block * panel_size),
+        first_bias: first_bias.wrapping_add(block * width),
+        bias: bias.wrapping_add(block * width),
+    }));
+    ForwardLayer {
+        inputs,
+        panels,
+        first_bias,
+        bias,
+        h: pointer_or_null(trace.map(|trace| &trace.h)),
+        c: pointer_or_null(trace.map(|trace| &trace.c)),
+        gates: pointer_or_null(trace.map(|trace| &trace.gates)),
+        dropout: pointer_or_null(trace.and_then(|trace| trace.dropout.as_ref())),
+    }
+}
+
+/// Room for the panels of a (k, n) matrix, and the pieces to be packed into it.
+fn pack_columns(
+    b: Matrix,
+    k: usize,
+    n: usize,
+    buffer: &mut Buffer,
+    lanes: usize,
+    packings: &mut Vec<Packing>,
+) -> *const f32 {
+    let to = buffer.reserve(packed_size(k, n, lanes));
+    packings.extend((0..n).step_by(COLUMNS * lanes).map(|first| Packing::Columns { b, k, n, first, to }));
+    to
 }

@@ -85,10 +85,10 @@ impl<T> Shared<T> {
 /// What a stack's passes need beside the trace, kept from one to the next so that a step allocates nothing.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    /// Packed weights.
-    packed: Buffer,
-    /// Where each layer's backward panels start among them, bottom up; empty in evaluation.
-    recurrent: Vec<usize>,
+    /// Packed weights: the cells', bottom up, the readout's, and, in training, the recurrent ones for the way back.
+    cells: Vec<Buffer>,
+    readout: Buffer,
+    recurrent: Vec<Buffer>,
     /// Whether the initial state was zero, and the first input.
     zero_start: bool,
     zero_input: bool,

@@ -13,7 +13,8 @@ pub struct ForwardLayer {
     /// 0 where the layer is fed nothing.
     pub inputs: usize,
     pub panels: *const f32,
-    /// Both biases added up, four vectors for every `LANES` units.
+    /// Both biases added up, four vectors for every `LANES` units: in the first step, and after it.
+    pub first_bias: *const f32,
     pub bias: *const f32,
     /// (T + 1, B, H), (T + 1, B, H), (T, B, 4H); null in evaluation.
     pub h: *mut f32,
@@ -31,6 +32,8 @@ pub enum ForwardFeed {
     Nothing,
     /// The last output as it is, in place.
     Output,
+    /// The last output as h of the top layer, which the input weights have been folded for.
+    Folded,
     /// The last output's sigmoid, or the truth where its mask (T, B) says so. `buffer` is (`ring`, B, D).
     Mixed {
         buffer: *mut f32,
@@ -119,7 +122,13 @@ impl Kernel for Forward<'_> {
                 }
 
                 for t in 0..self.steps {
-                    let mut x = self.input(t);
+                    let mut x = match (self.feed, self.layers.last()) {
+                        (ForwardFeed::Folded, Some(top)) if t > 0 => {
+                            let h = if top.h.is_null() { turn(t, layers - 1) } else { top.h.add(row_of(t) * hidden) };
+                            Some(Matrix::rows(h, hidden))
+                        }
+                        _ => self.input(t),
+                    };
                     for (l, layer) in self.layers.iter().enumerate() {
                         let (before, after) = (row_of(t) * hidden, row_of(t + 1) * hidden);
                         let (h_before, h_after, c_before, c_after, gates) = if layer.h.is_null() {
@@ -136,7 +145,7 @@ impl Kernel for Forward<'_> {
                                 recurrent: if t == 0 && self.initial.0.is_null() { 0 } else { hidden },
                                 panels: layer.panels,
                                 panel_rows: layer.inputs + hidden,
-                                bias: layer.bias,
+                                bias: if t == 0 { layer.first_bias } else { layer.bias },
                                 hidden,
                                 c_before,
                                 h_after,
