@@ -25,14 +25,8 @@ fn quarters(gates: &Tensor) -> [Tensor; 4] {
 pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
     let (stack, steps, options) = (run.stack, run.feed.steps(), run.stack.options());
     let (layers, batch, hidden) = (stack.layers.len() as i64, run.batch, stack.hidden_size());
-    let zeros;
-    let initial = match run.initial {
-        Some(initial) => initial,
-        None => {
-            zeros = State::zeros(layers, batch, hidden, options);
-            &zeros
-        }
-    };
+    let zeros = State::zeros(layers, batch, hidden, options);
+    let initial = run.initial.unwrap_or(&zeros);
     let train = matches!(mode, Mode::Train { .. });
 
     let trace = &mut *run.trace;

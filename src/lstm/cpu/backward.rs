@@ -34,13 +34,15 @@ pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
     for l in (0..layers).rev() {
         through_time(&passes, l);
         if l > 0 {
-            multiply(&passes.iter_mut().map(|pass| pass.to_layer_below(l)).collect::<Vec<_>>());
-            passes.iter_mut().for_each(|pass| pass.through_dropout(l - 1));
+            multiply(&passes.iter_mut().map(|pass| pass.through_layer(l)).collect::<Vec<_>>());
+            for pass in &mut passes {
+                pass.through_dropout(l - 1);
+            }
         }
     }
     // Over all steps together.
     let mut held = Vec::new();
-    multiply(&passes.iter().flat_map(|pass| pass.into_weights(&mut held)).collect::<Vec<_>>());
+    multiply(&passes.iter().flat_map(|pass| pass.weights(&mut held)).collect::<Vec<_>>());
     passes.into_iter().map(|pass| pass.initial).collect()
 }
 
@@ -92,7 +94,7 @@ impl<'a, 'b> Pass<'a, 'b> {
     }
 
     /// dX = dgates W_ih
-    fn to_layer_below(&mut self, l: usize) -> Product {
+    fn through_layer(&mut self, l: usize) -> Product {
         let size = self.state_size();
         let below = reuse(&mut self.back.trace.workspace.above, size);
         let weight_ih = self.back.stack.layers[l].weight_ih.as_ref().expect("a layer above another is fed by it");
@@ -109,7 +111,7 @@ impl<'a, 'b> Pass<'a, 'b> {
     }
 
     /// dW_hh = dgates' H, dW_ih = dgates' X, dW_fc = dOut' H_top; the readout's bias is done at once.
-    fn into_weights(&self, held: &mut Vec<Tensor>) -> Vec<Product> {
+    fn weights(&self, held: &mut Vec<Tensor>) -> Vec<Product> {
         let Self { back, steps, batch, hidden, .. } = self;
         let (trace, layers) = (&back.trace, back.stack.layers.len());
         // `skip` leaves out the first step, whose rows of X are zero.

@@ -167,6 +167,7 @@ impl Simd for Portable {
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
+    #[allow(clippy::wildcard_imports, reason = "two instruction sets of intrinsics")]
     use std::arch::x86_64::*;
 
     use super::{Kernel, Simd};

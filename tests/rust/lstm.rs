@@ -1,0 +1,119 @@
+//! The stack agrees with PyTorch's.
+
+#![allow(clippy::unreadable_literal, reason = "numbers as PyTorch prints them")]
+
+use backcast::lstm::{Back, Feed, Layer, Mode, Run, Stack, Trace, backward, forward};
+use backcast::random::{Purpose, stream};
+use tch::{Device, Kind, Tensor};
+
+/* Expected values from PyTorch:
+
+   lstm = torch.nn.LSTM(2, 3, num_layers=2, batch_first=True).double()
+   for p, f in zip(lstm.parameters(), (torch.sin, torch.cos) * 4):
+       p.data = f(torch.arange(float(p.numel()))).view_as(p).double()
+   h, (h_n, c_n) = lstm(torch.arange(8.0).double().view(1, 4, 2) / 8)
+   (h * torch.arange(12.0).view_as(h)).sum().backward()
+   print(h, c_n, [p.grad.norm() for p in lstm.parameters()], lstm.weight_hh_l0.grad.flatten()[:4])
+*/
+#[rustfmt::skip]
+const H: [f64; 12] = [
+    0.170409054266, 0.104878126480, 0.120863373301,
+    0.219569721859, 0.128264545477, 0.163311003534,
+    0.235265009861, 0.129157360295, 0.180939022454,
+    0.244293237776, 0.124571832645, 0.192683750659,
+];
+const LAST_C: [f64; 6] =
+    [0.980004759373, 1.509074937591, 0.127531728284, 0.801359889329, 0.778006974620, 0.752199006713];
+#[rustfmt::skip]
+const GRADIENT_NORMS: [f64; 8] = [
+    0.409276172467, 0.162256477235, 0.461349480951, 0.461349480951,
+    2.596217704158, 1.579128342618, 5.644402470628, 5.644402470628,
+];
+const WEIGHT_HH_0_GRADIENT: [f64; 4] = [0.003135247330, 0.005342458551, 0.001001941533, 0.008438262363];
+
+const D: i64 = 2;
+const HIDDEN: i64 = 3;
+
+/// libtorch's operators compute in float64, our own kernels in float32; what each may be off by.
+const KINDS: [(Kind, f64); 2] = [(Kind::Double, 1e-11), (Kind::Float, 2e-6)];
+
+/// Two layers, made of `parameter(shape, whether sines rather than cosines)`.
+fn stack(parameter: impl Fn(&[i64], bool) -> Tensor) -> Stack {
+    let layers = [D, HIDDEN].map(|inputs| Layer {
+        weight_ih: Some(parameter(&[4 * HIDDEN, inputs], true)),
+        weight_hh: parameter(&[4 * HIDDEN, HIDDEN], false),
+        bias_ih: parameter(&[4 * HIDDEN], true),
+        bias_hh: parameter(&[4 * HIDDEN], false),
+    });
+    Stack { layers: layers.into(), readout: None }
+}
+
+fn waves(shape: &[i64], sines: bool) -> Tensor {
+    let x = Tensor::arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu));
+    if sines { x.sin() } else { x.cos() }.view(shape)
+}
+
+/// The trace that `frames` (T, B, D) leave behind.
+fn pass(stack: &Stack, frames: &Tensor, mode: &mut Mode<'_>) -> Trace {
+    let mut trace = Trace::default();
+    let (feed, batch) = (Feed::Frames(frames), frames.size()[1]);
+    forward(&mut [Run { stack, feed, initial: None, batch, valid: None, trace: &mut trace }], mode);
+    trace
+}
+
+fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
+    let found = Vec::<f64>::try_from(found.to_kind(Kind::Double).flatten(0, -1)).expect("numbers");
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < tolerance, "{found} is not {expected}");
+    }
+}
+
+#[test]
+fn forward_and_backward_agree_with_pytorch() {
+    for (kind, tolerance) in KINDS {
+        let stack = stack(|shape, sines| waves(shape, sines).to_kind(kind));
+        let frames = Tensor::arange(8, (kind, Device::Cpu)).view([4, 1, D]) / 8.0;
+        let mut mode = Mode::Train { dropout: 0.0, rng: &mut stream(0, Purpose::Update, 0) };
+        let mut trace = pass(&stack, &frames, &mut mode);
+        assert_close(&trace.layers[1].upward(), &H, tolerance);
+        assert_close(&trace.last.as_ref().expect("a last state").c, &LAST_C, tolerance);
+
+        // A gradient at h of every step: what a classifier on top of the encoder gives.
+        let hidden = Tensor::arange(12, (kind, Device::Cpu)).view([4, 1, HIDDEN]);
+        let gradients = self::stack(|shape, _| Tensor::zeros(shape, (kind, Device::Cpu)));
+        backward(&mut [Back {
+            stack: &stack,
+            trace: &mut trace,
+            valid: None,
+            outputs: None,
+            hidden: Some(&hidden),
+            last: None,
+            gradients: &gradients,
+            wants_initial: false,
+        }]);
+        let norms: Vec<f64> = gradients
+            .layers
+            .iter()
+            .flat_map(|layer| {
+                [layer.weight_ih.as_ref().expect("inputs"), &layer.weight_hh, &layer.bias_ih, &layer.bias_hh]
+            })
+            .map(|gradient| gradient.norm().double_value(&[]))
+            .collect();
+        assert_close(&Tensor::from_slice(&norms), &GRADIENT_NORMS, 5.0 * tolerance);
+        assert_close(&gradients.layers[0].weight_hh.flatten(0, -1).narrow(0, 0, 4), &WEIGHT_HH_0_GRADIENT, tolerance);
+    }
+}
+
+#[test]
+fn evaluation_gives_the_numbers_of_training_without_dropout() {
+    for (kind, tolerance) in KINDS {
+        let stack = stack(|shape, sines| waves(shape, sines).to_kind(kind));
+        let frames = waves(&[5, 3, D], true).to_kind(kind);
+        let rng = &mut stream(0, Purpose::Update, 0);
+        let [trained, evaluated] = [Mode::Train { dropout: 0.0, rng }, Mode::Eval]
+            .map(|mut mode| pass(&stack, &frames, &mut mode).last.expect("a last state"));
+        assert!(trained.h.allclose(&evaluated.h, 0.0, tolerance, false));
+        assert!(trained.c.allclose(&evaluated.c, 0.0, tolerance, false));
+    }
+}
