@@ -15,11 +15,14 @@ from backcast.errors import DataError, ShapeError
 _IN_PLACE = "?bhilqBefd"
 
 Frames = NDArray[Any] | list[NDArray[Any]]
+# What the engine takes: frames, what it expects of them where only numbers of 0..1 will do, and
+# whether they are pages of a file that it may give back when it has read them.
+Column = tuple[Frames, str | None, bool]
 
 
 @dataclass(frozen=True)
 class Sequences:
-    """Windows of one side: an array (n, T, *frame_shape), or a list of n arrays (T_i, *frame_shape)."""
+    """Windows of one side: an array (n, T, *frame_shape), or n arrays (T_i, *frame_shape)."""
 
     name: str
     frames: Frames
@@ -32,7 +35,9 @@ class Sequences:
     @property
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of one frame."""
-        return tuple(self.frames[0].shape[1:] if self.ragged else self.frames.shape[2:])
+        if isinstance(self.frames, list):
+            return tuple(self.frames[0].shape[1:])
+        return tuple(self.frames.shape[2:])
 
     @property
     def lengths(self) -> list[int]:
@@ -43,14 +48,21 @@ class Sequences:
 
     @property
     def is_bytes(self) -> bool:
-        """Whether the numbers are bytes, 0..255."""
-        first = self.frames[0] if self.ragged else self.frames
-        return bool(first.dtype == np.uint8)
+        """Whether there are bytes, 0..255, which the engine scales to 0..1."""
+        arrays = self.frames if isinstance(self.frames, list) else [self.frames]
+        return any(array.dtype == np.uint8 for array in arrays)
 
     @property
     def in_memory(self) -> bool:
         """Whether reading all of it touches no file."""
-        return isinstance(self.frames, list) or not _is_mapped(self.frames)
+        return isinstance(self.frames, list) or _mapping(self.frames) is None
+
+    def column(self, unit_range: str | None) -> Column:
+        """Give the engine these frames; `unit_range` says what it expects where only 0..1 will do."""
+        mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
+        # Pages of a private map ("c") may hold what the user wrote.
+        pages = isinstance(mapping, np.memmap) and mapping.mode != "c"
+        return self.frames, unit_range, pages
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -92,9 +104,6 @@ def sequences(name: str, given: Any) -> Sequences:
                     f"{name}[{i}] must have frames of shape {frames[0].shape[1:]}, as {name}[0], "
                     f"got {sequence.shape[1:]}"
                 )
-        dtype = np.uint8 if all(s.dtype == np.uint8 for s in frames) else None
-        if dtype is None:
-            frames = [s.astype(np.float32) if s.dtype == np.uint8 else s for s in frames]
         _not_empty(name, frames[0].shape[1:])
         return Sequences(name, frames)
 
@@ -126,14 +135,19 @@ def _is_array(given: Any) -> bool:
 
 
 def _array(name: str, given: Any) -> NDArray[Any]:
-    """Make an array that libtorch can read in place: aligned, in native order, strides not negative."""
+    """Make an array that libtorch reads in place: aligned, native, of no negative stride."""
+    if hasattr(given, "toarray"):
+        raise DataError(f"{name} must be dense, got a sparse {type(given).__name__}")
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
-        raise ShapeError(f"{name} must be an array of numbers, got {_kind(given)}: {error}") from None
+        got = _kind(given)
+        raise ShapeError(f"{name} must be an array of numbers, got {got}: {error}") from None
     if array.dtype.char not in _IN_PLACE:
         if array.dtype.kind not in "uif":
-            raise DataError(f"{name} must hold numbers, got {_kind(given)} of dtype {array.dtype}")
+            raise DataError(
+                f"{name} must hold real numbers, got {_kind(given)} of dtype {array.dtype}"
+            )
         array = array.astype(np.float32)
     if not array.dtype.isnative or not array.flags.aligned:
         array = array.astype(array.dtype.newbyteorder("="))
@@ -142,12 +156,13 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     return array
 
 
-def _is_mapped(array: Any) -> bool:
+def _mapping(array: Any) -> Any:
+    """Find the memory map that an array looks into, if any."""
     while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return True
+        if isinstance(array, np.memmap) and not isinstance(array.base, np.memmap):
+            return array
         array = array.base
-    return type(array).__name__ == "mmap"
+    return array if type(array).__name__ == "mmap" else None
 
 
 def _kind(given: Any) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import operator
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,11 +18,12 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 
 from backcast import _core
-from backcast._arrays import Sequences, sequences
+from backcast._arrays import Column, Sequences, sequences
 from backcast._progress import Progress
 from backcast.errors import (
     ArgumentError,
     BackcastError,
+    DataError,
     DecoderError,
     DeviceError,
     DivergedError,
@@ -43,7 +45,7 @@ _FORMAT_VERSION = 1
 _RECORDS = 100
 
 
-class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Model(TransformerMixin, BaseEstimator):
     """Composite LSTM autoencoder: reconstruct the past, predict the future.
 
     One encoder LSTM squeezes a sequence of frames into a state; one decoder rebuilds the past from
@@ -145,6 +147,17 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     (64, 10, 1)
     """
 
+    frame_shape_: tuple[int, ...]
+    history_: list[dict[str, float]]
+    horizon_: int | None
+    seed_: int
+    # The last update of the plan.
+    _end_: int
+    # The architecture that the weights belong to.
+    _built: dict[str, Any]
+    # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
+    _scaled: bool | None
+
     def __init__(
         self,
         hidden_size: int = 256,
@@ -225,18 +238,19 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         KeyboardInterrupt
             Ctrl-C stops the training after the present batch; the model keeps its weights.
         """
-        goes_on = self.warm_start and hasattr(self, "_core")
-        horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
-        pasts, futures = self._windows(past, future, horizon, fitting=True)
-        before = dict(self.__dict__)
-        if not goes_on:
-            self._start(pasts, futures)
-        self._check_frames(pasts, futures)
-        done, end = self._core.progress[0], self._end_
-        if done >= end or not goes_on:
-            end = done + _integer("max_iter", self.max_iter)
-        self._end_ = end
-        return self._train(pasts, futures, until=end, before=before)
+        with self._or_as_before():
+            goes_on = self.warm_start and hasattr(self, "_core")
+            if goes_on:
+                self._core_()
+            horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
+            pasts, futures = self._windows(past, future, horizon, fitting=True)
+            if not goes_on:
+                self._start(pasts, futures)
+            self._check_frames(pasts, futures)
+            done = self._core.progress[0]
+            if done >= self._end_:
+                self._end_ = done + _integer("max_iter", self.max_iter, least=1)
+            return self._train(pasts, futures, until=self._end_)
 
     def partial_fit(self, past: Any, future: Any = None) -> Self:
         """Train for one pass over these windows, from where the model stands.
@@ -259,41 +273,73 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ArgumentError, ShapeError, DataError, DivergedError, KeyboardInterrupt
             As in `fit`.
         """
-        fitted = hasattr(self, "_core")
-        horizon = self.horizon_ if fitted and self.horizon is None else self.horizon
-        pasts, futures = self._windows(past, future, horizon, fitting=True)
+        with self._or_as_before():
+            fitted = hasattr(self, "_core")
+            if fitted:
+                self._core_()
+            horizon = self.horizon_ if fitted and self.horizon is None else self.horizon
+            pasts, futures = self._windows(past, future, horizon, fitting=True)
+            if not fitted:
+                self._start(pasts, futures)
+            self._check_frames(pasts, futures)
+            return self._train(pasts, futures, until=None)
+
+    @contextmanager
+    def _or_as_before(self) -> Iterator[None]:
+        """Undo what a refused training has begun; one that was interrupted keeps its updates."""
         before = dict(self.__dict__)
-        if not fitted:
-            self._start(pasts, futures)
-        self._check_frames(pasts, futures)
-        return self._train(pasts, futures, until=None, before=before)
+        core = before.get("_core")
+        step = core.progress[0] if core else 0
+        try:
+            yield
+        except DivergedError:
+            raise
+        except BaseException as error:
+            now = self.__dict__.get("_core")
+            trained = now is not None and now.progress[0] > (step if now is core else 0)
+            if isinstance(error, BackcastError) or not trained:
+                self.__dict__ = before
+            raise
 
     def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Forget what was learnt and draw new weights."""
-        seed = _seed(self.random_state)
-        frame_shape = pasts.frame_shape
-        core = _core.Core(
-            self._architecture(math.prod(frame_shape)),
-            {"init": self.init, "forget_bias": self.forget_bias, "seed": seed},
-            self._device(),
+        self._become(
+            pasts.frame_shape,
+            horizon=max(futures.lengths) if futures else 0,
+            scaled=pasts.is_bytes or (futures is not None and futures.is_bytes),
+            seed=_seed(self.random_state),
         )
+
+    def _become(
+        self,
+        frame_shape: tuple[int, ...],
+        *,
+        horizon: int | None,
+        scaled: bool | None,
+        seed: int,
+        weights: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Become a model that was never trained, with these weights or new ones."""
+        forget_bias = self.forget_bias
+        init = {
+            "init": _word("init", self.init),
+            "forget_bias": None if forget_bias is None else _number("forget_bias", forget_bias),
+            "seed": seed,
+        }
+        architecture = self._architecture(math.prod(frame_shape))
+        core = _core.Core(architecture, init, self._device())
+        if weights is not None:
+            core.set_weights(dict(weights))
         self._core = core
+        self._built = architecture
         self._end_ = _integer("max_iter", self.max_iter)
+        self._scaled = scaled
         self.seed_ = seed
         self.frame_shape_ = frame_shape
-        self.horizon_ = max(futures.lengths) if futures else 0
-        # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
-        self._scaled: bool | None = pasts.is_bytes or (futures is not None and futures.is_bytes)
-        self.history_: list[dict[str, float]] = []
+        self.horizon_ = horizon
+        self.history_ = []
 
-    def _train(
-        self,
-        pasts: Sequences,
-        futures: Sequences | None,
-        *,
-        until: int | None,
-        before: dict[str, Any],
-    ) -> Self:
+    def _train(self, pasts: Sequences, futures: Sequences | None, *, until: int | None) -> Self:
         core = self._core
         first = core.progress[0]
         training = self._training()
@@ -301,22 +347,16 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if last is None:
             last = first + math.ceil(len(pasts) / training["batch_size"])
         progress = Progress(self.history_, first, last, training["loss_weights"], self.verbose)
-        try:
-            with progress:
-                core.train(
-                    *self._columns(pasts, futures, targets=True),
-                    training,
-                    until,
-                    max(1, math.ceil(training["end"] / _RECORDS)),
-                    progress,
-                    pasts.in_memory and (futures is None or futures.in_memory),
-                    self._threads(),
-                )
-        except BaseException as error:
-            refused = isinstance(error, BackcastError) and not isinstance(error, DivergedError)
-            if core.progress[0] == first and (refused or isinstance(error, KeyboardInterrupt)):
-                self.__dict__ = before
-            raise
+        with progress:
+            core.train(
+                *self._columns(pasts, futures, targets=True),
+                training,
+                until,
+                max(1, math.ceil(training["end"] / _RECORDS)),
+                progress,
+                pasts.in_memory and (futures is None or futures.in_memory),
+                self._threads(),
+            )
         return self
 
     # -- inference ---------------------------------------------------------------------------------
@@ -532,7 +572,7 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         float
             At most 0 with "mse" and "bce".
         """
-        weights = dict(zip(_DECODERS["both"], self._loss_weights(), strict=True))
+        weights: dict[str, float] = dict(zip(_DECODERS["both"], self._loss_weights(), strict=True))
         losses = self.losses(past, future)
         return -sum(weights[name] * loss for name, loss in losses.items())
 
@@ -582,27 +622,14 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if math.prod(frame_shape) != frame_size:
             raise ShapeError(f"frame_shape must hold {frame_size} numbers, got {frame_shape}")
         model = cls(**(found | params))
-        model._adopt(weights, tuple(frame_shape), horizon=model.horizon)
-        return model
-
-    def _adopt(
-        self, weights: Mapping[str, Any], frame_shape: tuple[int, ...], horizon: int | None
-    ) -> None:
-        """Become a fitted model with these weights."""
-        seed = _seed(self.random_state)
-        core = _core.Core(
-            self._architecture(math.prod(frame_shape)),
-            {"init": self.init, "forget_bias": self.forget_bias, "seed": seed},
-            self._device(),
+        model._become(
+            tuple(frame_shape),
+            horizon=model.horizon,
+            scaled=None,
+            seed=_seed(model.random_state),
+            weights=weights,
         )
-        core.set_weights(dict(weights))
-        self._core = core
-        self._end_ = _integer("max_iter", self.max_iter)
-        self.seed_ = seed
-        self.frame_shape_ = frame_shape
-        self.horizon_ = horizon
-        self._scaled = None
-        self.history_ = []
+        return model
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the weights and all parameters to a safetensors file, whole or not at all.
@@ -662,32 +689,37 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         FileFormatError
             If it is cut short, corrupt, not a model of backcast, or of a newer format.
         """
+        device = _word("device", device)
         weights, metadata = _core.read(os.fspath(Path(path)))
         if metadata.get("format") != "backcast":
             raise FileFormatError(
                 f"{path}: is not a backcast model (a safetensors file without its mark); weights "
                 "from elsewhere load with Model.from_state_dict"
             )
-        version = int(metadata.get("format_version", 0))
-        if version > _FORMAT_VERSION:
-            raise FileFormatError(
-                f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
-                "a newer backcast reads it"
-            )
         try:
+            version = int(metadata["format_version"])
+            if version > _FORMAT_VERSION:
+                raise FileFormatError(
+                    f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
+                    "a newer backcast reads it"
+                )
             parameters = json.loads(metadata["parameters"])
             fitted = json.loads(metadata["fitted"])
             parameters["loss_weights"] = tuple(parameters["loss_weights"])
             model = cls(**(parameters | {"device": device}))
-            model._adopt(weights, tuple(fitted["frame_shape"]), fitted["horizon"])
-            model._scaled = fitted["scaled"]
-            model.seed_ = fitted["seed"]
+            model._become(
+                tuple(fitted["frame_shape"]),
+                horizon=fitted["horizon"],
+                scaled=fitted["scaled"],
+                seed=fitted["seed"],
+                weights=weights,
+            )
             model.history_ = fitted["history"]
             steps = [0, fitted["n_iter"], 0, 0]
             model._core.set_training_state(*_zero_moments(model._core), steps)
+        except FileFormatError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, BackcastError) and not isinstance(error, ShapeError):
-                raise
             raise FileFormatError(f"{path}: is a damaged backcast model: {error}") from error
         return model
 
@@ -696,6 +728,7 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         state = dict(super().__getstate__())
         if "_core" in state:
             core = state.pop("_core")
+            state["history_"] = list(self.history_)
             state["_pickled"] = (core.weights(), core.training_state())
         return state
 
@@ -706,14 +739,13 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if pickled is None:
             return
         weights, training = pickled
-        architecture = self._architecture(math.prod(self.frame_shape_))
         init = {"init": "pytorch", "forget_bias": None, "seed": self.seed_}
         try:
-            core = _core.Core(architecture, init, self._device())
+            core = _core.Core(self._built, init, self._device())
         except DeviceError as error:
             warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
             self.device = "cpu"
-            core = _core.Core(architecture, init, "cpu")
+            core = _core.Core(self._built, init, "cpu")
         core.set_weights(weights)
         core.set_training_state(**training)
         self._core = core
@@ -723,12 +755,12 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def n_iter_(self) -> int:
         """Updates made so far."""
-        return self._core_().progress[0]
+        return self._fitted().progress[0]
 
     @property
     def device_(self) -> str:
         """Where the model is: "cpu", "cuda:0" and so on."""
-        return self._core_().device
+        return self._fitted().device
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Names of the columns that `transform` gives: h0, h1 and so on.
@@ -788,10 +820,10 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 "feedback must be one word, or a dict with the keys reconstruct and predict, "
                 f"got {feedback!r}"
             )
-        words = [feedback.get(d, "output") if d in present else None for d in _DECODERS["both"]]
-        for word in words:
-            if not isinstance(word, str | None):
-                raise ArgumentError(f"feedback must be given in words, got {word!r}")
+        words = [
+            _word("feedback", feedback.get(decoder, "output")) if decoder in present else None
+            for decoder in _DECODERS["both"]
+        ]
         return {
             "frame_size": frame_size,
             "hidden_size": _integer("hidden_size", self.hidden_size),
@@ -831,7 +863,7 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _threads(self) -> int | None:
         if self.num_threads is None:
             return None
-        return _integer("num_threads", self.num_threads, least=1)
+        return _integer("num_threads", self.num_threads, least=1, most=1024)
 
     def _device(self) -> str:
         if self.precision not in ("auto", "fp32"):
@@ -847,12 +879,23 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     # -- data, made ready for the engine -----------------------------------------------------------
 
-    def _core_(self) -> _core.Core:
+    def _fitted(self) -> _core.Core:
         if not hasattr(self, "_core"):
             raise NotFittedError(
                 "this Model is not fitted yet; call fit, load or from_state_dict first"
             )
         return self._core
+
+    def _core_(self) -> _core.Core:
+        """Return the engine, if it is still what the parameters say."""
+        core = self._fitted()
+        for name, now in self._architecture(math.prod(self.frame_shape_)).items():
+            if now != self._built[name]:
+                raise ArgumentError(
+                    f"{name} must be {self._built[name]!r}, as the model was fitted with, "
+                    f"got {now!r}; set it back or fit anew"
+                )
+        return core
 
     def _windows(
         self, past: Any, future: Any, horizon: int | None, *, fitting: bool
@@ -907,7 +950,7 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     f"fitted on, got {side.frame_shape}"
                 )
             if side is not None and side.is_bytes and self._scaled is False and self.loss != "bce":
-                raise ShapeError(
+                raise DataError(
                     f"{side.name} must be floats in the units the model was fitted on, got uint8 "
                     "(which would be taken as 0..255 and scaled to 0..1)"
                 )
@@ -919,14 +962,14 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             raise ShapeError("past must have at least 1 frame in every window, got 0")
         return pasts
 
-    def _past(self, past: Any) -> _core.Column:
+    def _past(self, past: Any) -> Column:
         # Not fitted is told before anything about the data.
         self._core_()
         return self._columns(self._pasts(past), None, targets=False)[0]
 
     def _columns(
         self, pasts: Sequences, futures: Sequences | None, *, targets: bool
-    ) -> tuple[_core.Column, _core.Column | None]:
+    ) -> tuple[Column, Column | None]:
         """Both sides as the engine takes them, with what is expected where only 0..1 will do."""
         reason = None
         if self._scaled:
@@ -934,7 +977,7 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         elif self.loss == "bce" and targets:
             reason = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
         of_past = reason if self._scaled or "reconstruct" in self._present() else None
-        return (pasts.frames, of_past), None if futures is None else (futures.frames, reason)
+        return pasts.column(of_past), None if futures is None else futures.column(reason)
 
     def _in_time(self, frames: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
         """Give frames their shape, and those of the reconstruct decoder the order of time."""
@@ -959,23 +1002,21 @@ class Model(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return core.gradients(*columns, self._training(), truth_probability, double)
 
 
-def _integer(name: str, value: Any, least: int | None = None) -> int:
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentError(f"{name} must be a whole number, got {value!r}") from None
+def _integer(name: str, value: Any, least: int | None = None, most: int = 2**53) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be a whole number, got {value!r}")
+    number = int(value)
     if least is not None and number < least:
         raise ArgumentError(f"{name} must be at least {least}, got {number}")
+    if number > most:
+        raise ArgumentError(f"{name} must be at most {most}, got {number}")
     return number
 
 
 def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be a number, got {value!r}") from None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be a number, got {value!r}")
+    return float(value)
 
 
 def _word(name: str, value: Any) -> str:
@@ -986,9 +1027,14 @@ def _word(name: str, value: Any) -> str:
 
 def _numbers(name: str, value: ArrayLike) -> NDArray[Any]:
     try:
-        array = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise ShapeError(f"{name} must be an array of numbers: {error}") from None
+        raise ShapeError(
+            f"{name} must be an array of numbers, got a {type(value).__name__}: {error}"
+        ) from None
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} must hold finite numbers, got NaN or an infinite number")
     return array
 
 

@@ -5,6 +5,8 @@
 
 mod order;
 
+use std::cell::Cell;
+
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
@@ -19,8 +21,13 @@ pub struct Column<'a> {
     pub name: &'static str,
     pub sequences: Sequences<'a>,
     /// Whether numbers outside of 0..1 are refused: what is expected instead, if so.
-    pub unit_range: Option<String>,
+    unit_range: Option<String>,
+    /// Where the array is a mapped file: bytes gathered since its pages were last given back.
+    pages: Option<Cell<usize>>,
 }
+
+/// Bytes gathered from a mapped file before its pages are given back, which keeps resident memory bounded.
+const PAGES: usize = 32 << 20;
 
 /// The user's arrays, in place.
 #[derive(Debug)]
@@ -80,7 +87,11 @@ pub struct Conversion {
     pub device: Device,
 }
 
-impl Column<'_> {
+impl<'a> Column<'a> {
+    pub fn new(name: &'static str, sequences: Sequences<'a>, unit_range: Option<String>, mapped: bool) -> Self {
+        Self { name, sequences, unit_range, pages: mapped.then(Cell::default) }
+    }
+
     pub fn len(&self) -> i64 {
         match &self.sequences {
             Sequences::Array(array) => array.size()[0],
@@ -108,6 +119,13 @@ impl Column<'_> {
                 let shape = [batch, array.size()[1], to.frame_size];
                 let chosen = numbers(&array.index_select(0, &Tensor::from_slice(rows)), to.kind).reshape(shape);
                 self.check(rows, &chosen)?;
+                if let Some(gathered) = &self.pages {
+                    gathered.set(gathered.get() + chosen.numel() * 4);
+                    if gathered.get() >= PAGES {
+                        array.give_back();
+                        gathered.set(0);
+                    }
+                }
                 Ok(Frames { values: chosen.transpose(0, 1).contiguous().to_device(to.device), valid: None })
             }
             Sequences::Ragged(sequences) => {

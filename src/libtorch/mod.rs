@@ -33,6 +33,24 @@ impl<'a> Borrowed<'a> {
         let tensor = unsafe { Tensor::from_blob(view.as_ptr().cast(), &shape, &strides, T::KIND, Device::Cpu) };
         Self { tensor, owner: PhantomData }
     }
+
+    /// Let go of the pages of a mapped file that were read. They stay in the system's cache and come back when read again,
+    /// so this changes no number; of memory that is not a shared map of a file it must not be asked.
+    pub fn give_back(&self) {
+        const PAGE: usize = 4096;
+        let reach: i64 = self.size().iter().zip(self.stride()).map(|(n, stride)| (n - 1).max(0) * stride).sum();
+        let first = self.data_ptr() as usize;
+        let end = first + (reach as usize + 1) * self.kind().elt_size_in_bytes();
+        let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
+        if first < end {
+            // SAFETY: whole pages within the borrowed array; their content is the file's and stays readable. A refusal
+            // only leaves them resident.
+            #[allow(unsafe_code)]
+            unsafe {
+                libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED);
+            }
+        }
+    }
 }
 
 impl Deref for Borrowed<'_> {

@@ -46,9 +46,10 @@ pub enum Sequences<'py> {
     List(Vec<Array<'py>>),
 }
 
-/// One side of the windows: frames, and what is expected of them where only numbers of 0..1 will do.
+/// One side of the windows: frames, what is expected of them where only numbers of 0..1 will do, and whether they are pages
+/// of a file that may be given back.
 #[derive(FromPyObject)]
-pub struct Column<'py>(Sequences<'py>, Option<String>);
+pub struct Column<'py>(Sequences<'py>, Option<String>, bool);
 
 impl Column<'_> {
     pub fn borrow(&self, name: &'static str) -> data::Column<'_> {
@@ -56,7 +57,7 @@ impl Column<'_> {
             Sequences::Array(array) => data::Sequences::Array(array.borrow()),
             Sequences::List(arrays) => data::Sequences::Ragged(arrays.iter().map(Array::borrow).collect()),
         };
-        data::Column { name, sequences, unit_range: self.1.clone() }
+        data::Column::new(name, sequences, self.1.clone(), self.2)
     }
 
     pub fn past(&self) -> data::Column<'_> {
