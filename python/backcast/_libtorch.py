@@ -1,4 +1,4 @@
-"""Find and load libtorch, so that the extension can be imported without importing Python's torch."""
+"""Find and load libtorch, so that the extension imports without importing Python's torch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def load() -> None:
     """
     spec = util.find_spec("torch")
     if spec is None or spec.origin is None:
-        raise MissingPackageError(f"backcast needs torch {WANTED}, and no torch is installed. {REMEDY}")
+        raise MissingPackageError(f"backcast needs torch {WANTED}, got none. {REMEDY}")
     found = _version()
     if found.split("+")[0] != WANTED:
         raise MissingPackageError(f"backcast needs torch {WANTED}, got torch {found}. {REMEDY}")
     library = Path(spec.origin).parent / "lib" / "libtorch.so"
     try:
-        # RTLD_LOCAL: the extension finds libtorch by its name, and MKL's symbols stay hidden from other modules.
+        # RTLD_LOCAL: the extension finds it by name, and MKL's symbols stay hidden from others.
         ctypes.CDLL(str(library), mode=ctypes.RTLD_LOCAL)
     except OSError as error:
         raise MissingPackageError(

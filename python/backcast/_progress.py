@@ -9,7 +9,7 @@ Record = dict[str, float]
 
 
 class Progress:
-    """Shows a training's progress and keeps its records; the engine calls `on_progress` and `on_report`.
+    """Shows a training's progress and keeps its records, as the engine tells them.
 
     Parameters
     ----------
@@ -56,7 +56,9 @@ class Progress:
     def on_progress(self, step: int, losses: Record) -> None:
         """Move the bar to `step`."""
         if self._bar is not None:
-            self._bar.set_postfix({name: f"{loss:.4g}" for name, loss in losses.items()}, refresh=False)
+            self._bar.set_postfix(
+                {name: f"{loss:.4g}" for name, loss in losses.items()}, refresh=False
+            )
             self._bar.update(step - self._range[0] - self._bar.n)
 
     def on_report(

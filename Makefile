@@ -1,0 +1,85 @@
+# `make help` lists the targets. A fresh clone needs Python 3.11 or newer with venv, Rust, g++ and make; the rest is set up
+# here, in .venv and target. Stamp files keep what has not changed from being done again.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+# torch-sys asks the Python of the active environment where libtorch is.
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
+unexport PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PACKAGES := $(VENV)/.packages
+WHEEL := $(VENV)/.wheel
+SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs') \
+	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+.PHONY: help setup build demo test test-all lint format lock bench clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 10
+
+setup: $(PACKAGES)  ## Make .venv and install the pinned packages
+
+build: $(WHEEL)  ## Build the wheel and install it in .venv
+
+demo: $(WHEEL)  ## Train on one moving digit; pictures, tables and the model come to out/
+	python -m backcast demo
+
+test: lint $(WHEEL)  ## Run the lints and all tests but the slow ones
+	cargo test --release --locked
+	python -m pytest -m "not slow"
+
+test-all: lint $(WHEEL)  ## Run the lints and all tests
+	cargo test --release --locked
+	python -m pytest
+
+# The lints need libtorch's signatures but not libtorch: with tch/doc-only, and a folder of its own so that the build of
+# the wheel and this one do not throw each other's results away.
+lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings and the door to Python
+	cargo fmt --check
+	cargo clippy --locked --all-targets --features python,tch/doc-only --target-dir target/lint -- -D warnings
+	ruff check
+	ruff format --check
+	mypy
+	python -m mypy.stubtest backcast._core
+	numpydoc lint $$(find python/backcast -name '[!_]*.py')
+	@echo 'Only src/py may name pyo3 or numpy:'
+	! grep -rn 'pyo3\|numpy' src --include='*.rs' | grep -v '^src/py/'
+
+format: $(PACKAGES)  ## Format all code
+	cargo fmt
+	ruff check --fix
+	ruff format
+
+lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows in requirements.lock
+	pip install --quiet uv
+	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --extra plot --extra demo --group dev \
+		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+
+bench: $(WHEEL)  ## Measure the speed beside PyTorch's
+	python tests/benches
+
+clean:  ## Remove everything that was made here
+	rm -rf $(VENV) target out .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/pyvenv.cfg:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(PACKAGES): requirements.lock $(VENV)/pyvenv.cfg
+	@echo 'Installing the pinned packages: some minutes, and about 5 GB for torch'
+	pip install --quiet --requirement requirements.lock
+	@touch $@
+
+$(WHEEL): $(PACKAGES) $(SOURCES)
+	rm -f target/wheels/*.whl
+	maturin build --release --locked --out target/wheels
+	pip install --quiet --no-deps --force-reinstall target/wheels/*.whl
+	@touch $@
