@@ -5,6 +5,7 @@ mod parallel;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::OnceLock;
 
 use ndarray::ArrayViewD;
 use tch::kind::Element;
@@ -92,7 +93,16 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// So many of libtorch's threads while this lives; then as many as before, since they are the user's torch's too.
+/// The process that loaded this library.
+static PROCESS: OnceLock<u32> = OnceLock::new();
+
+/// Whether this process was forked from the one that loaded the library. libtorch's threads did not come along, and waiting
+/// for them would never end; what was on a GPU is out of reach.
+pub fn forked() -> bool {
+    *PROCESS.get_or_init(std::process::id) != std::process::id()
+}
+
+/// So many of libtorch's threads while this lives, one in a forked process; then as many as before, since they are the user's torch's too.
 #[derive(Debug)]
 pub struct Threads {
     before: Option<i32>,
@@ -100,6 +110,7 @@ pub struct Threads {
 
 impl Threads {
     pub fn limit(number: Option<i32>) -> Self {
+        let number = if forked() { Some(1) } else { number };
         let before = number.map(|_| tch::get_num_threads());
         if let Some(number) = number {
             tch::set_num_threads(number);

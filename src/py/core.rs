@@ -10,7 +10,7 @@ use anyhow::Result;
 use numpy::{PyArrayDyn, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use tch::{Cuda, Kind, Tensor};
+use tch::{Cuda, Device, Kind, Tensor};
 
 use super::arrays::{Column, Numbers, Rows, numbers, tensor};
 use super::errors::detached;
@@ -41,12 +41,18 @@ pub struct Core {
 
 impl Core {
     fn lock(&self) -> Result<MutexGuard<'_, Trainer>> {
-        match self.trainer.try_lock() {
-            Ok(guard) => Ok(guard),
+        let guard = match self.trainer.try_lock() {
+            Ok(guard) => guard,
             // A panic left weights of a finished update, as every update is made of one step.
-            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy.into()),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy.into()),
+        };
+        let device = guard.model.options().1;
+        if libtorch::forked() && device != Device::Cpu {
+            let expected = "\"cpu\" in a process that was forked (or start processes with \"spawn\")".to_owned();
+            return Err(Error::Device { expected, got: libtorch::device_name(device) }.into());
         }
+        Ok(guard)
     }
 }
 

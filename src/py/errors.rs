@@ -10,6 +10,7 @@ use pyo3::{PyErr, import_exception};
 use tch::TchError;
 
 use crate::error::Error;
+use crate::libtorch::Threads;
 
 import_exception!(backcast.errors, ArgumentError);
 import_exception!(backcast.errors, BusyError);
@@ -22,8 +23,12 @@ import_exception!(backcast.errors, InternalError);
 import_exception!(backcast.errors, OutOfMemoryError);
 import_exception!(backcast.errors, ShapeError);
 
-/// Run `work` without the GIL; panics and errors come out as exceptions.
+/// Run `work` without the GIL; panics and errors come out as exceptions. In a forked process it has one thread.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> anyhow::Result<T> + Send) -> PyResult<T> {
+    let work = || {
+        let _threads = Threads::limit(None);
+        work()
+    };
     match py.detach(|| quietly(work)) {
         Ok(result) => result.map_err(exception),
         Err(panic) => Err(of_libtorch(&message(panic.as_ref()))),

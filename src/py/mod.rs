@@ -10,4 +10,12 @@ mod settings;
 mod _core {
     #[pymodule_export]
     use super::core::{Core, cuda_device_count, read, write};
+
+    #[pymodule_init]
+    #[allow(clippy::unnecessary_wraps, reason = "what pyo3 calls")]
+    fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        // From here on a fork can be told.
+        crate::libtorch::forked();
+        Ok(())
+    }
 }
