@@ -22,7 +22,6 @@ from backcast._arrays import Column, Sequences, sequences
 from backcast._progress import Progress
 from backcast.errors import (
     ArgumentError,
-    BackcastError,
     DataError,
     DecoderError,
     DeviceError,
@@ -232,7 +231,9 @@ class Model(TransformerMixin, BaseEstimator):
         Raises
         ------
         ArgumentError, ShapeError, DataError
-            If a parameter or the data cannot be used; the model is then as it was before.
+            If a parameter or the data cannot be used; the model is then as it was before. A
+            mapped file is checked as it is read: a bad window there ends the training, and the
+            model keeps its updates.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
         KeyboardInterrupt
@@ -294,10 +295,10 @@ class Model(TransformerMixin, BaseEstimator):
             yield
         except DivergedError:
             raise
-        except BaseException as error:
+        except BaseException:
             now = self.__dict__.get("_core")
             trained = now is not None and now.progress[0] > (step if now is core else 0)
-            if isinstance(error, BackcastError) or not trained:
+            if not trained:
                 self.__dict__ = before
             raise
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from backcast import Model
+from backcast.errors import DataError
 
 WORK = '''
 import sys
@@ -82,3 +84,22 @@ def test_what_was_written_into_a_private_map_is_kept(tmp_path: Path) -> None:
     windows[::7] = 9
     Model(hidden_size=4, max_iter=20, device="cpu", verbose=0, random_state=0).fit(windows)
     assert (windows[::7] == 9).all()
+
+
+def test_a_bad_window_far_into_a_mapped_file_ends_the_training_and_keeps_its_updates(
+    tmp_path: Path,
+) -> None:
+    array = np.random.default_rng(0).random(size=(64, 6, 5), dtype=np.float32)
+    path = tmp_path / "windows.npy"
+    array[17, 2] = np.nan
+    np.save(path, array)
+    model = Model(
+        hidden_size=8, batch_size=4, max_iter=100, device="cpu", verbose=0, random_state=0
+    )
+    with pytest.raises(DataError, match="NaN in window 17"):
+        model.fit(np.load(path, mmap_mode="r"))
+    assert 0 < model.n_iter_ < 16
+    assert np.isfinite(model.encode(array[:10])).all()
+    with pytest.raises(DataError, match="NaN in window 17"):
+        model.fit(array)
+    assert 0 < model.n_iter_ < 16
