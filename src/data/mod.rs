@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 pub use order::Order;
 
 use crate::error::Error;
-use crate::libtorch::Borrowed;
+use crate::libtorch::{Borrowed, by_parts};
 
 /// One side of the windows, past or future.
 #[derive(Debug)]
@@ -117,17 +117,29 @@ impl<'a> Column<'a> {
         let batch = rows.len() as i64;
         match &self.sequences {
             Sequences::Array(array) => {
-                let shape = [batch, array.size()[1], to.frame_size];
-                let chosen = numbers(&array.index_select(0, &Tensor::from_slice(rows)), to.kind).reshape(shape);
-                self.check(rows, &chosen)?;
+                let steps = array.size()[1];
+                let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
+                // A pass over memory costs about so many multiplications a number.
+                let cost = values.numel() * 64;
+                let (name, unit_range) = (self.name, self.unit_range.as_deref());
+                by_parts(&[array, &values], batch, cost, |tensors, first, length| {
+                    let rows = &rows[first as usize..][..length as usize];
+                    let chosen = numbers(&tensors[0].index_select(0, &Tensor::from_slice(rows)), to.kind);
+                    let chosen = chosen.reshape([length, steps, to.frame_size]);
+                    check(name, unit_range, rows, &chosen)?;
+                    tensors[1].narrow(1, first, length).copy_(&chosen.transpose(0, 1));
+                    Ok(())
+                })
+                .into_iter()
+                .collect::<Result<(), Error>>()?;
                 if let Some(gathered) = &self.pages {
-                    gathered.set(gathered.get() + chosen.numel() * 4);
+                    gathered.set(gathered.get() + values.numel() * 4);
                     if gathered.get() >= PAGES {
                         array.give_back();
                         gathered.set(0);
                     }
                 }
-                Ok(Frames { values: chosen.transpose(0, 1).contiguous().to_device(to.device), valid: None })
+                Ok(Frames { values: values.to_device(to.device), valid: None })
             }
             Sequences::Ragged(sequences) => {
                 let chosen: Vec<&Borrowed<'_>> = rows.iter().map(|row| &sequences[*row as usize]).collect();
@@ -138,7 +150,7 @@ impl<'a> Column<'a> {
                     let length = sequence.size()[0];
                     let start = if align == Align::Right { steps - length } else { 0 };
                     let numbers = numbers(sequence, to.kind).reshape([1, length, to.frame_size]);
-                    self.check(&rows[b as usize..=b as usize], &numbers)?;
+                    check(self.name, self.unit_range.as_deref(), &rows[b as usize..=b as usize], &numbers)?;
                     values.select(1, b).narrow(0, start, length).copy_(&numbers.squeeze_dim(0));
                     let _ = valid.select(1, b).narrow(0, start, length).fill_(1.0);
                 }
@@ -146,32 +158,32 @@ impl<'a> Column<'a> {
             }
         }
     }
+}
 
-    /// Refuse numbers (rows, T, D) that cannot be used, by their window.
-    fn check(&self, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
-        if numbers.numel() == 0 {
-            return Ok(());
+/// Refuse numbers (rows, T, D) that cannot be used, by their window.
+fn check(name: &'static str, unit_range: Option<&str>, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
+    if numbers.numel() == 0 {
+        return Ok(());
+    }
+    let (low, high) = numbers.aminmax(None, false);
+    let (low, high) = (low.double_value(&[]), high.double_value(&[]));
+    let refused = |bad: &Tensor, expected: &str, got: &str| {
+        let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
+        let got = format!("{got} in window {}", rows[row as usize]);
+        Err(Error::Data { name, expected: expected.to_owned(), got })
+    };
+    if low.is_nan() || high.is_nan() {
+        return refused(&numbers.isnan(), "finite numbers", "NaN");
+    }
+    if low.is_infinite() || high.is_infinite() {
+        return refused(&numbers.isinf(), "finite numbers", "an infinite number");
+    }
+    match unit_range {
+        Some(expected) if low < 0.0 || high > 1.0 => {
+            let bad = numbers.lt(0.0).logical_or(&numbers.gt(1.0));
+            refused(&bad, expected, &format!("numbers from {low} to {high}"))
         }
-        let (low, high) = numbers.aminmax(None, false);
-        let (low, high) = (low.double_value(&[]), high.double_value(&[]));
-        let refused = |bad: &Tensor, expected: &str, got: &str| {
-            let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
-            let got = format!("{got} in window {}", rows[row as usize]);
-            Err(Error::Data { name: self.name, expected: expected.to_owned(), got })
-        };
-        if low.is_nan() || high.is_nan() {
-            return refused(&numbers.isnan(), "finite numbers", "NaN");
-        }
-        if low.is_infinite() || high.is_infinite() {
-            return refused(&numbers.isinf(), "finite numbers", "an infinite number");
-        }
-        match &self.unit_range {
-            Some(expected) if low < 0.0 || high > 1.0 => {
-                let bad = numbers.lt(0.0).logical_or(&numbers.gt(1.0));
-                refused(&bad, expected, &format!("numbers from {low} to {high}"))
-            }
-            _ => Ok(()),
-        }
+        _ => Ok(()),
     }
 }
 

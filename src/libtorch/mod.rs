@@ -5,14 +5,13 @@ mod parallel;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
-use std::sync::OnceLock;
 
 use ndarray::ArrayViewD;
 use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
 
 pub use dispatch::{Adam, fused_adam};
-pub use parallel::parallel;
+pub use parallel::{Threads, by_parts, forked, parallel, threads};
 
 use crate::error::Error;
 
@@ -90,39 +89,5 @@ pub fn device_name(device: Device) -> String {
     match device {
         Device::Cuda(index) => format!("cuda:{index}"),
         _ => "cpu".to_owned(),
-    }
-}
-
-/// The process that loaded this library.
-static PROCESS: OnceLock<u32> = OnceLock::new();
-
-/// Whether this process was forked from the one that loaded the library. libtorch's threads did not come along, and waiting
-/// for them would never end; what was on a GPU is out of reach.
-pub fn forked() -> bool {
-    *PROCESS.get_or_init(std::process::id) != std::process::id()
-}
-
-/// So many of libtorch's threads while this lives, one in a forked process; then as many as before, since they are the user's torch's too.
-#[derive(Debug)]
-pub struct Threads {
-    before: Option<i32>,
-}
-
-impl Threads {
-    pub fn limit(number: Option<i32>) -> Self {
-        let number = if forked() { Some(1) } else { number };
-        let before = number.map(|_| tch::get_num_threads());
-        if let Some(number) = number {
-            tch::set_num_threads(number);
-        }
-        Self { before }
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(before) = self.before {
-            tch::set_num_threads(before);
-        }
     }
 }

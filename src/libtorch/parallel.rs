@@ -1,49 +1,261 @@
-//! libtorch's own thread pool: the engine starts no second one.
+//! Work shared out between threads.
+//!
+//! libtorch's own pool (OpenMP) waits by spinning, which costs several times the work itself as soon as something else wants
+//! the cores: a step of 6 ms took 27 ms beside one busy process. So the CPU kernels have threads of their own. A thread takes
+//! the next piece when it is ready for one, the caller among them; nobody waits for a thread that has not begun, and whoever
+//! waits does so for some microseconds awake and then asleep. While they are at work libtorch's pool is kept to one thread.
 
-use std::ffi::c_void;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    fn torch_parallel_for(
-        begin: i64,
-        end: i64,
-        grain_size: i64,
-        f: extern "C" fn(i64, i64, *mut c_void),
-        context: *mut c_void,
-    ) -> i32;
+use tch::Tensor;
+
+/// How long a thread stays awake for the next piece of work: about as long as waking it would take.
+const AWAKE: Duration = Duration::from_micros(50);
+
+/// Multiplications that make it worth another thread: about 10 microseconds of a core.
+const SHARE: usize = 1 << 20;
+
+thread_local!(static LIMIT: Cell<usize> = const { Cell::new(1) });
+
+/// The process that loaded this library.
+static PROCESS: OnceLock<u32> = OnceLock::new();
+
+/// Whether this process was forked from the one that loaded the library. Its threads did not come along, and waiting for
+/// them would never end; what was on a GPU is out of reach.
+pub fn forked() -> bool {
+    *PROCESS.get_or_init(std::process::id) != std::process::id()
 }
 
-struct Call<'a> {
-    work: &'a (dyn Fn(usize) + Sync),
-    panicked: AtomicBool,
+/// While this lives, this thread's work is shared by so many threads (as many as libtorch has where nothing is said, one in
+/// a forked process), and libtorch's pool has one thread or as many. Then libtorch has as many as before, since they are
+/// those of the user's torch too.
+#[derive(Debug)]
+pub struct Threads {
+    limit: usize,
+    libtorch: i32,
 }
 
-extern "C" fn call(begin: i64, end: i64, context: *mut c_void) {
-    // SAFETY: `context` is the `Call` that `parallel` keeps alive until `torch_parallel_for` has returned.
-    #[allow(unsafe_code)]
-    let call = unsafe { &*context.cast::<Call<'_>>() };
-    // A panic must not cross into C++.
-    let result = catch_unwind(AssertUnwindSafe(|| (begin..end).for_each(|i| (call.work)(i as usize))));
-    if result.is_err() {
-        call.panicked.store(true, Ordering::Relaxed);
+impl Threads {
+    /// `own` where the work is done by the CPU kernels.
+    pub fn limit(number: Option<i32>, own: bool) -> Self {
+        let libtorch = tch::get_num_threads();
+        let number = if forked() { 1 } else { number.unwrap_or(libtorch).max(1) };
+        let limit = LIMIT.replace(number as usize);
+        let for_libtorch = if own { 1 } else { number };
+        if for_libtorch != libtorch {
+            tch::set_num_threads(for_libtorch);
+        }
+        Self { limit, libtorch }
     }
 }
 
-/// Call `work` with 0..n, spread over libtorch's threads; returns when all have returned.
+impl Drop for Threads {
+    fn drop(&mut self) {
+        LIMIT.set(self.limit);
+        if tch::get_num_threads() != self.libtorch {
+            tch::set_num_threads(self.libtorch);
+        }
+    }
+}
+
+/// Threads for so many multiplications: one where sharing would cost more than it saves.
+pub fn threads(work: usize) -> usize {
+    LIMIT.get().min(1 + work / SHARE)
+}
+
+/// Pieces of work, and how far they are.
+struct Job {
+    /// Good for as long as a piece that was taken is not done.
+    work: *const (dyn Fn(usize) + Sync),
+    pieces: usize,
+    taken: AtomicUsize,
+    done: AtomicUsize,
+    panicked: AtomicBool,
+    caller: Thread,
+}
+
+// SAFETY: `work` is `Sync`, and dereferenced only for a piece that was taken, while the caller waits for all pieces.
+#[allow(unsafe_code)]
+unsafe impl Send for Job {}
+#[allow(unsafe_code)]
+unsafe impl Sync for Job {}
+
+impl Job {
+    /// Do pieces until none is left.
+    fn help(&self) {
+        loop {
+            let piece = self.taken.fetch_add(1, Ordering::Relaxed);
+            if piece >= self.pieces {
+                return;
+            }
+            // SAFETY: this piece is not done yet, so the caller is still in `parallel`.
+            #[allow(unsafe_code)]
+            let work = unsafe { &*self.work };
+            if catch_unwind(AssertUnwindSafe(|| work(piece))).is_err() {
+                self.panicked.store(true, Ordering::Relaxed);
+            }
+            if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.pieces {
+                self.caller.unpark();
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done.load(Ordering::Acquire) == self.pieces
+    }
+}
+
+/// The threads, and the job they are to help with.
+struct Pool {
+    /// Held by the thread whose job it is.
+    caller: Mutex<()>,
+    job: Mutex<(usize, Option<Arc<Job>>)>,
+    /// The number of the latest job, to be looked at without the lock.
+    latest: AtomicUsize,
+    news: Condvar,
+    workers: AtomicUsize,
+}
+
+static POOL: Pool = Pool {
+    caller: Mutex::new(()),
+    job: Mutex::new((0, None)),
+    latest: AtomicUsize::new(0),
+    news: Condvar::new(),
+    workers: AtomicUsize::new(0),
+};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    fn grow(&'static self, workers: usize) {
+        while self.workers.load(Ordering::Relaxed) < workers {
+            let name = format!("backcast-{}", self.workers.fetch_add(1, Ordering::Relaxed) + 1);
+            let spawned = thread::Builder::new().name(name).spawn(|| {
+                tch::set_num_threads(1);
+                self.work();
+            });
+            if spawned.is_err() {
+                // Fewer threads do the same work.
+                return;
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut seen = 0;
+        loop {
+            let asleep_at = Instant::now() + AWAKE;
+            while self.latest.load(Ordering::Acquire) == seen && Instant::now() < asleep_at {
+                std::hint::spin_loop();
+            }
+            let job = {
+                let mut news = lock(&self.job);
+                while news.0 == seen {
+                    news = self.news.wait(news).unwrap_or_else(PoisonError::into_inner);
+                }
+                seen = news.0;
+                news.1.clone()
+            };
+            if let Some(job) = job {
+                job.help();
+            }
+        }
+    }
+
+    fn announce(&self, job: Option<&Arc<Job>>) {
+        let mut news = lock(&self.job);
+        if job.is_some() {
+            news.0 += 1;
+            self.latest.store(news.0, Ordering::Release);
+            self.news.notify_all();
+        }
+        news.1 = job.cloned();
+    }
+}
+
+/// Call `work` with 0..pieces, on this thread and others; returns when all calls have.
 ///
 /// # Panics
 ///
-/// If `work` panics, or libtorch refuses.
-pub fn parallel(n: usize, work: impl Fn(usize) + Sync) {
-    if n <= 1 {
-        (0..n).for_each(work);
-        return;
+/// If `work` does.
+pub fn parallel(pieces: usize, work: impl Fn(usize) + Sync) {
+    let mine = match POOL.caller.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        // Another model has the threads.
+        Err(TryLockError::WouldBlock) => None,
+    };
+    if pieces <= 1 || mine.is_none() || forked() {
+        drop(mine);
+        return (0..pieces).for_each(work);
     }
-    let mut context = Call { work: &work, panicked: AtomicBool::new(false) };
-    // SAFETY: `call` takes the context for what it is, it outlives the call, and `work` is `Sync`.
+    POOL.grow(pieces - 1);
+    let work: &(dyn Fn(usize) + Sync) = &work;
+    // SAFETY: only the lifetime is forgotten; `Job::help` says why that is sound.
     #[allow(unsafe_code)]
-    let code = unsafe { torch_parallel_for(0, n as i64, 1, call, (&raw mut context).cast()) };
-    assert!(code == 0 && !context.panicked.load(Ordering::Relaxed), "parallel work failed");
+    let work = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work) };
+    let job = Arc::new(Job {
+        work,
+        pieces,
+        taken: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        panicked: AtomicBool::new(false),
+        caller: thread::current(),
+    });
+    POOL.announce(Some(&job));
+    job.help();
+    let asleep_at = Instant::now() + AWAKE;
+    while !job.is_done() {
+        if Instant::now() < asleep_at {
+            std::hint::spin_loop();
+        } else {
+            thread::park();
+        }
+    }
+    POOL.announce(None);
+    assert!(!job.panicked.load(Ordering::Relaxed), "parallel work failed");
+}
+
+/// Tensors that several threads read, and of whose numbers each thread writes its own.
+struct Shared<'a>(&'a [&'a Tensor]);
+
+// SAFETY: libtorch's tensors may be used from several threads so long as no two write the same numbers, which is what
+// `by_parts` asks of its caller.
+#[allow(unsafe_code)]
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    fn get(&self) -> &'a [&'a Tensor] {
+        self.0
+    }
+}
+
+/// Cut 0..n into parts and call `work(tensors, first, length)` for each, at once; the results in the order of the parts.
+/// Parts write into disjoint pieces of the tensors. `cost` is what the whole costs, in multiplications.
+pub fn by_parts<R: Send>(
+    tensors: &[&Tensor],
+    n: i64,
+    cost: usize,
+    work: impl Fn(&[&Tensor], i64, i64) -> R + Sync,
+) -> Vec<R> {
+    /// Parts start where vectors do.
+    const UNIT: i64 = 64;
+    let parts = threads(cost) as i64;
+    let unit = if n > UNIT * parts { UNIT } else { 1 };
+    let at = |part: i64| if part == parts { n } else { part * n / parts / unit * unit };
+    let tensors = Shared(tensors);
+    let results: Vec<Mutex<Option<R>>> = (0..parts).map(|_| Mutex::new(None)).collect();
+    parallel(parts as usize, |part| {
+        let (first, end) = (at(part as i64), at(part as i64 + 1));
+        let result = work(tensors.get(), first, end - first);
+        *lock(&results[part]) = Some(result);
+    });
+    results.into_iter().filter_map(|result| result.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
 }

@@ -196,9 +196,14 @@ pub struct Back<'a> {
     pub wants_initial: bool,
 }
 
+/// Whether passes over such numbers are made by kernels of our own.
+pub fn own_kernels(options: (Kind, Device)) -> bool {
+    cpu::applies(options)
+}
+
 /// Make several independent forward passes.
 pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
-    if runs.iter().all(|run| cpu::applies(run.stack)) {
+    if runs.iter().all(|run| own_kernels(run.stack.options())) {
         return cpu::forward(runs, mode);
     }
     for run in runs {
@@ -208,7 +213,7 @@ pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
 
 /// Make several independent backward passes; each gives the gradient at its initial state, where that is wanted.
 pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
-    if backs.iter().all(|back| cpu::applies(back.stack)) {
+    if backs.iter().all(|back| own_kernels(back.stack.options())) {
         return cpu::backward(backs);
     }
     backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
@@ -216,7 +221,7 @@ pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
 
 /// d = `scale` (outputs - target) on valid rows, 0 elsewhere, all (T, B, D); returns the sum of squared differences there.
 pub fn squared_error(outputs: &Tensor, target: &Tensor, valid: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
-    if (outputs.kind(), outputs.device()) == (Kind::Float, Device::Cpu) {
+    if own_kernels((outputs.kind(), outputs.device())) {
         return cpu::squared_error(outputs, target, valid, scale, d);
     }
     plain::squared_error(outputs, target, valid, scale, d)

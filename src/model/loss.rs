@@ -1,9 +1,10 @@
 //! The loss of one decoder and its gradient at the outputs.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::config::Loss;
 use crate::data::Frames;
+use crate::libtorch::by_parts;
 use crate::lstm::{self, Activation};
 
 /// Sum over the valid numbers, and how many there are.
@@ -60,9 +61,19 @@ impl Loss {
                 Sum { sum, count: count(target) }
             }
             Self::Bce => {
-                let each = (outputs.sigmoid() - y) * scale;
-                d.copy_(&valid.map_or_else(|| each.shallow_clone(), |valid| &each * valid));
-                self.sum(outputs, target)
+                // Transcendental functions and several passes over memory a number.
+                let cost = outputs.numel() * if outputs.device() == Device::Cpu { 256 } else { 0 };
+                let mut tensors = vec![outputs, y, &*d];
+                tensors.extend(valid);
+                let sums = by_parts(&tensors, target.steps(), cost, |tensors, first, length| {
+                    let part = |i: usize| tensors[i].narrow(0, first, length);
+                    let (outputs, valid) = (part(0), tensors.get(3).map(|_| part(3)));
+                    let target = Frames { values: part(1), valid };
+                    let each = (outputs.sigmoid() - &target.values) * scale;
+                    part(2).copy_(&target.valid.as_ref().map_or_else(|| each.shallow_clone(), |valid| &each * valid));
+                    self.sum(&outputs, &target).sum
+                });
+                Sum { sum: sums.iter().sum(), count: count(target) }
             }
         }
     }

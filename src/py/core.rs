@@ -20,7 +20,7 @@ use crate::config::Which;
 use crate::data::{Align, Conversion, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Threads};
-use crate::lstm::State;
+use crate::lstm::{State, own_kernels};
 use crate::model::{Composite, Losses, Pass};
 use crate::random::{Purpose, stream};
 use crate::train::{self, Observer, Progress, Report, Trainer, Until};
@@ -147,8 +147,8 @@ impl Core {
     ) -> PyResult<()> {
         let (past, future) = (past.past(), Column::future(future.as_ref()));
         detached(py, move || {
-            let _threads = Threads::limit(num_threads);
             let mut trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let training = training.parse()?;
             let conversion = conversion(&trainer.model);
             let windows = Windows { past, future, conversion };
@@ -205,8 +205,8 @@ impl Core {
     ) -> PyResult<Array<'py>> {
         let past = past.past();
         let all = detached(py, move || {
-            let _threads = Threads::limit(num_threads);
             let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let model = &trainer.model;
             let conversion = conversion(model);
             let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
@@ -235,8 +235,8 @@ impl Core {
     ) -> PyResult<Array<'py>> {
         let states = tensor(&states);
         let all = detached(py, move || {
-            let _threads = Threads::limit(num_threads);
             let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let model = &trainer.model;
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
@@ -266,8 +266,8 @@ impl Core {
     ) -> PyResult<Array<'py>> {
         let past = past.past();
         let all = detached(py, move || {
-            let _threads = Threads::limit(num_threads);
             let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let model = &trainer.model;
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
@@ -296,8 +296,8 @@ impl Core {
     ) -> PyResult<Bound<'py, PyDict>> {
         let (past, future) = (past.past(), Column::future(future.as_ref()));
         let losses = detached(py, move || {
-            let _threads = Threads::limit(num_threads);
             let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let conversion = conversion(&trainer.model);
             let windows = Windows { past, future, conversion };
             let mut watch = Watch::new(None);

@@ -26,7 +26,7 @@ import_exception!(backcast.errors, ShapeError);
 /// Run `work` without the GIL; panics and errors come out as exceptions. In a forked process it has one thread.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> anyhow::Result<T> + Send) -> PyResult<T> {
     let work = || {
-        let _threads = Threads::limit(None);
+        let _threads = Threads::limit(None, false);
         work()
     };
     match py.detach(|| quietly(work)) {

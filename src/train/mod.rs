@@ -142,7 +142,7 @@ impl Trainer {
         for loss in losses.iter().flatten() {
             finite("the loss", loss.mean(), step)?;
         }
-        let norm = self.gradients.flat.norm().double_value(&[]);
+        let norm = optimizer::norm(&self.gradients.flat);
         finite("the gradient's norm", norm, step)?;
         // update
         if let Some(max_norm) = training.max_grad_norm {

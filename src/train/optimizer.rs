@@ -1,10 +1,10 @@
 //! Optimizers that do as `torch.optim`'s of the same names do, on the flat weights, with a state that can be saved.
 
 use anyhow::Result;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::error::{Error, argument};
-use crate::libtorch::{Adam, fused_adam};
+use crate::libtorch::{Adam, by_parts, fused_adam};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -62,7 +62,13 @@ pub fn update(
             let steps = Tensor::from(moments.steps as f32).to_device(w.device());
             let decoupled = rule == Rule::AdamW;
             let adam = Adam { rate, beta1: BETA1, beta2: BETA2, weight_decay, epsilon: EPSILON, decoupled };
-            fused_adam(w, g, &moments.first, &moments.second, &steps, adam)
+            let tensors = [&*w, g, &moments.first, &moments.second, &steps];
+            by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
+                let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
+                fused_adam(&w, &g, &m, &v, tensors[4], adam)
+            })
+            .into_iter()
+            .collect()
         }
         Rule::RmsProp => {
             let decayed = (weight_decay > 0.0).then(|| g + &*w * weight_decay);
@@ -74,6 +80,17 @@ pub fn update(
             Ok(())
         }
     }
+}
+
+/// What a pass over the weights costs, in multiplications.
+fn cost(flat: &Tensor) -> usize {
+    flat.numel() * if flat.device() == Device::Cpu { 16 } else { 0 }
+}
+
+/// The norm of `g`.
+pub fn norm(g: &Tensor) -> f64 {
+    let part = |tensors: &[&Tensor], first, length| tensors[0].narrow(0, first, length).norm().double_value(&[]);
+    by_parts(&[g], g.numel() as i64, cost(g), part).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
 /// Scale `g` so that its norm is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_`; `norm` is its norm.

@@ -7,7 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::pass::Backward;
 use super::product::{Matrix, Product};
 use super::simd::dispatch;
-use super::{Shared, multiply, pointer, pointer_or_null, reuse, share_rows, threads};
+use super::{Shared, multiply, pointer, pointer_or_null, reuse, share_rows};
+use crate::libtorch::threads;
 use crate::lstm::{Back, State};
 
 /// One backward pass under way.

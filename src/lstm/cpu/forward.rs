@@ -7,8 +7,8 @@ use tch::{Device, Kind, Tensor};
 use super::pass::{Forward, ForwardFeed, ForwardLayer, ForwardReadout};
 use super::product::{Matrix, Product, pack, pack_panel, packed_size};
 use super::simd::{COLUMNS, ISA, dispatch};
-use super::{Buffer, Shared, multiply, pointer, pointer_or_null, reuse, share_rows, threads};
-use crate::libtorch::parallel;
+use super::{Buffer, Shared, multiply, pointer, pointer_or_null, reuse, share_rows};
+use crate::libtorch::{parallel, threads};
 use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, Trace, dropout_mask};
 
 /// A piece of packing, small enough to share out.

@@ -14,6 +14,7 @@ mod product;
 mod simd;
 
 use std::cell::RefCell;
+use std::sync::LazyLock;
 
 use tch::{Device, Kind, Tensor};
 
@@ -22,15 +23,13 @@ use self::error::SquaredError;
 pub use self::forward::forward;
 use self::product::{Product, Share};
 use self::simd::dispatch;
-use super::Stack;
-use crate::libtorch::parallel;
+use crate::libtorch::{parallel, threads};
 
 /// Whether these kernels can do the work; the variable `BACKCAST_KERNELS=plain` leaves it to libtorch's operators.
-pub fn applies(stack: &Stack) -> bool {
-    use std::sync::LazyLock;
+pub fn applies(options: (Kind, Device)) -> bool {
     static PLAIN: LazyLock<bool> =
         LazyLock::new(|| std::env::var("BACKCAST_KERNELS").is_ok_and(|word| word == "plain"));
-    stack.options() == (Kind::Float, Device::Cpu) && !*PLAIN
+    options == (Kind::Float, Device::Cpu) && !*PLAIN
 }
 
 /// A cache line of floats; buffers of these are aligned for every vector.
@@ -106,13 +105,6 @@ pub struct Workspace {
 fn reuse(slot: &mut Option<Tensor>, size: [i64; 3]) -> Tensor {
     let tensor = slot.take().filter(|tensor| tensor.size() == size);
     slot.insert(tensor.unwrap_or_else(|| Tensor::empty(size, (Kind::Float, Device::Cpu)))).shallow_clone()
-}
-
-/// Threads for so many multiplications: libtorch's, or one where sharing would cost more than it saves.
-fn threads(work: usize) -> usize {
-    /// About 10 microseconds of a core, which is what waking and joining another may cost.
-    const SHARE: usize = 1 << 20;
-    usize::try_from(tch::get_num_threads()).unwrap_or(1).clamp(1, 1 + work / SHARE)
 }
 
 fn pointer(tensor: &Tensor) -> *mut f32 {
