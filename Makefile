@@ -63,7 +63,7 @@ lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows 
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --extra plot --extra demo --group dev \
 		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 
-bench: $(WHEEL)  ## Measure the speed beside PyTorch's
+bench: $(WHEEL)  ## Measure the speed beside the peers that are installed; takes a while
 	python tests/benches
 
 clean:  ## Remove everything that was made here

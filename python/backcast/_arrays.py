@@ -58,7 +58,7 @@ class Sequences:
         return isinstance(self.frames, list) or _mapping(self.frames) is None
 
     def column(self, unit_range: str | None) -> Column:
-        """Give the engine these frames; `unit_range` says what it expects where only 0..1 will do."""
+        """Give the engine these frames; `unit_range`: what it expects where only 0..1 will do."""
         mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
         # Pages of a private map ("c") may hold what the user wrote.
         pages = isinstance(mapping, np.memmap) and mapping.mode != "c"
