@@ -26,9 +26,10 @@ pub struct Column<'a> {
     pages: Option<Cell<usize>>,
 }
 
-/// Bytes gathered from a mapped file before its pages are given back. Each number read brings its neighbourhood along (64
-/// kilobytes on Linux), so that several times as much is resident by then; but no more, however long the file is.
-const PAGES: usize = 16_000_000;
+/// Bytes of a mapped file that may be resident before its pages are given back.
+const PAGES: usize = 64 << 20;
+/// Bytes that come along with a window that is read: the system maps its neighbourhood too.
+const NEIGHBOURHOOD: usize = 384 << 10;
 
 /// The user's arrays, in place.
 #[derive(Debug)]
@@ -133,7 +134,7 @@ impl<'a> Column<'a> {
                 .into_iter()
                 .collect::<Result<(), Error>>()?;
                 if let Some(gathered) = &self.pages {
-                    gathered.set(gathered.get() + values.numel() * 4);
+                    gathered.set(gathered.get() + values.numel() + rows.len() * NEIGHBOURHOOD);
                     if gathered.get() >= PAGES {
                         array.give_back();
                         gathered.set(0);

@@ -11,6 +11,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from jax_training import JaxTraining, Tree
 from problem import DECODERS, Array
 

@@ -14,6 +14,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from jax_training import JaxTraining, Tree
 from problem import DECODERS, Array
 
@@ -92,8 +93,8 @@ class JaxByHand(JaxTraining):
         return jax.tree.map(lambda g: g / self.loss_scale, found), losses
 
 
-# Traces of a layer, over all steps: what its products took in, the activated gates (i, f, g, o), c before
-# the step and tanh(c) after it.
+# Trace of a layer, over all steps: the activated gates (i, f, g, o), c before the step and tanh(c)
+# after it.
 
 
 def product(x: jax.Array, w: jax.Array) -> jax.Array:

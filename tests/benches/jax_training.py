@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
 from problem import LEARNING_RATE, Array, Problem
 
 Tree = Any  # of jax.Array
@@ -36,7 +37,7 @@ class JaxTraining:
             for batch in problem.batches()
         ]
         self.weights = jax.device_put(self.pack(problem.weights()))
-        self.moments = jax.tree.map(lambda w: (jnp.zeros_like(w), jnp.zeros_like(w)), self.weights)
+        self.moments = tuple(jax.tree.map(jnp.zeros_like, self.weights) for _ in range(2))
         self.count = jnp.zeros((), jnp.int32)
         self.update = jax.jit(partial(update, self.find_gradients), donate_argnums=(0, 1, 2))
 
@@ -69,9 +70,8 @@ class JaxTraining:
         return self.unpack(jax.jit(self.find_gradients)(self.weights, *self.batches[0])[0])
 
     def _update(self, batch: tuple[jax.Array, ...]) -> jax.Array:
-        self.weights, self.moments, self.count, losses = self.update(
-            self.weights, self.moments, self.count, *batch
-        )
+        *state, losses = self.update(self.weights, self.moments, self.count, *batch)
+        self.weights, self.moments, self.count = state
         return losses
 
 
@@ -87,22 +87,10 @@ def update(
     gradients, losses = find_gradients(weights, past, future)
     count = count + 1
     rate = LEARNING_RATE / (1 - BETA1**count)
-    correction = lax.rsqrt(1 - BETA2**count)
-
-    def adam(w: jax.Array, g: jax.Array, moment: tuple[jax.Array, jax.Array]) -> Tree:
-        m = BETA1 * moment[0] + (1 - BETA1) * g
-        v = BETA2 * moment[1] + (1 - BETA2) * g * g
-        return w - rate * m / (jnp.sqrt(v) * correction + EPSILON), (m, v)
-
-    leaves, structure = jax.tree.flatten(weights)
-    pairs = [
-        adam(w, g, moment)
-        for w, g, moment in zip(
-            leaves,
-            structure.flatten_up_to(gradients),
-            structure.flatten_up_to(moments),
-            strict=True,
-        )
-    ]
-    new_weights, new_moments = zip(*pairs, strict=True)
-    return structure.unflatten(new_weights), structure.unflatten(new_moments), count, losses
+    scale = lax.rsqrt(1 - BETA2**count)
+    first = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, moments[0], gradients)
+    second = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, moments[1], gradients)
+    weights = jax.tree.map(
+        lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + EPSILON), weights, first, second
+    )
+    return weights, (first, second), count, losses

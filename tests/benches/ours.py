@@ -1,12 +1,11 @@
-"""backcast, as its users call it: NumPy arrays go in, gathering and copying them is part of the time."""
+"""backcast as its users call it: NumPy arrays go in, gathering and copying is part of the time."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from problem import DECODERS, LEARNING_RATE, Array, Problem
-
 from backcast import Model
+from problem import DECODERS, LEARNING_RATE, Array, Problem
 
 
 class Backcast:

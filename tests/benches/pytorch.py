@@ -6,24 +6,66 @@ The batches are tensors on the device before the clock starts. Adam is the fused
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from problem import LEARNING_RATE, Array, Problem
-from torch import Tensor
 
 sys.path.append(str(Path(__file__).parent.parent / "python"))
 
-from seed import Decoder, Seq2Seq  # noqa: E402
+from seed import Decoder, Encoder, Seq2Seq  # noqa: E402
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class LSTM(nn.Module):
+    """`nn.LSTM` in operators that `torch.compile` sees; it calls `nn.LSTM` itself as it is.
+
+    (`torch._dynamo.config.allow_rnn` should make it look inside, but in torch 2.11 gives states of
+    a wrong shape.)
+    """
+
+    def __init__(self, lstm: nn.LSTM) -> None:
+        super().__init__()
+        self.num_layers, self.hidden_size = lstm.num_layers, lstm.hidden_size
+        for name, parameter in lstm.named_parameters():
+            self.register_parameter(name, parameter)
+
+    def forward(
+        self, x: Tensor, state: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        if state is None:
+            zeros = x.new_zeros(self.num_layers, x.shape[0], self.hidden_size)
+            state = (zeros, zeros)
+        last_h, last_c = [], []
+        for layer in range(self.num_layers):
+            w_ih, w_hh, b_ih, b_hh = (
+                self.get_parameter(f"{name}_l{layer}")
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+            inputs = nn.functional.linear(x, w_ih, b_ih)  # (B, T, 4 H)
+            h, c = state[0][layer], state[1][layer]
+            outputs = []
+            for step in range(x.shape[1]):
+                gates = inputs[:, step] + nn.functional.linear(h, w_hh, b_hh)
+                i, f, g, o = gates.chunk(4, dim=1)
+                c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+                h = o.sigmoid() * c.tanh()
+                outputs.append(h)
+            x = torch.stack(outputs, dim=1)
+            last_h.append(h)
+            last_c.append(c)
+        return x, (torch.stack(last_h), torch.stack(last_c))
+
+
 class PyTorch:
-    """`variant` is "eager", or a mode of `torch.compile`; "..., rnn" traces through `nn.LSTM`."""
+    """`variant` is "eager", or a mode of `torch.compile`; "..., cells" does without `nn.LSTM`."""
 
     def __init__(self, problem: Problem, variant: str) -> None:
         size = problem.size
@@ -44,19 +86,20 @@ class PyTorch:
         self.model.to(self.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), LEARNING_RATE, fused=True)
         self.scaler = torch.amp.GradScaler(problem.device, enabled=problem.precision == "fp16")
-        self.past = problem.windows()[0][: size.batch]
+        batches = problem.batches()
+        self.past = batches[0][0]
         self.batches = [
             (torch.from_numpy(past).to(self.device), torch.from_numpy(future).to(self.device))
-            for past, future in problem.batches()
+            for past, future in batches
         ]
-        self.forward = self.model
-        if variant != "eager":
-            mode, _, through = variant.partition(", ")
-            if through:
-                # By default the compiler does not look into `nn.LSTM` but calls it as it is. On the
-                # CPU it then knows no gradient of oneDNN's LSTM, which must be off.
-                torch._dynamo.config.allow_rnn = True
-                torch.backends.mkldnn.enabled = False
+        self.forward: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = self.model
+        self.compiled = variant != "eager"
+        if self.compiled:
+            mode, _, cells = variant.partition(", ")
+            if cells:
+                for part in self.model.children():
+                    if isinstance(part, Encoder | Decoder):
+                        part.lstm = LSTM(part.lstm)
             self.forward = torch.compile(self.model, mode=mode)
 
     def train(self, batches: int) -> None:
@@ -88,7 +131,8 @@ class PyTorch:
         return reconstruct.detach(), predict.detach()
 
     def _losses(self, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        torch.compiler.cudagraph_mark_step_begin()
+        if self.compiled:  # else it would only import the compiler
+            torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             reconstruct, predict = self.forward(past, future)
         return reconstruct, predict, reconstruct + predict
@@ -102,7 +146,7 @@ class PyTorch:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
-    # -- inference: NumPy arrays go in and come out, as from backcast; `kept` leaves them on the device
+    # -- inference: arrays go in and come out, as from backcast; `kept` leaves all on the device ---
 
     def encode(self, *, kept: bool = False) -> Array | None:
         """Embeddings of the first batch."""

@@ -28,8 +28,8 @@ def resident():
                 kilobytes += int(line.split()[1])
     return kilobytes / 1024
 
-windows = np.memmap(sys.argv[1], dtype=np.uint8, mode="r", shape=(2000, 20, 64, 128))
-model = Model(hidden_size=4, batch_size=50, max_iter=40, device="cpu", verbose=0, random_state=0)
+windows = np.memmap(sys.argv[1], dtype=np.uint8, mode="r", shape=(16000, 20, 32, 32))
+model = Model(hidden_size=4, batch_size=100, max_iter=160, device="cpu", verbose=0, random_state=0)
 most = 0.0
 def watch(function):
     def watched(*arguments):
@@ -41,16 +41,16 @@ def watch(function):
 from backcast import _progress
 _progress.Progress.on_report = watch(_progress.Progress.on_report)
 model.fit(windows)
-assert len(model.encode(windows)) == 2000
+assert len(model.encode(windows)) == 16000
 print(max(most, resident()))
 '''
 
 
 def test_a_mapped_file_several_times_the_bound_stays_out_of_memory(tmp_path: Path) -> None:
-    # 328 MB of bytes, every one of them read twice.
+    # 328 MB of bytes in small windows, every one of them read twice.
     path = tmp_path / "windows.u8"
-    windows = np.memmap(path, dtype=np.uint8, mode="w+", shape=(2000, 20, 64, 128))
-    windows[:] = np.arange(128, dtype=np.uint8)
+    windows = np.memmap(path, dtype=np.uint8, mode="w+", shape=(16000, 20, 32, 32))
+    windows[:] = np.arange(32, dtype=np.uint8)
     windows.flush()
     del windows
     ran = subprocess.run(

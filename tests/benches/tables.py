@@ -1,0 +1,243 @@
+"""The bench's results as Markdown tables, printed or put into a page, so that they cannot drift.
+
+python tests/benches/tables.py [FILE.json ...] [--write PAGE | --check PAGE]
+
+In a page a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
+NAME is training, memory, inference, feeding or imports. Without files, those in
+tests/benches/results are taken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from sizes import Size
+
+COLUMNS = {
+    "backcast": "backcast",
+    "eager": "PyTorch eager",
+    "compile": "torch.compile",
+    "jax": "JAX",
+    "by_hand": "JAX by hand",
+}
+JAX = ("jax", "by_hand")
+MISSING = "–"
+
+Results = dict[str, Any]
+Record = dict[str, Any]
+
+
+def training(results: Results) -> str:
+    """Milliseconds of a step, and ratios."""
+    header = [
+        "B T D H L",
+        "precision",
+        *(f"{name}, ms" for name in COLUMNS.values()),
+        "to eager",
+        "to best JAX",
+        "GFLOP/s",
+    ]
+    rows, notes = [], []
+    for row in results["training"]:
+        found = row["contestants"]
+        best = min((found.get(name, {}) for name in JAX), key=middle)
+        rate = Size.parse(row["size"]).flops / middle(found.get("backcast", {})) / 1e9
+        rows.append(
+            [
+                row["size"],
+                row["precision"],
+                *(spread(found.get(name, {})) for name in COLUMNS),
+                ratio(found, found.get("eager", {})),
+                ratio(found, best),
+                figure(rate) if rate else MISSING,
+            ]
+        )
+        variants = [
+            f"{COLUMNS[name]} `{record['variant']}`"
+            for name, record in found.items()
+            if record.get("variant") and name != "eager"
+        ]
+        notes.append(f"{row['size']}, {row['precision']}: {', '.join(variants)}")
+    caption = (
+        "One training step: median (quartiles) of "
+        f"{results['rounds']} interleaved rounds of {results['updates']} updates. GFLOP/s: the "
+        "arithmetic that the step needs, by backcast's time."
+    )
+    return "\n\n".join(
+        [caption, table(header, rows), "Fastest variants: " + "; ".join(notes) + "."]
+    )
+
+
+def memory(results: Results) -> str:
+    """Peak memory of a training process."""
+    where = "on the device" if results["device"] == "cuda" else "resident"
+    rows = []
+    for row in results["training"]:
+        found = row["contestants"]
+        records = [found.get(name, {}) for name in COLUMNS]
+        cells = [f"{r['memory'] / 2**20:,.0f}" if "memory" in r else MISSING for r in records]
+        rows.append([row["size"], row["precision"], *cells])
+    header = ["B T D H L", "precision", *(f"{name}, MiB" for name in COLUMNS.values())]
+    caption = f"Peak memory {where} of a process that trains, interpreter and libraries included."
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def inference(results: Results) -> str:
+    """Milliseconds of a call, and ratios."""
+    header = [
+        "B T D H L",
+        "precision",
+        "call",
+        "backcast, ms",
+        "PyTorch, ms",
+        "PyTorch without copies, ms",
+        "ratio",
+        "ratio without copies",
+    ]
+    rows = []
+    for row in results["inference"]:
+        found = row["contestants"]
+        rows.append(
+            [
+                row["size"],
+                row["precision"],
+                row["call"],
+                *(spread(found[name]) for name in ("backcast", "eager", "eager_kept")),
+                *(ratio(found, found[name]) for name in ("eager", "eager_kept")),
+            ]
+        )
+    caption = (
+        "Inference of one batch, from NumPy arrays to NumPy arrays; PyTorch under inference_mode, "
+        "and with its tensors left on the device (without copies)."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def feeding(results: Results) -> str:
+    """Updates a second and memory by kind of windows."""
+    found = results["feeding"]
+    rows = []
+    for kind, record in found["kinds"].items():
+        grown = (record["peak"] - record["resident"]) / 2**20
+        rows.append(
+            [
+                kind,
+                figure(1 / middle(record)),
+                f"{middle(found['kinds']['uint8']) / middle(record):.2f}",
+                f"{record['peak'] / 2**20:,.0f}",
+                f"{grown:,.0f}",
+            ]
+        )
+    header = ["windows", "updates/s", "to uint8 in memory", "peak resident, MiB", "grown by, MiB"]
+    caption = (
+        f"Training at {found['size']} on {found['file'] / 2**20:,.0f} MiB of bytes "
+        f"({found['precision']}); `grown by` is what training added to the process that held the "
+        f"windows, and shall be below {found['bound'] / 2**20:,.0f} MiB for the mapped file."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def imports(results: Results) -> str:
+    """Seconds of an import."""
+    found = results["imports"]
+    labels = {"backcast": "backcast, above sklearn.base"}
+    rows = [
+        [labels.get(name, name), f"{median(seconds):.2f}"]
+        for name, seconds in found["seconds"].items()
+    ]
+    torch = "imports" if found["imports_torch"] else "does not import"
+    caption = f"Import in a fresh process; backcast {torch} torch's Python."
+    return "\n\n".join([caption, table(["import", "seconds"], rows)])
+
+
+# What is shown, and the results that it is made from.
+TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
+    "training": ("training", training),
+    "memory": ("training", memory),
+    "inference": ("inference", inference),
+    "feeding": ("feeding", feeding),
+    "imports": ("imports", imports),
+}
+
+
+def machine(results: Results) -> str:
+    """What it was measured on."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    return f"{results['machine']}; {versions}."
+
+
+def section(name: str, files: Iterable[Results]) -> str:
+    """One table of every file that has it."""
+    source, make = TABLES[name]
+    return "\n\n".join(
+        f"{machine(results)}\n\n{make(results)}" for results in files if source in results
+    )
+
+
+def middle(record: Record) -> float:
+    """Median of the seconds; infinite where there are none."""
+    return median(record["seconds"]) if record.get("seconds") else float("inf")
+
+
+def spread(record: Record) -> str:
+    """Median and quartiles in milliseconds."""
+    if not record.get("seconds"):
+        return MISSING
+    seconds = record["seconds"]
+    low, _, high = quantiles(seconds, method="inclusive") if len(seconds) > 1 else seconds * 3
+    return f"{figure(1e3 * middle(record))} ({figure(1e3 * low)}–{figure(1e3 * high)})"
+
+
+def ratio(found: dict[str, Record], other: Record) -> str:
+    """backcast's time by another's."""
+    ours, theirs = middle(found.get("backcast", {})), middle(other)
+    return f"{ours / theirs:.2f}" if max(ours, theirs) < float("inf") else MISSING
+
+
+def figure(number: float) -> str:
+    """Three digits that count."""
+    digits = max(0, 2 - len(str(int(number))) + 1) if number >= 1 else 3
+    return f"{number:,.{digits}f}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def filled(page: str, files: list[Results]) -> str:
+    """The page, with every marked table made anew."""
+    marked = re.compile(r"(<!-- bench (\w+) -->\n).*?(<!-- end of bench -->)", re.DOTALL)
+    return marked.sub(lambda m: f"{m[1]}\n{section(m[2], files)}\n\n{m[3]}", page)
+
+
+def main() -> None:
+    """Print the tables, or put them into a page, or see whether they are there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--write", metavar="PAGE", type=Path)
+    parser.add_argument("--check", metavar="PAGE", type=Path)
+    options = parser.parse_args()
+    paths = options.files or sorted(Path(__file__).parent.glob("results/*.json"))
+    files = [json.loads(path.read_text()) for path in paths]
+    page = options.write or options.check
+    if page is None:
+        print("\n\n".join(filter(None, (section(name, files) for name in TABLES))))
+        return
+    now = page.read_text()
+    new = filled(now, files)
+    if options.write:
+        page.write_text(new)
+    elif now != new:
+        raise SystemExit(f"the tables in {page} are not those of the results; use --write")
+
+
+if __name__ == "__main__":
+    main()
