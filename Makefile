@@ -62,8 +62,11 @@ lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows 
 	pip install --quiet uv
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --extra plot --extra demo --group dev \
 		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --group bench --constraint requirements.lock \
+		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-bench.lock
 
-bench: $(WHEEL)  ## Measure the speed beside the peers that are installed; takes a while
+bench: $(WHEEL)  ## Measure the speed beside PyTorch's and JAX's; takes a while, and wants the machine for itself
+	pip install --quiet --requirement requirements-bench.lock
 	python tests/benches
 
 clean:  ## Remove everything that was made here
