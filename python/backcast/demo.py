@@ -75,10 +75,10 @@ ONE_DIGIT = Settings(
         "learning_rate": 4e-3,
         "schedule": "cosine",
         "batch_size": 32,
-        "max_iter": 4000,
+        "max_iter": 5000,
     },
 )
-"""One digit of 14 pixels on a canvas of 32x32: some minutes on two CPU cores."""
+"""One digit of 14 pixels on a canvas of 32x32: 2 to 4 minutes on two CPU cores."""
 
 QUICK = Settings(
     num_digits=1,

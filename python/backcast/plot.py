@@ -345,7 +345,7 @@ def _play(
     writer = _writer(file, fps)
     import matplotlib
 
-    scale = _scale(left.shape[1:3], 192)
+    scale = _scale(left.shape[1:3], 200)
     height, width = scale * left.shape[1], scale * left.shape[2]
     figure = _figure(max(2 * width + 60, 320), height + 84)
     middle = figure.bbox.width / 2

@@ -59,7 +59,7 @@ def smaller(picture: str) -> str:
         if len(frames) > 1:
             options |= {"save_all": True, "loop": 0, "duration": image.info["duration"]}
     movie = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames]))
-    palette = movie.quantize(32 if len(frames) > 1 else 128)
+    palette = movie.quantize(32 if len(frames) > 1 else 64)
     first, *rest = (frame.quantize(palette=palette, dither=0) for frame in frames)
     written = io.BytesIO()
     first.save(written, append_images=rest, **options)
