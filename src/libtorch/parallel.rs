@@ -3,7 +3,7 @@
 //! libtorch's own pool (OpenMP) waits by spinning, which costs several times the work itself as soon as something else wants
 //! the cores: a step of 6 ms took 27 ms beside one busy process. So the CPU kernels have threads of their own. A thread takes
 //! the next piece when it is ready for one, the caller among them; nobody waits for a thread that has not begun, and whoever
-//! waits does so for some microseconds awake and then asleep. While they are at work libtorch's pool is kept to one thread.
+//! waits gives way to others and soon sleeps. While they are at work libtorch's pool is kept to one thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-/// How long a thread stays awake for the next piece of work: about as long as waking it would take.
-const AWAKE: Duration = Duration::from_micros(50);
+/// How long a thread looks for news at every turn, and then whenever nobody else wants its core, before it sleeps: waking it
+/// takes some hundred microseconds, and the pieces of a small model's step are no longer than that.
+const ALERT: Duration = Duration::from_micros(50);
+const AWAKE: Duration = Duration::from_millis(2);
 
 /// Multiplications that make it worth another thread: about 10 microseconds of a core.
 const SHARE: usize = 1 << 20;
@@ -66,6 +68,18 @@ impl Drop for Threads {
 /// Threads for so many multiplications: one where sharing would cost more than it saves.
 pub fn threads(work: usize) -> usize {
     LIMIT.get().min(1 + work / SHARE)
+}
+
+/// Wait for `news`, but not for longer than `AWAKE`.
+fn stay_awake_until(news: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !news() {
+        match start.elapsed() {
+            waited if waited < ALERT => std::hint::spin_loop(),
+            waited if waited < AWAKE => thread::yield_now(),
+            _ => return,
+        }
+    }
 }
 
 /// Pieces of work, and how far they are.
@@ -151,10 +165,7 @@ impl Pool {
     fn work(&self) {
         let mut seen = 0;
         loop {
-            let asleep_at = Instant::now() + AWAKE;
-            while self.latest.load(Ordering::Acquire) == seen && Instant::now() < asleep_at {
-                std::hint::spin_loop();
-            }
+            stay_awake_until(|| self.latest.load(Ordering::Acquire) != seen);
             let job = {
                 let mut news = lock(&self.job);
                 while news.0 == seen {
@@ -211,13 +222,9 @@ pub fn parallel(pieces: usize, work: impl Fn(usize) + Sync) {
     });
     POOL.announce(Some(&job));
     job.help();
-    let asleep_at = Instant::now() + AWAKE;
+    stay_awake_until(|| job.is_done());
     while !job.is_done() {
-        if Instant::now() < asleep_at {
-            std::hint::spin_loop();
-        } else {
-            thread::park();
-        }
+        thread::park();
     }
     POOL.announce(None);
     assert!(!job.panicked.load(Ordering::Relaxed), "parallel work failed");
