@@ -286,10 +286,7 @@ def _draw(
     plot.animate(original, generated, file, past=PAST, titles=("truth", "model"))
     first = (f[name][0] for name in truth for f in (truth, made))
     plot.strip(*first).savefig(target / "strip.png")
-    if model.history_:
-        plot.loss_curve(model).savefig(target / "loss.png")
-    else:  # stopped before the first record: no curve, nor one of another training
-        (target / "loss.png").unlink(missing_ok=True)
+    plot.loss_curve(model).savefig(target / "loss.png")
 
 
 def _tile(windows: _Frames) -> _Frames:

@@ -1,7 +1,6 @@
 //! The model and its training, behind a lock that is never waited for.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
@@ -330,13 +329,13 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<ControlFlow<()>> {
+    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<()> {
         self.pause()?;
         if let Some(observer) = self.observer.as_ref().filter(|_| self.progress.elapsed() >= PROGRESS) {
             Python::attach(|py| observer.call_method1(py, "on_progress", (step, losses_dict(py, losses)?)))?;
             self.progress = Instant::now();
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(())
     }
 
     fn on_report(&mut self, report: &Report) -> Result<()> {

@@ -3,7 +3,6 @@
 pub mod optimizer;
 mod schedule;
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -48,10 +47,25 @@ pub struct Report {
     pub seconds: f64,
 }
 
-/// Who watches a training. Either call may end it, by an error (Ctrl-C) or by `Break`.
+/// What has come about since the last report.
+struct Since {
+    /// When the training began.
+    start: Instant,
+    losses: Losses,
+    learning_rate: f64,
+}
+
+impl Since {
+    fn report(&mut self, progress: Progress) -> Report {
+        let losses = std::mem::take(&mut self.losses);
+        Report { progress, losses, learning_rate: self.learning_rate, seconds: self.start.elapsed().as_secs_f64() }
+    }
+}
+
+/// Who watches a training. Either call may end it, by an error (Ctrl-C).
 pub trait Observer {
     /// After every update.
-    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<ControlFlow<()>>;
+    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<()>;
     /// After every `report_every` updates, and after the last.
     fn on_report(&mut self, report: &Report) -> Result<()>;
 }
@@ -82,49 +96,58 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         training.check()?;
-        let start = Instant::now();
-        let mut losses = Losses::default();
-        let mut learning_rate = 0.0;
+        if windows.is_empty() {
+            let (expected, got) = ("at least one window".to_owned(), "none".to_owned());
+            return Err(Error::Data { name: "past", expected, got }.into());
+        }
+        let mut since = Since { start: Instant::now(), losses: Losses::default(), learning_rate: 0.0 };
+        let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
+        // However it ended, no update goes untold.
+        let told = if since.losses.iter().any(Option::is_some) {
+            observer.on_report(&since.report(self.progress))
+        } else {
+            Ok(())
+        };
+        outcome.and(told)
+    }
+
+    fn epochs(
+        &mut self,
+        windows: &Windows<'_>,
+        training: &Training,
+        until: Until,
+        report_every: i64,
+        observer: &mut dyn Observer,
+        since: &mut Since,
+    ) -> Result<()> {
         if until == Until::Epoch && self.progress.batch > 0 {
             self.end_epoch();
         }
-        'training: loop {
+        loop {
             let order = Order::new(windows.len(), training.batch_size, training.seed, self.progress.epoch);
             for rows in order.batches(self.progress.batch) {
                 if matches!(until, Until::Step(end) if self.progress.step >= end) {
-                    break 'training;
+                    return Ok(());
                 }
                 let batch = windows.batch(rows)?;
-                let of_batch = self.update(&batch, training, &mut learning_rate)?;
-                add(&mut losses, &of_batch);
+                let losses = self.update(&batch, training, &mut since.learning_rate)?;
+                add(&mut since.losses, &losses);
                 // report
-                let flow = observer.on_step(self.progress.step, &of_batch)?;
                 if self.progress.step % report_every == 0 {
-                    let losses = std::mem::take(&mut losses);
-                    observer.on_report(&self.report(losses, learning_rate, start))?;
+                    observer.on_report(&since.report(self.progress))?;
                 }
-                if flow.is_break() {
-                    break 'training;
-                }
+                observer.on_step(self.progress.step, &losses)?;
             }
             self.end_epoch();
             if until == Until::Epoch {
-                break;
+                return Ok(());
             }
         }
-        if losses.iter().any(Option::is_some) {
-            observer.on_report(&self.report(losses, learning_rate, start))?;
-        }
-        Ok(())
     }
 
     fn end_epoch(&mut self) {
         self.progress.epoch += 1;
         self.progress.batch = 0;
-    }
-
-    fn report(&self, losses: Losses, learning_rate: f64, start: Instant) -> Report {
-        Report { progress: self.progress, losses, learning_rate, seconds: start.elapsed().as_secs_f64() }
     }
 
     /// One update of the weights; they stay as they were when it is refused.

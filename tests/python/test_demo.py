@@ -180,8 +180,8 @@ def test_ctrl_c_keeps_what_was_trained_and_goes_on_to_the_pictures(tmp_path, mon
     assert f"stopped   {metrics['updates']:,} updates" in capsys.readouterr().out
     model = Model.load(tmp_path / "model.safetensors", device="cpu")
     assert model.n_iter_ == metrics["updates"]
-    # Too early for a loss curve; and that of an earlier demo would mislead.
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({*FILES} - {"loss.png"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_help_names_every_file_and_option(capsys):

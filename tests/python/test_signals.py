@@ -55,6 +55,13 @@ def test_an_interrupted_model_has_the_weights_of_its_last_update() -> None:
     assert np.isfinite(model.score(X))
 
 
+def test_the_history_of_an_interrupted_training_reaches_its_last_update() -> None:
+    model = small_model(max_iter=ENDLESS)
+    with ctrl_c(after=0.2), pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    assert model.history_[-1]["step"] == model.n_iter_
+
+
 def test_an_interrupted_model_can_go_on() -> None:
     model = small_model(max_iter=ENDLESS, warm_start=True)
     for _ in range(2):
