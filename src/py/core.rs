@@ -16,7 +16,7 @@ use super::errors::detached;
 use super::settings::{ArchitectureItems, InitItems, TrainingItems};
 use crate::checkpoint;
 use crate::config::Which;
-use crate::data::{Align, Conversion, Windows, in_order};
+use crate::data::{self, Align, Conversion, Frames, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Threads};
 use crate::lstm::{State, own_kernels};
@@ -207,17 +207,12 @@ impl Core {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let model = &trainer.model;
-            let conversion = conversion(model);
             let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
             let width = if full { 2 * layers * hidden } else { hidden };
-            let mut all = Rows::new(&[past.len(), width]);
-            let mut watch = Watch::new(None);
-            for rows in in_order(past.len(), batch_size) {
-                watch.pause()?;
-                let state = model.state(&past.gather(&rows, Align::Right, conversion)?);
-                all.push(&if full { flatten(&state) } else { Composite::embedding(&state) });
-            }
-            Ok(all.numbers())
+            by_batch(&past, model, batch_size, &[past.len(), width], |frames| {
+                let state = model.state(frames);
+                Ok(if full { flatten(&state) } else { Composite::embedding(&state) })
+            })
         })?;
         all.into_array(py)
     }
@@ -270,16 +265,11 @@ impl Core {
             let model = &trainer.model;
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
-            let conversion = conversion(model);
-            let mut all = Rows::new(&[past.len(), steps.unwrap_or(past.longest()), conversion.frame_size]);
-            let mut watch = Watch::new(None);
-            for rows in in_order(past.len(), batch_size) {
-                watch.pause()?;
-                let frames = past.gather(&rows, Align::Right, conversion)?;
-                let state = model.state(&frames);
-                all.push(&model.decode(which, &state, steps.unwrap_or(frames.steps()))?.transpose(0, 1));
-            }
-            Ok(all.numbers())
+            let shape = [past.len(), steps.unwrap_or(past.longest()), model.architecture.frame_size];
+            by_batch(&past, model, batch_size, &shape, |frames| {
+                let steps = steps.unwrap_or(frames.steps());
+                Ok(model.decode(which, &model.state(frames), steps)?.transpose(0, 1))
+            })
         })?;
         all.into_array(py)
     }
@@ -348,6 +338,23 @@ impl Observer for Watch {
         }
         Ok(())
     }
+}
+
+/// What `work` makes of the pasts, a row a window, batch by batch.
+fn by_batch(
+    past: &data::Column<'_>,
+    model: &Composite,
+    batch_size: i64,
+    shape: &[i64],
+    work: impl Fn(&Frames) -> Result<Tensor>,
+) -> Result<Numbers<f32>> {
+    let mut all = Rows::new(shape);
+    let mut watch = Watch::new(None);
+    for rows in in_order(past.len(), batch_size) {
+        watch.pause()?;
+        all.push(&work(&past.gather(&rows, Align::Right, conversion(model))?)?);
+    }
+    Ok(all.numbers())
 }
 
 fn conversion(model: &Composite) -> Conversion {
