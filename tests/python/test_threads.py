@@ -173,3 +173,24 @@ def test_a_model_goes_through_a_process_pool() -> None:
     expected = model.encode(X)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(model.encode, (X,)), expected)
+
+
+def test_a_model_works_in_a_forked_process() -> None:
+    # Threads do not come along with a fork, and waiting for them would never end.
+    work = """
+import os, sys
+import numpy as np
+from backcast import Model
+
+x = np.random.default_rng(0).random((128, 20, 64), dtype=np.float32)
+model = Model(
+    hidden_size=128, max_iter=2, num_threads=2, device="cpu", verbose=0, random_state=0
+).fit(x)
+expected = model.encode(x)
+child = os.fork()
+if child == 0:
+    same = np.array_equal(model.encode(x), expected)
+    os._exit(0 if same and model.partial_fit(x).n_iter_ == 3 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", work], check=True, timeout=60)
