@@ -240,14 +240,7 @@ class Model(TransformerMixin, BaseEstimator):
             Ctrl-C stops the training after the present batch; the model keeps its weights.
         """
         with self._or_as_before():
-            goes_on = self.warm_start and hasattr(self, "_core")
-            if goes_on:
-                self._core_()
-            horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
-            pasts, futures = self._windows(past, future, horizon, fitting=True)
-            if not goes_on:
-                self._start(pasts, futures)
-            self._check_frames(pasts, futures)
+            pasts, futures = self._ready(past, future, goes_on=self.warm_start)
             done = self._core.progress[0]
             if done >= self._end_:
                 self._end_ = done + _integer("max_iter", self.max_iter, least=1)
@@ -275,15 +268,22 @@ class Model(TransformerMixin, BaseEstimator):
             As in `fit`.
         """
         with self._or_as_before():
-            fitted = hasattr(self, "_core")
-            if fitted:
-                self._core_()
-            horizon = self.horizon_ if fitted and self.horizon is None else self.horizon
-            pasts, futures = self._windows(past, future, horizon, fitting=True)
-            if not fitted:
-                self._start(pasts, futures)
-            self._check_frames(pasts, futures)
+            pasts, futures = self._ready(past, future, goes_on=True)
             return self._train(pasts, futures, until=None)
+
+    def _ready(
+        self, past: Any, future: Any, *, goes_on: bool
+    ) -> tuple[Sequences, Sequences | None]:
+        """Take the windows, and start anew unless a fitted model goes on."""
+        goes_on = goes_on and hasattr(self, "_core")
+        if goes_on:
+            self._core_()
+        horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
+        pasts, futures = self._windows(past, future, horizon, fitting=True)
+        if not goes_on:
+            self._start(pasts, futures)
+        self._check_frames(pasts, futures)
+        return pasts, futures
 
     @contextmanager
     def _or_as_before(self) -> Iterator[None]:

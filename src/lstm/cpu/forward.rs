@@ -158,7 +158,6 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
         let panels = pack_columns(weight, hidden, size, &mut workspace.readout, lanes, packings);
         ForwardReadout { size, panels, bias: pointer(&readout.bias), outputs: pointer(outputs) }
     });
-    workspace.recurrent.clear();
     if train {
         // Once more for the way back.
         workspace.recurrent.resize_with(stack.layers.len(), Buffer::default);
