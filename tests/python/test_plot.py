@@ -12,10 +12,11 @@ import pytest
 from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
-from backcast import plot
+from backcast import Model, plot
 from backcast.errors import (
     ArgumentError,
     DataError,
+    DecoderError,
     MissingPackageError,
     NotFittedError,
     ShapeError,
@@ -285,6 +286,129 @@ def test_loss_curve_refuses(error, match, history):
         plot.loss_curve(history)
 
 
+# weights
+
+
+def model_of(frame_shape, **params):
+    """Return a model of 8 units with random weights, those of pixel 3 zero, and the weights."""
+    frames = np.zeros((1, 2, *frame_shape))
+    new = Model(8, horizon=1, max_iter=1, device="cpu", verbose=0, random_state=0, **params)
+    arrays = new.fit(frames).state_dict()
+    rng = np.random.default_rng(0)
+    for name, array in arrays.items():
+        arrays[name] = rng.normal(size=array.shape).astype(np.float32)
+    arrays["encoder.lstm.weight_ih_l0"][:, 3] = 0
+    model = Model.from_state_dict(arrays, frame_shape, device="cpu", **params)
+    return model, arrays
+
+
+def as_greys(vectors):
+    """Return weights of shape (n, D) as shades: -largest, 0, largest are 0, 127.5, 255."""
+    return 127.5 + 127.5 * vectors / abs(vectors).max(axis=1, keepdims=True)
+
+
+def images_in(figure, axes, height, width, zoom):
+    """Return the images in a panel, (n, height, width, 3), a number for each pixel, row by row."""
+    shown = shown_in(figure, axes)[zoom // 2 :: zoom, zoom // 2 :: zoom]
+    rows, columns = (shown.shape[0] + 1) // (height + 1), (shown.shape[1] + 1) // (width + 1)
+    return np.stack(
+        [
+            shown[y : y + height, x : x + width]
+            for y in np.arange(rows) * (height + 1)
+            for x in np.arange(columns) * (width + 1)
+        ]
+    )
+
+
+def test_each_gates_weights_are_images_by_their_norm():
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "input gate",
+        "forget gate",
+        "candidate",
+        "output gate",
+    ]
+    corners = [axes.get_window_extent().p0 for axes in figure.axes]
+    assert corners[0][0] < corners[1][0] and corners[0][1] > corners[2][1]
+    gates = np.split(arrays["encoder.lstm.weight_ih_l0"], 4)
+    for axes, gate in zip(figure.axes, gates, strict=True):
+        expected = as_greys(gate[np.argsort(np.linalg.norm(gate, axis=1))[::-1]])
+        seen = images_in(figure, axes, 4, 5, zoom=12)  # 6 to a row: 12 places, the last 4 empty
+        assert abs(seen[:8].reshape(8, 20, 3) - expected[..., np.newaxis]).max() <= 1
+        assert (seen[:8, 0, 3] == 127).all() and (seen[8:] == 255).all()
+
+
+@pytest.mark.parametrize("part", ["reconstruct", "predict"])
+def test_a_decoders_weights_to_the_frame_are_images(part):
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model, part, units=2)
+    (axes,) = figure.axes
+    assert axes.get_title() == f"{part} decoder"
+    columns = arrays[f"{part}_decoder.fc.weight"].T
+    largest = columns[np.argsort(np.linalg.norm(columns, axis=1))[:-3:-1]]
+    seen = images_in(figure, axes, 4, 5, zoom=12).reshape(-1, 20, 3)
+    assert len(seen) == 2 and abs(seen - as_greys(largest)[..., np.newaxis]).max() <= 1
+
+
+def test_units_are_the_same_in_all_gates_when_named():
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model, units=[5, 0, 5])
+    gates = np.split(arrays["encoder.lstm.weight_ih_l0"], 4)
+    for axes, gate in zip(figure.axes, gates, strict=True):
+        seen = images_in(figure, axes, 4, 5, zoom=12).reshape(-1, 20, 3)
+        assert abs(seen - as_greys(gate[[5, 0, 5]])[..., np.newaxis]).max() <= 1
+
+
+def test_weights_to_colour_frames_are_in_colour():
+    model, arrays = model_of((4, 5, 3))
+    figure = plot.weights(model, units=[2])
+    expected = as_greys(arrays["encoder.lstm.weight_ih_l0"][[2]]).reshape(1, 4, 5, 3)
+    assert abs(images_in(figure, figure.axes[0], 4, 5, zoom=12) - expected).max() <= 1
+
+
+def test_weights_of_zero_are_grey():
+    arrays = {k: 0 * v for k, v in model_of((4, 5))[1].items()}
+    figure = plot.weights(Model.from_state_dict(arrays, (4, 5), device="cpu"))
+    assert (images_in(figure, figure.axes[0], 4, 5, zoom=12)[:8] == 127).all()
+
+
+@pytest.mark.parametrize("frame_shape", [(2, 2), (8, 40), (40, 8), (64, 64), (120, 160)])
+def test_weights_fit_into_a_notebook(frame_shape):
+    frames = np.zeros((1, 2, *frame_shape))
+    model = Model(60, init="paper", max_iter=1, device="cpu", verbose=0).fit(frames)
+    for units in (1, 60):
+        figure = plot.weights(model, units=units)
+        assert figure.bbox.width == 1000
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            assert 0 <= box.x0 % 500 and box.x0 % 500 + box.width <= 500
+            height, width, _ = axes.images[0].get_array().shape
+            assert box.width / width == pytest.approx(box.height / height, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "model", "arguments"),
+    [
+        (NotFittedError, "not fitted yet", Model(), {}),
+        (ArgumentError, "part must be \"encoder\", .* got 'decoder'", (4, 5), {"part": "decoder"}),
+        (DecoderError, "no reconstruct decoder", (4, 5), {"part": "reconstruct"}),
+        (ShapeError, r"pictures, .* got frame_shape_ \(5,\)", (5,), {}),
+        (ShapeError, r"got frame_shape_ \(4, 5, 2\)", (4, 5, 2), {}),
+        (ArgumentError, "units must be at least 1, got 0", (4, 5), {"units": 0}),
+        (ArgumentError, r"units must be in 0\.\.7, got \[0, 8\]", (4, 5), {"units": [0, 8]}),
+        (ArgumentError, r"units must be in 0\.\.7, got \[-1\]", (4, 5), {"units": [-1]}),
+        (ArgumentError, "or their indices, got 2.5", (4, 5), {"units": 2.5}),
+        (ArgumentError, r"or their indices, got \[\]", (4, 5), {"units": []}),
+    ],
+)
+def test_weights_refuses(error, match, model, arguments):
+    if isinstance(model, tuple):
+        model, _ = model_of(model, decoders="predict")
+    with pytest.raises(error, match=match):
+        plot.weights(model, **arguments)
+
+
 # Figures
 
 
@@ -305,6 +429,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         lambda: plot.strip(FRAMES),
         lambda: plot.animate(FRAMES, FRAMES),
         lambda: plot.loss_curve(RECORDS),
+        lambda: plot.weights(model_of((4, 5))[0]),
     ):
         with pytest.raises(MissingPackageError, match=r"pip install 'backcast\[plot\]'"):
             draw()
