@@ -1,4 +1,4 @@
-"""Pictures: a strip of frames, an animation, the loss curve, the weights.
+"""Pictures: a strip of frames, an animation, the loss curve, the weights, the gates over time.
 
 matplotlib draws them: an optional dependency, imported when the first picture is drawn. No
 function touches pyplot's global state, so none opens a window or leaves a figure open.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from backcast.model import Model
 
-__all__ = ["Gif", "animate", "loss_curve", "strip", "weights"]
+__all__ = ["Gif", "activity", "animate", "loss_curve", "strip", "weights"]
 
 DPI = 100
 PAST, FUTURE = "#1f77b4", "#d95f02"  # each keeps its colour in all pictures
@@ -429,6 +429,113 @@ def weights(
         axes.set_title(name, fontsize=13)
     note = "grey: zero, light: positive, dark: negative; each image has its own scale"
     figure.text(0.5, 18 / figure.bbox.height, note, ha="center", va="center", fontsize=9)
+    return figure
+
+
+def activity(
+    traces: Mapping[str, ArrayLike],
+    units: int | ArrayLike = 40,
+    *,
+    window: int = 0,
+    layer: int = -1,
+    mark: int | None = None,
+) -> Figure:
+    """Draw what the gates, the cell and the output of units do over time, for one window.
+
+    Parameters
+    ----------
+    traces : mapping of str to array_like of shape (n, steps, num_layers, hidden_size)
+        One part of what `Model.trace` gives: ``input_gate``, ``forget_gate``, ``candidate``,
+        ``output_gate``, ``cell`` and ``hidden``.
+    units : int or sequence of int, default 40
+        So many units (or all, if there are fewer), those whose ``hidden`` varies most over time,
+        the most variable first; or the indices of units.
+    window : int, default 0
+        Which of the n windows.
+    layer : int, default -1
+        Which layer; the last by default.
+    mark : int, optional
+        How many of the steps the model was trained for: a line is drawn after them.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each of the six, with steps on x, from 1, and units on y, by their indices
+        and in the same rows in all panels. Gates go from 0 (black, closed) to 1 (white, open),
+        candidate and hidden from -1 (blue) to 1 (red), the cell as far to both sides as it went.
+
+    Raises
+    ------
+    DataError
+        If one of the six is not in `traces`, or there is not one step in them.
+    ShapeError
+        If the six are not of the same four dimensions.
+    ArgumentError
+        If `units`, `window`, `layer` or `mark` is out of its range.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.plot import activity
+    >>> names = ("input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden")
+    >>> wave = np.sin(np.arange(100)[:, np.newaxis] / np.arange(2, 34))  # of 32 units
+    >>> figure = activity({name: wave[np.newaxis, :, np.newaxis] for name in names}, mark=10)
+    """
+    names = (*GATES, "cell", "hidden")
+    keys = [name.replace(" ", "_") for name in names]
+    if not set(keys) <= set(traces):
+        raise DataError(f"traces must hold {', '.join(keys)}, got {', '.join(traces) or 'nothing'}")
+    arrays = [np.asarray(traces[key]) for key in keys]
+    for key, array in zip(keys, arrays, strict=True):
+        if array.ndim != 4 or array.shape != arrays[0].shape:
+            raise ShapeError(
+                f"{key} must be of shape (n, steps, num_layers, hidden_size), the same as "
+                f"input_gate, got {array.shape}"
+            )
+    n, steps, layers, _ = shape = arrays[0].shape
+    if arrays[0].size == 0:
+        raise DataError(f"traces must have at least one window, step and unit, got {shape}")
+    for name, value, low, high in (
+        ("window", window, -n, n - 1),
+        ("layer", layer, -layers, layers - 1),
+        ("mark", mark, 0, steps),
+    ):
+        if value is not None and not low <= value <= high:
+            raise ArgumentError(f"{name} must be in {low}..{high}, got {value}")
+    shown = [array[window, :, layer].T for array in arrays]
+    chosen = _chosen(units, shown[-1].std(axis=1))
+
+    figure = _figure(1000, 560)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(2, 3, sharex=True, sharey=True)
+    for name, ax, numbers in zip(names, axes.flat, shown, strict=True):
+        pixels = numbers[chosen]
+        if name.endswith("gate"):
+            low, high, colours = 0.0, 1.0, "Greys_r"
+        else:
+            high = float(np.abs(pixels).max()) if name == "cell" else 1.0
+            low, colours = -high, "RdBu_r"
+        image = ax.imshow(
+            pixels,
+            cmap=colours,
+            vmin=low,
+            vmax=high,
+            aspect="auto",
+            interpolation="nearest",
+            extent=(0.5, steps + 0.5, len(chosen) - 0.5, -0.5),
+        )
+        ax.set_title(name, fontsize=13)
+        figure.colorbar(image, ax=ax, ticks=[low, (low + high) / 2, high])
+        if mark is not None:
+            ax.axvline(mark + 0.5, color=FUTURE, linewidth=1.5)
+    rows = np.arange(0, len(chosen), math.ceil(len(chosen) / 10))
+    axes[0, 0].set_yticks(rows, chosen[rows])
+    for ax in axes[:, 0]:
+        ax.set_ylabel("unit")
+    beyond = "" if mark is None else "; beyond the line, the model was never trained"
+    figure.supxlabel(f"step{beyond}")
     return figure
 
 

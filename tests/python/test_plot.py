@@ -409,10 +409,130 @@ def test_weights_refuses(error, match, model, arguments):
         plot.weights(model, **arguments)
 
 
+# activity
+
+KEYS = ["input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"]
+
+
+def made_up_traces(steps=30, units=50):
+    """Return random traces of 2 windows and 2 layers; unit 7 varies most, then 8, and so on."""
+    rng = np.random.default_rng(0)
+    traces = {key: rng.uniform(-1, 1, (2, steps, 2, units)) for key in KEYS}
+    for key in KEYS:
+        if key.endswith("gate"):
+            traces[key] = abs(traces[key])
+    traces["cell"] *= 5
+    swing = np.roll(np.linspace(1, 0.01, units), 7)
+    traces["hidden"] = (
+        swing * np.sin(np.arange(steps))[:, np.newaxis, np.newaxis] * np.ones((2, 1, 2, 1))
+    )
+    return traces
+
+
+def colour_at(figure, axes, x, y):
+    """Return the colour of a point given in the axes' data, RGB of 0..255."""
+    seen = pixels(figure)
+    left, up = axes.transData.transform((x, y))
+    return seen[int(len(seen) - up), int(left)].astype(int)
+
+
+def test_activity_has_a_panel_for_each_gate_the_cell_and_the_output():
+    traces = made_up_traces()
+    axes = plot.activity(traces).axes[:6]
+    assert [ax.get_title() for ax in axes] == [key.replace("_", " ") for key in KEYS]
+    for key, ax in zip(KEYS, axes, strict=True):
+        units_over_time = traces[key][0, :, -1, 7:47].T
+        assert (ax.images[0].get_array() == units_over_time).all()
+
+
+def test_activity_is_of_the_window_layer_and_units_asked_for():
+    traces = made_up_traces()
+    axes = plot.activity(traces, [3, 49, 4], window=1, layer=0).axes[:6]
+    for key, ax in zip(KEYS, axes, strict=True):
+        assert (ax.images[0].get_array() == traces[key][1, :, 0, [3, 49, 4]]).all()
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["3", "49", "4"]
+    assert len(plot.activity(traces, 51).axes[0].images[0].get_array()) == 50
+
+
+def test_activity_has_scales_that_a_reader_knows():
+    traces = made_up_traces()
+    figure = plot.activity(traces, [0, 1])
+    panels = dict(zip(KEYS, figure.axes[:6], strict=True))
+    largest = abs(traces["cell"][0, :, -1, :2]).max()
+    scales = {key: axes.images[0].get_clim() for key, axes in panels.items()}
+    assert scales == dict.fromkeys(["input_gate", "forget_gate", "output_gate"], (0, 1)) | {
+        "candidate": (-1, 1),
+        "cell": (-largest, largest),
+        "hidden": (-1, 1),
+    }
+    bars = [[label.get_text() for label in bar.get_yticklabels()] for bar in figure.axes[6:]]
+    assert len(bars) == 6 and bars[0] == ["0.0", "0.5", "1.0"] and bars[2] == ["−1", "0", "1"]
+
+
+def test_activity_is_drawn_in_the_order_of_time_and_units():
+    traces = {key: np.zeros((1, 4, 1, 3)) for key in KEYS}
+    traces["input_gate"][0, 2, 0, 1] = 1  # step 3, the second row
+    traces["candidate"][0, 3, 0, 2] = -1
+    traces["hidden"][0, 0, 0, 0] = 1
+    figure = plot.activity(traces, [0, 1, 2])
+    gate, candidate, hidden = (figure.axes[i] for i in (0, 2, 5))
+    assert colour_at(figure, gate, 3, 1).min() > 250 and colour_at(figure, gate, 2, 1).max() < 5
+    red, _, blue = colour_at(figure, candidate, 4, 2)
+    assert blue > red + 50
+    red, _, blue = colour_at(figure, hidden, 1, 0)
+    assert red > blue + 50
+    assert colour_at(figure, hidden, 2, 0).min() > 240
+    assert colour_at(figure, figure.axes[4], 1, 0).min() > 240  # a cell that stayed at zero
+
+
+def test_a_line_marks_where_training_ended():
+    traces = made_up_traces()
+    figure = plot.activity(traces, mark=10)
+    expected = np.array(matplotlib.colors.to_rgb(plot.FUTURE)) * 255
+    for axes in figure.axes[:6]:
+        assert abs(colour_at(figure, axes, 10.5, 20) - expected).max() < 30
+    assert "never trained" in figure.get_supxlabel()
+    without = plot.activity(traces)
+    assert not any(axes.lines for axes in without.axes) and without.get_supxlabel() == "step"
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "change", "options"),
+    [
+        (DataError, "traces must hold input_gate, .*, hidden, got predict", None, {}),
+        (
+            ShapeError,
+            r"cell must be of shape .* got \(30, 2, 50\)",
+            {"cell": np.zeros((30, 2, 50))},
+            {},
+        ),
+        (ShapeError, "hidden must be .* same as input", {"hidden": np.zeros((2, 30, 2, 49))}, {}),
+        (
+            DataError,
+            "at least one window, step and unit",
+            dict.fromkeys(KEYS, np.zeros((2, 0, 2, 50))),
+            {},
+        ),
+        (ArgumentError, r"window must be in -2\.\.1, got 2", {}, {"window": 2}),
+        (ArgumentError, r"layer must be in -2\.\.1, got -3", {}, {"layer": -3}),
+        (ArgumentError, r"mark must be in 0\.\.30, got 31", {}, {"mark": 31}),
+        (ArgumentError, r"units must be at least 1, got -1", {}, {"units": -1}),
+        (ArgumentError, r"units must be in 0\.\.49, got \[50\]", {}, {"units": [50]}),
+    ],
+)
+def test_activity_refuses(error, match, change, options):
+    traces = {"predict": {}} if change is None else made_up_traces() | change
+    with pytest.raises(error, match=match):
+        plot.activity(traces, **options)
+
+
 # Figures
 
 
-@pytest.mark.parametrize("figure", [plot.strip(FRAMES), plot.loss_curve(RECORDS)])
+@pytest.mark.parametrize(
+    "figure",
+    [plot.strip(FRAMES), plot.loss_curve(RECORDS), plot.activity(made_up_traces(), mark=10)],
+)
 def test_a_notebook_shows_a_figure(figure):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
@@ -430,6 +550,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         lambda: plot.animate(FRAMES, FRAMES),
         lambda: plot.loss_curve(RECORDS),
         lambda: plot.weights(model_of((4, 5))[0]),
+        lambda: plot.activity(made_up_traces()),
     ):
         with pytest.raises(MissingPackageError, match=r"pip install 'backcast\[plot\]'"):
             draw()
