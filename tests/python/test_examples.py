@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+MODULES = ["backcast.model", "backcast.classifier", "backcast.data", "backcast.plot"]
 
-@pytest.mark.parametrize("name", ["backcast.model", "backcast.data", "backcast.plot"])
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
