@@ -157,6 +157,17 @@ def test_frames_are_turned_upright(tmp_path, matrix, quarters):
         place(patch, upright)
 
 
+def test_frames_that_change_their_size_are_brought_to_that_of_the_first(tmp_path):
+    small = write(tmp_path / "s.mjpeg", scene(5, 64), "mjpeg", "yuvj420p").read_bytes()
+    large = write(tmp_path / "l.mjpeg", scene(5, 96), "mjpeg", "yuvj420p").read_bytes()
+    for content, limit in ((small + large, 64), (large + small, 96)):
+        (tmp_path / "a.mjpeg").write_bytes(content)
+        (batch,) = video(tmp_path / "a.mjpeg", limit, length=8, crops=1)
+        assert batch.shape == (1, 8, limit, limit, 3)
+        with pytest.raises(ArgumentError, match=f"at most that of the frames, {limit}x{limit}"):
+            next(video(tmp_path / "a.mjpeg", limit + 1, length=8, crops=1))
+
+
 # Files and batches
 
 
