@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["backcast.model", "backcast.classifier", "backcast.data", "backcast.plot"]
+DATA = ["mnist", "moving", "series", "videos"]
+MODULES = ["backcast.model", "backcast.classifier", "backcast.plot"] + [
+    f"backcast.data.{name}" for name in DATA
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
