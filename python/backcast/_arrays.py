@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,68 @@ from backcast.errors import DataError, ShapeError
 # Kinds that libtorch reads in place; others are converted.
 _IN_PLACE = "?bhilqBefd"
 
-Frames = NDArray[Any] | list[NDArray[Any]]
-# What the engine takes: a name for errors, frames, what it expects of them where only numbers of
-# 0..1 will do, and whether they are pages of a file that it may give back when it has read them.
-Column = tuple[str, Frames, str | None, bool]
+
+@dataclass(frozen=True)
+class Lazy:
+    """Windows of something that has a shape and slices, as h5py's, read when they are needed."""
+
+    name: str
+    source: Any
+    # Of the windows, and of the frames in each.
+    rows: range
+    frames: range
+
+    @property
+    def length(self) -> int:
+        """Number of windows."""
+        return len(self.rows)
+
+    @property
+    def steps(self) -> int:
+        """Number of frames in a window."""
+        return len(self.frames)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array that these would be."""
+        return (self.length, self.steps, *self.source.shape[2:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the numbers are."""
+        dtype: np.dtype[Any] = np.dtype(self.source.dtype)
+        return dtype
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read windows by their numbers."""
+        # Files want them in order.
+        order = np.argsort(rows, kind="stable")
+        frames = slice(self.frames.start, self.frames.stop)
+        picked = self.source[rows[order] + self.rows.start, frames]
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return _array(self.name, np.asarray(picked)[back])
+
+    def cut(self, rows: slice, frames: slice) -> Lazy:
+        """Take a part of it."""
+        return replace(self, rows=self.rows[rows], frames=self.frames[frames])
+
+
+Frames = NDArray[Any] | list[NDArray[Any]] | Lazy
+
+
+class Column(NamedTuple):
+    """What the engine takes of one side of the windows."""
+
+    # For errors.
+    name: str
+    frames: Frames
+    # What is expected where only numbers of 0..1 will do.
+    unit_range: str | None
+    # Whether these are pages of a file that it may give back when it has read them.
+    pages: bool
+    # Offset and factor, (D) each: the model sees (x - offset) / factor.
+    scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +102,7 @@ class Sequences:
         """Number of frames of each sequence."""
         if isinstance(self.frames, list):
             return [len(sequence) for sequence in self.frames]
-        return [self.frames.shape[1]] * len(self.frames)
+        return [self.frames.shape[1]] * len(self)
 
     @property
     def is_bytes(self) -> bool:
@@ -55,17 +113,37 @@ class Sequences:
     @property
     def in_memory(self) -> bool:
         """Whether reading all of it touches no file."""
-        return isinstance(self.frames, list) or _mapping(self.frames) is None
+        return isinstance(self.frames, list) or (
+            isinstance(self.frames, np.ndarray) and _mapping(self.frames) is None
+        )
 
-    def column(self, unit_range: str | None) -> Column:
-        """Give the engine these frames; `unit_range`: what it expects where only 0..1 will do."""
+    def column(self, unit_range: str | None, scale: Any = None) -> Column:
+        """Give the engine these frames."""
         mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
         # Pages of a private map ("c") may hold what the user wrote.
         pages = isinstance(mapping, np.memmap) and mapping.mode != "c"
-        return self.name, self.frames, unit_range, pages
+        return Column(self.name, self.frames, unit_range, pages, scale)
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.frames) if isinstance(self.frames, list) else self.frames.shape[0]
+
+    @property
+    def looked_through(self) -> bool:
+        """Whether to look at all of it before training: it is quickly read, and may be bad."""
+        arrays = self.frames if isinstance(self.frames, list) else [self.frames]
+        return self.in_memory and any(array.dtype != np.uint8 for array in arrays)
+
+    def array(self) -> NDArray[Any]:
+        """Read all of it, which is of equal length."""
+        if isinstance(self.frames, Lazy):
+            return self.frames.read(np.arange(len(self)))
+        return np.asarray(self.frames)
+
+    def cut(self, rows: slice) -> Sequences:
+        """Take some of the windows, without copying."""
+        frames = self.frames
+        part = frames.cut(rows, slice(None)) if isinstance(frames, Lazy) else frames[rows]
+        return replace(self, frames=part)
 
     def split(self, horizon: int) -> tuple[Sequences, Sequences]:
         """Cut every window into a past and a future of `horizon` frames, without copying."""
@@ -74,8 +152,12 @@ class Sequences:
             past: Frames = [s[:cut] for s, cut in zip(self.frames, cuts, strict=True)]
             future: Frames = [s[cut:] for s, cut in zip(self.frames, cuts, strict=True)]
         else:
-            cut = self.frames.shape[1] - horizon
-            past, future = self.frames[:, :cut], self.frames[:, cut:]
+            cut, every = self.frames.shape[1] - horizon, slice(None)
+            first, rest = slice(cut), slice(cut, None)
+            if isinstance(self.frames, Lazy):
+                past, future = self.frames.cut(every, first), self.frames.cut(every, rest)
+            else:
+                past, future = self.frames[every, first], self.frames[every, rest]
         return Sequences("past", past), Sequences("future", future)
 
 
@@ -107,16 +189,44 @@ def sequences(name: str, given: Any) -> Sequences:
         _not_empty(name, frames[0].shape[1:])
         return Sequences(name, frames)
 
-    array = _array(name, given)
-    if array.ndim < 3:
+    array = given if _is_lazy(given) else _array(name, given)
+    shape = tuple(int(size) for size in array.shape)
+    if len(shape) < 3:
+        ways = "for one number a frame use x[..., None], for one window x[None]"
+        if hasattr(given, "columns"):
+            ways = "windows of a table are made by backcast.data.windows"
         raise ShapeError(
-            f"{name} must be of at least 3 dimensions (n, T, *frame_shape), got shape "
-            f"{array.shape}; for one number a frame use x[..., None], for one window x[None]"
+            f"{name} must be of at least 3 dimensions (n, T, *frame_shape), got shape {shape}; "
+            f"{ways}"
         )
-    if len(array) == 0:
-        raise DataError(f"{name} must hold at least one window, got shape {array.shape}")
-    _not_empty(name, array.shape[2:])
+    if shape[0] == 0:
+        raise DataError(f"{name} must hold at least one window, got shape {shape}")
+    _not_empty(name, shape[2:])
+    if _is_lazy(given):
+        _check_dtype(name, given, np.dtype(given.dtype))
+        return Sequences(name, Lazy(name, given, range(shape[0]), range(shape[1])))
     return Sequences(name, array)
+
+
+def is_iterable(given: Any) -> bool:
+    """Whether it is neither an array nor a list, but gives batches one after another."""
+    return (
+        hasattr(given, "__iter__")
+        and not isinstance(given, Sequence | Mapping | Set | np.ndarray)
+        and not hasattr(given, "shape")
+    )
+
+
+def _is_lazy(given: Any) -> bool:
+    """Whether it is none of what NumPy takes as it is, but has a shape and slices."""
+    return (
+        all(hasattr(given, name) for name in ("shape", "dtype", "__getitem__"))
+        and isinstance(given.shape, tuple)
+        and not isinstance(given, np.ndarray | np.generic)
+        # Tables, tensors and device arrays are in memory.
+        and not any(hasattr(given, name) for name in ("iloc", "detach", "__array_interface__"))
+        and not hasattr(given, "toarray")
+    )
 
 
 def _not_empty(name: str, frame_shape: tuple[int, ...]) -> None:
@@ -138,22 +248,26 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     """Make an array that libtorch reads in place: aligned, native, of no negative stride."""
     if hasattr(given, "toarray"):
         raise DataError(f"{name} must be dense, got a sparse {type(given).__name__}")
+    if hasattr(given, "detach"):
+        given = given.detach().cpu()
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
         got = _kind(given)
         raise ShapeError(f"{name} must be an array of numbers, got {got}: {error}") from None
     if array.dtype.char not in _IN_PLACE:
-        if array.dtype.kind not in "uif":
-            raise DataError(
-                f"{name} must hold real numbers, got {_kind(given)} of dtype {array.dtype}"
-            )
+        _check_dtype(name, given, array.dtype)
         array = array.astype(np.float32)
     if not array.dtype.isnative or not array.flags.aligned:
         array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
         array = np.ascontiguousarray(array)
     return array
+
+
+def _check_dtype(name: str, given: Any, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "uifb":
+        raise DataError(f"{name} must hold real numbers, got {_kind(given)} of dtype {dtype}")
 
 
 def _mapping(array: Any) -> Any:

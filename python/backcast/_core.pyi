@@ -12,7 +12,7 @@ _Array = NDArray[np.float32]
 class _Observer(Protocol):
     def on_progress(self, step: int, losses: dict[str, float]) -> None: ...
     def on_report(
-        self, step: int, epoch: int, losses: dict[str, float], learning_rate: float, seconds: float
+        self, step: int, epoch: int, losses: dict[str, float], learning_rate: float
     ) -> None: ...
 
 @final

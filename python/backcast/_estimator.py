@@ -19,7 +19,10 @@ from sklearn.utils import check_random_state
 
 from backcast import _core
 from backcast._arrays import Column, Sequences, sequences
+from backcast._memory import check_memory, training_bytes
 from backcast._progress import Progress
+from backcast._scaling import Scale, learn, scale_of
+from backcast._watch import Watch, advise
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -33,6 +36,7 @@ from backcast.errors import (
 _FORMAT_VERSION = 1
 # About so many records in `history_` for `max_iter` updates.
 _RECORDS = 100
+_NEVER = 2**62
 
 
 class Estimator(BaseEstimator):
@@ -45,6 +49,8 @@ class Estimator(BaseEstimator):
     _built: dict[str, Any]
     # The last update of the plan.
     _end_: int
+    # How numbers are scaled for the engine; None as they are.
+    _scale: Scale | None
     # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
     _scaled: bool | None
 
@@ -60,6 +66,8 @@ class Estimator(BaseEstimator):
     warmup: int
     batch_size: int
     max_iter: int
+    patience: int | None
+    scale: str | None
     device: str
     precision: str
     num_threads: int | None
@@ -101,33 +109,103 @@ class Estimator(BaseEstimator):
 
     def _train(
         self,
-        pasts: Column,
-        futures: Column | None,
+        pasts: Sequences,
+        futures: Sequences | None,
         labels: NDArray[np.int64] | None,
         *,
         until: int | None,
-        in_memory: bool = True,
+        watch: Watch | None = None,
     ) -> Self:
-        core = self._core
+        core, training = self._core, self._training()
         first = core.progress[0]
-        training = self._training()
         last = until
         if last is None:
-            last = first + math.ceil(len(pasts[1]) / training["batch_size"])
-        progress = Progress(self.history_, first, last, training["loss_weights"], self.verbose)
+            last = first + math.ceil(len(pasts) / training["batch_size"])
+        progress = self._progress(last)
+        every = progress.every
+        columns = self._columns(pasts, futures, targets=True)
+        sides = [side for side in (pasts, futures) if side is not None]
+        check = all(s.in_memory for s in sides) and any(s.looked_through for s in sides)
+        stopped = False
         with progress:
-            core.train(
-                pasts,
-                futures,
-                labels,
-                training,
-                until,
-                max(1, math.ceil(training["end"] / _RECORDS)),
-                progress,
-                in_memory,
-                self._threads(),
-            )
+            try:
+                while until is None or core.progress[0] < until:
+                    stop = until
+                    if until is not None and watch is not None and not watch.idle:
+                        stop = min(until, (core.progress[0] // every + 1) * every)
+                    core.train(
+                        *columns, labels, training, stop, every, progress, check, self._threads()
+                    )
+                    check = False
+                    progress.flush()
+                    if until is None or watch is None:
+                        break
+                    stopped = watch.after(self.history_[-1])
+                    if stopped:
+                        break
+            except KeyboardInterrupt:
+                if watch is not None and core.progress[0] > first:
+                    watch.write()
+                raise
+        if watch is not None:
+            watch.finish()
+            advise(self.history_, first, stopped)
         return self
+
+    def _progress(self, last: int) -> Progress:
+        training = self._training()
+        every = max(1, math.ceil(training["end"] / _RECORDS))
+        first, weights = self._core.progress[0], training["loss_weights"]
+        return Progress(self.history_, first, last, every, weights, self.verbose)
+
+    def _update(self, pasts: Sequences, futures: Sequences | None, progress: Progress) -> None:
+        """Make one update on a batch."""
+        columns = self._columns(pasts, futures, targets=True)
+        training = self._training() | {"batch_size": len(pasts)}
+        self._core.train(*columns, None, training, None, _NEVER, progress, True, self._threads())
+
+    def _check_memory(self, pasts: Sequences, futures: Sequences | None) -> None:
+        """Refuse what does not fit, before anything is made."""
+        device = self._device()
+        if device == "cpu" or (device == "auto" and not _core.cuda_device_count()):
+            architecture = self._architecture(math.prod(pasts.frame_shape))
+            lengths = [max(side.lengths) if side is not None else 0 for side in (pasts, futures)]
+            batch = min(self._batch_size(), len(pasts))
+            check_memory(training_bytes(architecture, batch, *lengths))
+
+    def _resume(self, checkpoint: Any, windows: list[int]) -> tuple[dict[str, Any], Any] | None:
+        """Become what a training of these parameters and windows has left in its file."""
+        if checkpoint is None or not Path(checkpoint).exists():
+            return None
+        other, arrays, fitted = self._read(checkpoint, self.device)
+        if "watch" not in fitted:
+            raise ArgumentError(
+                f"checkpoint must be the file of a training, or not be there yet, got {checkpoint}"
+                ", a model that was saved"
+            )
+        free = {"device", "num_threads", "verbose", "model"}
+        if not isinstance(self.random_state, int | None):
+            free.add("random_state")
+        mine, theirs = self.get_params(deep=False), other.get_params(deep=False)
+        for name in sorted(set(mine) - free):
+            now, then = (json.dumps(p[name], default=_plain) for p in (mine, theirs))
+            if now != then:
+                raise ArgumentError(
+                    f"{name} must be {then}, as in the training that {checkpoint} is of, got {now};"
+                    " remove the file to train anew"
+                )
+        if fitted["windows"] != windows:
+            told = [
+                f"{n:,} windows of {past} + {future}"
+                for n, past, future in (fitted["windows"], windows)
+            ]
+            raise ShapeError(
+                f"there must be {told[0]} frames, as in the training that {checkpoint} is of, got "
+                f"{told[1]}; remove the file to train anew"
+            )
+        learnt = {name: value for name, value in vars(other).items() if name not in mine}
+        self.__dict__.update(learnt)
+        return fitted["watch"], arrays
 
     @contextmanager
     def _or_as_before(self) -> Iterator[None]:
@@ -167,13 +245,25 @@ class Estimator(BaseEstimator):
         OSError
             If the file cannot be written; one that was there is left as it was.
         """
-        core = self._core_()
-        arrays = core.weights()
-        fitted = self._fitted_items()
+        self._core_()
+        self._write(path, training=training)
+
+    def _write(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        training: bool,
+        arrays: Mapping[str, NDArray[np.float32]] | None = None,
+        **more: Any,
+    ) -> None:
+        """Write a file; `arrays` and `more` are kept in it too."""
+        core = self._fitted()
+        all_arrays = core.weights() | dict(arrays or {})
+        fitted = self._fitted_items() | more
         if training:
             first, second, progress = core.training_state()
-            arrays |= {f"optimizer.first.{name}": array for name, array in first.items()}
-            arrays |= {f"optimizer.second.{name}": array for name, array in second.items()}
+            all_arrays |= {f"optimizer.first.{name}": array for name, array in first.items()}
+            all_arrays |= {f"optimizer.second.{name}": array for name, array in second.items()}
             fitted["training"] = {"progress": progress, "end": self._end_}
         metadata = {
             "format": "backcast",
@@ -182,7 +272,7 @@ class Estimator(BaseEstimator):
             "parameters": json.dumps(self._parameters(), default=_plain),
             "fitted": json.dumps(fitted, default=_plain),
         }
-        _core.write(os.fspath(Path(path)), arrays, metadata)
+        _core.write(os.fspath(Path(path)), all_arrays, metadata)
 
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters that make an equal estimator."""
@@ -196,6 +286,7 @@ class Estimator(BaseEstimator):
         return {
             "frame_shape": self.frame_shape_,
             "scaled": self._scaled,
+            "scale": self._scale,
             "seed": self.seed_,
             "n_iter": self.n_iter_,
             "history": self.history_,
@@ -228,6 +319,14 @@ class Estimator(BaseEstimator):
             If it is cut short, corrupt, not a file of backcast or not of this class, or of a newer
             format.
         """
+        estimator, _, _ = cls._read(path, device)
+        return estimator
+
+    @classmethod
+    def _read(
+        cls, path: str | os.PathLike[str], device: str
+    ) -> tuple[Self, dict[str, NDArray[np.float32]], dict[str, Any]]:
+        """Read a file: an estimator, and what else is in it."""
         device = word("device", device)
         arrays, metadata = _core.read(os.fspath(Path(path)))
         if metadata.get("format") != "backcast":
@@ -248,21 +347,15 @@ class Estimator(BaseEstimator):
                     f"{path}: must be a backcast {cls.__name__}, got a {saved}; load it with "
                     f"backcast.{saved}.load"
                 )
-            moments = {
-                order: {
-                    name.removeprefix(prefix): arrays.pop(name)
-                    for name in list(arrays)
-                    if name.startswith(prefix)
-                }
-                for order in ("first", "second")
-                for prefix in [f"optimizer.{order}."]
-            }
+            first, second = (_taken(arrays, f"optimizer.{order}.") for order in ("first", "second"))
+            best = {f"best.{name}": array for name, array in _taken(arrays, "best.").items()}
             parameters = json.loads(metadata["parameters"])
             fitted = json.loads(metadata["fitted"])
             if "loss_weights" in parameters:
                 parameters["loss_weights"] = tuple(parameters["loss_weights"])
             estimator = cls(**(parameters | {"device": device}))
             estimator._set_fitted_items(fitted)
+            estimator._scale = scale_of(fitted.get("scale"))
             estimator._become(
                 tuple(fitted["frame_shape"]),
                 scaled=fitted["scaled"],
@@ -275,13 +368,13 @@ class Estimator(BaseEstimator):
             if training is None:
                 core.set_training_state(None, None, [0, fitted["n_iter"], 0, 0])
             else:
-                core.set_training_state(moments["first"], moments["second"], training["progress"])
+                core.set_training_state(first, second, training["progress"])
                 estimator._end_ = training["end"]
         except FileFormatError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path}: is a damaged backcast model: {error}") from error
-        return estimator
+        return estimator, best, fitted
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the weights and the training's state, not the engine that holds them."""
@@ -367,6 +460,9 @@ class Estimator(BaseEstimator):
     def _batch_size(self) -> int:
         return integer("batch_size", self.batch_size, least=1)
 
+    def _patience(self) -> int | None:
+        return None if self.patience is None else integer("patience", self.patience, least=1)
+
     def _threads(self) -> int | None:
         if self.num_threads is None:
             return None
@@ -407,11 +503,24 @@ class Estimator(BaseEstimator):
         if min(pasts.lengths) < 1:
             raise ShapeError(f"{pasts.name} must have at least 1 frame in every window, got 0")
 
+    def _columns(
+        self, pasts: Sequences, futures: Sequences | None, *, targets: bool
+    ) -> tuple[Column, Column | None]:
+        """Both sides as the engine takes them."""
+        reason = self._unit_range()
+        return (
+            pasts.column(reason, self._scale),
+            None if futures is None else futures.column(reason, self._scale),
+        )
+
     def _unit_range(self) -> str | None:
         """Return what is expected of frames, where only 0..1 will do."""
-        if self._scaled:
+        if self._scaled and self._scale is None:
             return "numbers from 0 to 1 (the model was fitted on uint8 frames, scaled to 0..1)"
         return None
+
+    def _learn_scale(self, *sides: Sequences | None) -> Scale | None:
+        return learn(self.scale, [side for side in sides if side is not None])
 
 
 def integer(name: str, value: Any, least: int | None = None, most: int = 2**53) -> int:
@@ -459,6 +568,12 @@ def seed(random_state: Any) -> int:
         raise ArgumentError(
             f"random_state must be None, an int or a RandomState, got {random_state!r}"
         ) from None
+
+
+def _taken(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the arrays whose names start so out of others."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any, Self
 
 Record = dict[str, float]
@@ -17,6 +18,8 @@ class Progress:
         Records are appended to it.
     start, end : int
         Updates made before, and in all when it is done; `end` is None where it is not known.
+    every : int
+        Updates from one record to the next.
     weights : tuple of float
         Of the two decoders' losses, for the weighted sum.
     verbose : int
@@ -28,14 +31,20 @@ class Progress:
         history: list[Record],
         start: int,
         end: int | None,
+        every: int,
         weights: tuple[float, float],
         verbose: int,
     ) -> None:
         self._history = history
-        self._weights = {"reconstruct": weights[0], "predict": weights[1]}
         self._range = (start, end)
+        self.every = every
+        self._weights = {"reconstruct": weights[0], "predict": weights[1]}
         self._verbose = verbose
-        self._seconds = history[-1]["seconds"] if history else 0.0
+        self._told = start
+        # Reports that are in no record yet: how many updates, and their means.
+        self._pending: list[tuple[int, Record]] = []
+        self._place: Record = {}
+        self._began = time.monotonic() - (history[-1]["seconds"] if history else 0.0)
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -50,6 +59,7 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.flush()
         if self._bar is not None:
             self._bar.close()
 
@@ -61,14 +71,31 @@ class Progress:
             )
             self._bar.update(step - self._range[0] - self._bar.n)
 
-    def on_report(
-        self, step: int, epoch: int, losses: Record, learning_rate: float, seconds: float
-    ) -> None:
-        """Append one record: means since the last one."""
-        total = sum(self._weights.get(name, 1.0) * loss for name, loss in losses.items())
-        self._history.append(
-            {"step": step, "epoch": epoch, "loss": total}
-            | losses
-            | {"learning_rate": learning_rate, "seconds": self._seconds + seconds}
-        )
+    def on_report(self, step: int, epoch: int, losses: Record, learning_rate: float) -> None:
+        """Take means since the last report; append a record when one is due."""
+        self._pending.append((step - self._told, losses))
+        self._told = step
+        self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
+        if step % self.every == 0:
+            self.flush()
         self.on_progress(step, losses)
+
+    def flush(self) -> None:
+        """Append a record of what was reported since the last one."""
+        if not self._pending:
+            return
+        updates = sum(n for n, _ in self._pending)
+        losses = self._pending[0][1]
+        if len(self._pending) > 1:
+            losses = {
+                name: sum(n * each[name] for n, each in self._pending) / updates for name in losses
+            }
+        self._pending = []
+        total = sum(self._weights.get(name, 1.0) * loss for name, loss in losses.items())
+        rate = self._place.pop("learning_rate")
+        self._history.append(
+            self._place
+            | {"loss": total}
+            | losses
+            | {"learning_rate": rate, "seconds": time.monotonic() - self._began}
+        )

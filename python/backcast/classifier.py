@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from backcast._arrays import Column, Sequences, sequences
 from backcast._estimator import Estimator, flag, integer, seed
+from backcast._watch import Callback, Watch
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
 from backcast.model import Model
 
@@ -36,11 +37,13 @@ class Classifier(ClassifierMixin, Estimator):
     hidden_size, num_layers, peepholes : int, int, bool, default=256, 1, False
         Of the encoder, as in `Model`; with a `model`, its own are taken and these are not looked
         at, nor are `init` and `forget_bias` but for the softmax's first weights.
+    scale : {None, "standard", "minmax"}, default=None
+        As in `Model`; with a `model`, its own scaling is taken.
     dropout, forget_bias, init : float, float, str, default=0.0, None, "pytorch"
         As in `Model`.
     optimizer, learning_rate, weight_decay, max_grad_norm, schedule, warmup : optional
         As in `Model`, and with its defaults.
-    batch_size, max_iter : int, default=128, 1000
+    batch_size, max_iter, patience : int, default=128, 1000, None
         As in `Model`.
     device, precision, num_threads, random_state, verbose : optional
         As in `Model`.
@@ -94,6 +97,7 @@ class Classifier(ClassifierMixin, Estimator):
         hidden_size: int = 256,
         num_layers: int = 1,
         peepholes: bool = False,
+        scale: str | None = None,
         dropout: float = 0.0,
         forget_bias: float | None = None,
         init: str = "pytorch",
@@ -105,6 +109,7 @@ class Classifier(ClassifierMixin, Estimator):
         warmup: int = 0,
         batch_size: int = 128,
         max_iter: int = 1000,
+        patience: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
@@ -116,6 +121,7 @@ class Classifier(ClassifierMixin, Estimator):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.peepholes = peepholes
+        self.scale = scale
         self.dropout = dropout
         self.forget_bias = forget_bias
         self.init = init
@@ -127,6 +133,7 @@ class Classifier(ClassifierMixin, Estimator):
         self.warmup = warmup
         self.batch_size = batch_size
         self.max_iter = max_iter
+        self.patience = patience
         self.device = device
         self.precision = precision
         self.num_threads = num_threads
@@ -135,16 +142,22 @@ class Classifier(ClassifierMixin, Estimator):
 
     # -- training ----------------------------------------------------------------------------------
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike, *, validation: Any = None, callback: Callback | None = None
+    ) -> Self:
         """Train for `max_iter` updates, from the model's encoder or from new weights.
 
         Parameters
         ----------
         X : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on. uint8 frames are taken as 0..255 and
-            scaled to 0..1.
+            scaled to 0..1. NaN is a number that is missing, as in `Model.fit`.
         y : array_like of shape (n_windows,)
             One label a window: numbers or words.
+        validation : pair (X, y), default=None
+            Held-out windows and labels whose loss comes into `history_`.
+        callback : callable, default=None
+            As in `Model.fit`.
 
         Returns
         -------
@@ -157,6 +170,8 @@ class Classifier(ClassifierMixin, Estimator):
             If there is a `model` that was not fitted.
         ArgumentError, ShapeError, DataError
             If a parameter or the data cannot be used; the classifier is then as it was before.
+        OutOfMemoryError
+            If there is not enough memory for an update; the message says what it takes.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
         KeyboardInterrupt
@@ -168,8 +183,8 @@ class Classifier(ClassifierMixin, Estimator):
             self.classes_, labels = _labels(y, len(windows))
             self._start(windows)
             until = integer("max_iter", self.max_iter, least=1)
-            column = self._column(windows)
-            return self._train(column, None, labels, until=until, in_memory=windows.in_memory)
+            watch = self._watch(validation, callback)
+            return self._train(windows, None, labels, until=until, watch=watch)
 
     def _start(self, windows: Sequences) -> None:
         """Forget what was learnt and take the model's encoder, or draw a new one."""
@@ -182,6 +197,7 @@ class Classifier(ClassifierMixin, Estimator):
             }
             shape = windows.frame_shape
             scaled: bool | None = windows.is_bytes
+            self._scale = self._learn_scale(windows)
         else:
             if not isinstance(model, Model):
                 got = f"a {type(model).__name__}"
@@ -189,7 +205,8 @@ class Classifier(ClassifierMixin, Estimator):
             if not hasattr(model, "_core"):
                 raise NotFittedError("model must be fitted before a classifier starts from it")
             self._sizes = {name: model._built[name] for name in _SIZES}
-            shape, scaled = model.frame_shape_, model._scaled
+            shape, scaled, self._scale = model.frame_shape_, model._scaled, model._scale
+        self._check_memory(windows, None)
         self._become(shape, scaled=scaled, seed=seed(self.random_state))
         self._check_frames(windows)
         if model is not None:
@@ -199,6 +216,36 @@ class Classifier(ClassifierMixin, Estimator):
                 if name.startswith("encoder.lstm.")
             }
             self._core.set_weights(self._core.weights() | encoder)
+
+    def _watch(self, validation: Any, callback: Callback | None) -> Watch:
+        """Make what looks after a training."""
+        validate, patience = None, self._patience()
+        if validation is not None:
+            if not isinstance(validation, tuple) or len(validation) != 2:
+                got = f"a {type(validation).__name__}"
+                raise ArgumentError(f"validation must be a pair (X, y), got {got}")
+            windows = self._pasts(validation[0], "validation")
+            labels = self._numbers_of(validation[1], len(windows))
+            column = self._column(windows)
+
+            def validate() -> dict[str, float]:
+                core, threads = self._core, self._threads()
+                losses = core.losses(column, None, labels, self._batch_size(), threads)
+                return {"loss": losses["classify"]}
+
+        elif patience is not None:
+            raise ArgumentError("validation must be given to fit with a patience, got None")
+        return Watch(self, validate=validate, patience=patience, callback=callback)
+
+    def _numbers_of(self, y: ArrayLike, n: int) -> NDArray[np.int64]:
+        """Return the number of each label, which must be one of those that were fitted."""
+        given = np.asarray(y)
+        if given.shape != (n,):
+            raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")
+        foreign = sorted(set(given.tolist()) - set(self.classes_.tolist()), key=str)
+        if foreign:
+            raise DataError(f"y must hold labels that are in classes_, got also {foreign[0]!r}")
+        return np.searchsorted(self.classes_, given).astype(np.int64)
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -279,7 +326,7 @@ class Classifier(ClassifierMixin, Estimator):
         self._sizes = {name: getattr(self, name) for name in _SIZES}
 
     def _column(self, windows: Sequences) -> Column:
-        return windows.column(self._unit_range())
+        return self._columns(windows, None, targets=False)[0]
 
     def __sklearn_clone__(self) -> Self:
         """Copy the parameters; a fitted model stays fitted, as it is what training starts from."""
@@ -293,14 +340,15 @@ class Classifier(ClassifierMixin, Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         return tags
 
     def _gradients(
         self, X: Any, y: ArrayLike, *, double: bool = True
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """One training pass over all windows as one batch, for tests: losses and gradients."""
-        labels = np.searchsorted(self.classes_, np.asarray(y))
-        column = self._column(self._pasts(X, "X"))
+        windows = self._pasts(X, "X")
+        labels, column = self._numbers_of(y, len(windows)), self._column(windows)
         losses, gradients, _ = self._core_().gradients(
             column, None, labels, self._training(), 1.0, double
         )

@@ -51,6 +51,10 @@ class OutOfMemoryError(BackcastError, MemoryError):
     """The device has not enough memory left."""
 
 
+class TrainingWarning(UserWarning):
+    """A training or a use of what was trained looks wrong; the message says what may help."""
+
+
 class MissingPackageError(BackcastError, ImportError):
     """An optional package or program is not installed."""
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from numbers import Real
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 
-from backcast._arrays import Column, Sequences, sequences
+from backcast._arrays import Column, Sequences, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, word
+from backcast._scaling import undo
+from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 Decoder = Literal["reconstruct", "predict"]
 Frames = NDArray[np.float32] | list[NDArray[np.float32]]
 Trace = dict[str, dict[str, Any]]
+# Pasts and futures.
+_Windows = tuple[Sequences, Sequences | None]
 
 _DECODERS: dict[str, tuple[Decoder, ...]] = {
     "both": ("reconstruct", "predict"),
@@ -58,6 +65,10 @@ class Model(TransformerMixin, Estimator):
     loss : {"mse", "bce"}, default="mse"
         Squared error of linear outputs, or binary cross entropy in nats of sigmoid outputs (then
         frames lie in 0..1).
+    scale : {None, "standard", "minmax"}, default=None
+        How numbers are scaled for the model, each number of a frame by itself, learnt in `fit` and
+        undone in what comes back: None as they are; "standard" to mean 0 and standard deviation 1,
+        "minmax" to 0..1. Losses are then those of the scaled numbers.
     loss_weights : tuple of two floats, default=(1.0, 1.0)
         Weights of the reconstruct and the predict loss in the total.
     dropout : float, default=0.0
@@ -83,6 +94,9 @@ class Model(TransformerMixin, Estimator):
         Windows in an update, and in a pass of inference.
     max_iter : int, default=1000
         Updates of the weights in `fit`.
+    patience : int, default=None
+        With `validation` in `fit`: stop after so many records without a better validation loss, and
+        keep the weights of the best. None trains to the end and keeps the last.
     device : str, default="auto"
         "auto" (CUDA where it is there), "cpu", "cuda", "cuda:1".
     precision : {"auto", "fp32"}, default="auto"
@@ -102,7 +116,8 @@ class Model(TransformerMixin, Estimator):
     history_ : list of dict
         One record a report, about 100 in `max_iter` updates: ``step``, ``epoch``, ``loss`` (the
         weighted total) and one entry a decoder (means over the updates since the last record, as
-        in training), ``learning_rate``, ``seconds``.
+        in training), ``learning_rate``, ``seconds``; with `validation` also ``validation_loss``
+        and one entry a decoder, run as at inference.
     frame_shape_ : tuple of int
         Shape of one frame.
     horizon_ : int or None
@@ -133,6 +148,8 @@ class Model(TransformerMixin, Estimator):
     """
 
     horizon_: int | None
+    # Whether it was told that steps went beyond the horizon.
+    _told: bool = False
 
     def __init__(
         self,
@@ -144,6 +161,7 @@ class Model(TransformerMixin, Estimator):
         decoders: str = "both",
         feedback: str | Mapping[str, str] = "output",
         loss: str = "mse",
+        scale: str | None = None,
         loss_weights: tuple[float, float] = (1.0, 1.0),
         dropout: float = 0.0,
         forget_bias: float | None = None,
@@ -156,6 +174,7 @@ class Model(TransformerMixin, Estimator):
         warmup: int = 0,
         batch_size: int = 128,
         max_iter: int = 1000,
+        patience: int | None = None,
         device: str = "auto",
         precision: str = "auto",
         num_threads: int | None = None,
@@ -170,6 +189,7 @@ class Model(TransformerMixin, Estimator):
         self.decoders = decoders
         self.feedback = feedback
         self.loss = loss
+        self.scale = scale
         self.loss_weights = loss_weights
         self.dropout = dropout
         self.forget_bias = forget_bias
@@ -182,6 +202,7 @@ class Model(TransformerMixin, Estimator):
         self.warmup = warmup
         self.batch_size = batch_size
         self.max_iter = max_iter
+        self.patience = patience
         self.device = device
         self.precision = precision
         self.num_threads = num_threads
@@ -191,16 +212,40 @@ class Model(TransformerMixin, Estimator):
 
     # -- training ----------------------------------------------------------------------------------
 
-    def fit(self, past: Any, future: Any = None) -> Self:
+    def fit(
+        self,
+        past: Any,
+        future: Any = None,
+        *,
+        validation: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 5.0,
+    ) -> Self:
         """Train for `max_iter` updates, from new weights.
 
         Parameters
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Pasts; or, when `future` is None, whole windows whose last `horizon` frames are the
-            future. uint8 frames are taken as 0..255 and scaled to 0..1.
+            future. uint8 frames are taken as 0..255 and scaled to 0..1. NaN is a number that is
+            missing. What has a shape and slices (a memory map, an h5py dataset) is read batch by
+            batch. An iterable of batches, each an array or a pair (past, future), gives one
+            update a batch, and is gone through again when it is used up.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
             What comes after each past.
+        validation : float, array_like or pair, default=None
+            Held-out windows whose losses come into `history_`: one array or a pair
+            (past, future), as above, or the part of the windows, 0 to 1, to hold out: the last
+            ones, which in series are the latest.
+        callback : callable, default=None
+            Called as ``callback(model, record)`` with every record of `history_`; when it returns
+            True, training stops.
+        checkpoint : path, default=None
+            File that the training is kept in: if it is there, of the same parameters, the training
+            goes on from it to the same numbers as if it had never been broken off.
+        checkpoint_minutes : float, default=5.0
+            Time from one writing of the checkpoint to the next.
 
         Returns
         -------
@@ -213,17 +258,40 @@ class Model(TransformerMixin, Estimator):
             If a parameter or the data cannot be used; the model is then as it was before. A
             mapped file is checked as it is read: a bad window there ends the training, and the
             model keeps its updates.
+        OutOfMemoryError
+            If there is not enough memory for an update; the message says what it takes.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
         KeyboardInterrupt
-            Ctrl-C stops the training after the present batch; the model keeps its weights.
+            Ctrl-C stops the training after the present batch; the model keeps its weights. Make it
+            first (``model = Model()``), as ``model = Model().fit(x)`` then binds nothing.
+
+        Notes
+        -----
+        A missing number is taken as the last that was seen in its place, zero before the first
+        (with `scale`, the zero of the scaled numbers), and is left out of the losses. A window
+        whose past is missing whole is refused.
         """
         with self._or_as_before():
-            windows = self._ready(past, future, goes_on=self.warm_start)
-            done = self._core.progress[0]
-            if done >= self._end_:
-                self._end_ = done + integer("max_iter", self.max_iter, least=1)
-            return self._train_on(*windows, until=self._end_)
+            if is_iterable(past):
+                return self._fit_batches(past, future, validation, callback, checkpoint)
+            pasts, futures, held_out = self._taken(past, future, validation)
+            longest = [max(side.lengths) if side else 0 for side in (pasts, futures)]
+            windows = [len(pasts), *longest]
+            resumed = self._resume(checkpoint, windows)
+            if resumed is None:
+                self._ready(pasts, futures, goes_on=self.warm_start)
+            watch = self._watch(held_out, callback, checkpoint, checkpoint_minutes, windows)
+            if resumed is not None:
+                watch.resume(*resumed)
+                if watch.done:
+                    return self
+            self._plan()
+            first = self._core.progress[0]
+            self._train(pasts, futures, None, until=self._end_, watch=watch)
+            if enough(self._core.progress[0] - first):
+                self._advise(pasts, futures)
+            return self
 
     def partial_fit(self, past: Any, future: Any = None) -> Self:
         """Train for one pass over these windows, from where the model stands.
@@ -247,25 +315,111 @@ class Model(TransformerMixin, Estimator):
             As in `fit`.
         """
         with self._or_as_before():
-            windows = self._ready(past, future, goes_on=True)
-            return self._train_on(*windows, until=None)
+            pasts, futures, _ = self._taken(past, future, goes_on=True)
+            self._ready(pasts, futures, goes_on=True)
+            return self._train(pasts, futures, None, until=None)
 
-    def _ready(
-        self, past: Any, future: Any, *, goes_on: bool
-    ) -> tuple[Sequences, Sequences | None]:
-        """Take the windows, and start anew unless a fitted model goes on."""
+    def _taken(
+        self, past: Any, future: Any, validation: Any = None, *, goes_on: bool | None = None
+    ) -> tuple[Sequences, Sequences | None, _Windows | None]:
+        """Take windows to train on, and those held out."""
+        goes_on = self.warm_start if goes_on is None else goes_on
         goes_on = goes_on and hasattr(self, "_core")
-        if goes_on:
-            self._core_()
         horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
         pasts, futures = self._windows(past, future, horizon, fitting=True)
-        if not goes_on:
+        if validation is None:
+            return pasts, futures, None
+        if isinstance(validation, Real) and not isinstance(validation, bool):
+            n = held_out_windows(float(validation), len(pasts))
+            last, rest = slice(len(pasts) - n, None), slice(len(pasts) - n)
+            held_out = pasts.cut(last), futures and futures.cut(last)
+            return pasts.cut(rest), futures and futures.cut(rest), held_out
+        horizon = max(futures.lengths) if futures else 0
+        pair = isinstance(validation, tuple) and len(validation) == 2
+        past, future = validation if pair else (validation, None)
+        held_out = self._windows(past, future, horizon, fitting=False)
+        for side, own in zip(held_out, (pasts, futures), strict=True):
+            if side is not None and own is not None and side.frame_shape != own.frame_shape:
+                raise ShapeError(
+                    f"validation must have frames of shape {own.frame_shape}, as {own.name}, "
+                    f"got {side.frame_shape}"
+                )
+        return pasts, futures, held_out
+
+    def _ready(self, pasts: Sequences, futures: Sequences | None, *, goes_on: bool) -> None:
+        """Start anew, unless a fitted model goes on."""
+        if goes_on and hasattr(self, "_core"):
+            self._core_()
+        else:
+            self._check_memory(pasts, futures)
             self._start(pasts, futures)
         self._check_frames(pasts, futures)
-        return pasts, futures
+
+    def _watch(
+        self,
+        held_out: _Windows | None,
+        callback: Callback | None,
+        checkpoint: Any,
+        minutes: float,
+        windows: list[int],
+    ) -> Watch:
+        """Make what looks after a training."""
+        validate, patience = None, self._patience()
+        if held_out is not None:
+            self._check_frames(*held_out)
+            columns = self._columns(*held_out, targets=True)
+
+            def validate() -> dict[str, float]:
+                losses = self._core.losses(*columns, None, self._batch_size(), self._threads())
+                return {"loss": self._total(losses)} | losses
+
+        elif patience is not None:
+            raise ArgumentError("validation must be given to fit with a patience, got None")
+        return Watch(
+            self,
+            validate=validate,
+            patience=patience,
+            callback=callback,
+            checkpoint=checkpoint,
+            minutes=number("checkpoint_minutes", minutes),
+            windows=windows,
+        )
+
+    def _fit_batches(
+        self, batches: Any, future: Any, validation: Any, callback: Callback | None, checkpoint: Any
+    ) -> Self:
+        """Train on an iterable of batches, an update each."""
+        given = {"future": future, "validation": validation, "checkpoint": checkpoint}
+        given |= {"callback": callback, "scale": self.scale}
+        for name, value in given.items():
+            if value is not None:
+                raise ArgumentError(f"{name} must be None with an iterable of batches")
+        goes_on = self.warm_start
+        with ExitStack() as stack:
+            progress = None
+            for batch in _endless(batches):
+                pasts, futures, _ = self._taken(*_pair(batch), goes_on=goes_on)
+                self._ready(pasts, futures, goes_on=goes_on)
+                if progress is None:
+                    goes_on = True
+                    self._plan()
+                    progress = stack.enter_context(self._progress(self._end_))
+                self._update(pasts, futures, progress)
+                if self._core.progress[0] >= self._end_:
+                    return self
+        if progress is None:
+            raise DataError("past must hold at least one batch, got an iterable of none")
+        warn(
+            f"the batches were used up after {self.n_iter_:,} of {self._end_:,} updates; give an "
+            "iterable that starts again each time it is gone through, as a list or a DataLoader"
+        )
+        return self
 
     def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Forget what was learnt and draw new weights."""
+        if self.loss == "bce" and self.scale == "standard":
+            raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
+        self._scale = self._learn_scale(pasts, futures)
         self.horizon_ = max(futures.lengths) if futures else 0
         self._become(
             pasts.frame_shape,
@@ -273,10 +427,26 @@ class Model(TransformerMixin, Estimator):
             seed=seed(self.random_state),
         )
 
-    def _train_on(self, pasts: Sequences, futures: Sequences | None, *, until: int | None) -> Self:
-        in_memory = pasts.in_memory and (futures is None or futures.in_memory)
-        columns = self._columns(pasts, futures, targets=True)
-        return self._train(*columns, None, until=until, in_memory=in_memory)
+    def _plan(self) -> None:
+        """Say which update is the last: of the training under way, or of another one after it."""
+        done = self._core.progress[0]
+        if done >= self._end_:
+            self._end_ = done + integer("max_iter", self.max_iter, least=1)
+
+    def _advise(self, pasts: Sequences, futures: Sequences | None) -> None:
+        """Look at what the decoders give for some of the windows."""
+        some = slice(min(len(pasts), 64))
+        core, (column, _) = self._core, self._columns(pasts.cut(some), None, targets=False)
+        for decoder, side in (("predict", futures), ("reconstruct", pasts)):
+            if side is None or side.ragged or decoder not in self._present():
+                continue
+            targets = side.cut(some).array()
+            steps = targets.shape[1]
+            if not steps:
+                continue
+            made = core.generate(column, decoder, steps, self._batch_size(), self._threads())
+            outputs = self._in_time(made, decoder)
+            advise_on_outputs(decoder, outputs, targets / 255 if side.is_bytes else targets)
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -407,9 +577,14 @@ class Model(TransformerMixin, Estimator):
         self._has("predict")
         pasts = self._pasts(past)
         column, _ = self._columns(pasts, None, targets=False)
-        frames = core.generate(
-            column, "predict", self._steps(steps), self._batch_size(), self._threads()
-        )
+        steps = self._steps(steps)
+        if self.horizon_ and steps > self.horizon_ and not self._told:
+            self._told = True
+            warn(
+                f"steps={steps} is beyond the {self.horizon_} frames that the model was fitted to "
+                "predict; what comes after those was never trained (told once)"
+            )
+        frames = core.generate(column, "predict", steps, self._batch_size(), self._threads())
         frames = self._in_time(frames, "predict")
         return list(frames) if pasts.ragged else frames
 
@@ -522,8 +697,8 @@ class Model(TransformerMixin, Estimator):
         self._check_frames(pasts, futures)
         columns = self._columns(pasts, futures, targets=True)
         losses = core.losses(*columns, None, self._batch_size(), self._threads())
-        scale = math.prod(self.frame_shape_) if per == "frame" else 1
-        return {name: loss * scale for name, loss in losses.items()}
+        each = math.prod(self.frame_shape_) if per == "frame" else 1
+        return {name: loss * each for name, loss in losses.items()}
 
     def score(self, past: Any, future: Any = None) -> float:
         """Minus the weighted total of `losses`: greater is better.
@@ -538,9 +713,12 @@ class Model(TransformerMixin, Estimator):
         float
             At most 0 with "mse" and "bce".
         """
+        return -self._total(self.losses(past, future))
+
+    def _total(self, losses: Mapping[str, float]) -> float:
+        """Weigh and add up the decoders' losses."""
         weights: dict[str, float] = dict(zip(_DECODERS["both"], self._loss_weights(), strict=True))
-        losses = self.losses(past, future)
-        return -sum(weights[name] * loss for name, loss in losses.items())
+        return sum(weights[name] * loss for name, loss in losses.items())
 
     # -- weights and files -------------------------------------------------------------------------
 
@@ -580,20 +758,22 @@ class Model(TransformerMixin, Estimator):
         ShapeError, ArgumentError
             If names or shapes do not make a composite LSTM autoencoder, or contradict `params`.
         """
-        weights = {name: _weight(name, array) for name, array in arrays.items()}
-        found = _read_off(weights)
+        given = {name: _weight(name, array) for name, array in arrays.items()}
+        found = _read_off(given)
         frame_size = found.pop("frame_size")
         if frame_shape is None:
             frame_shape = (frame_size,)
         if math.prod(frame_shape) != frame_size:
             raise ShapeError(f"frame_shape must hold {frame_size} numbers, got {frame_shape}")
         model = cls(**(found | params))
-        model.horizon_ = model.horizon
+        if model.scale is not None:
+            raise ArgumentError("scale must be None: there are no windows to learn it from")
+        model.horizon_, model._scale = model.horizon, None
         model._become(
             tuple(frame_shape),
             scaled=None,
             seed=seed(model.random_state),
-            weights=weights,
+            weights=given,
         )
         return model
 
@@ -620,6 +800,7 @@ class Model(TransformerMixin, Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = True
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
@@ -753,12 +934,16 @@ class Model(TransformerMixin, Estimator):
         reason = self._unit_range()
         if reason is None and self.loss == "bce" and targets:
             reason = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
+            if self._scale is not None:
+                reason = 'numbers of the range that scale="minmax" was learnt on (loss="bce")'
         of_past = reason if self._scaled or "reconstruct" in self._present() else None
-        return pasts.column(of_past), None if futures is None else futures.column(reason)
+        columns = super()._columns(pasts, futures, targets=targets)
+        past, future = columns
+        return past._replace(unit_range=of_past), future and future._replace(unit_range=reason)
 
     def _in_time(self, frames: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
-        """Give frames their shape, and those of the reconstruct decoder the order of time."""
-        frames = frames.reshape(*frames.shape[:2], *self.frame_shape_)
+        """Give frames their units, their shape, and the order of time."""
+        frames = undo(frames, self._scale).reshape(*frames.shape[:2], *self.frame_shape_)
         return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames
 
     def _gradients(
@@ -777,6 +962,25 @@ class Model(TransformerMixin, Estimator):
         pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
         columns = self._columns(pasts, futures, targets=True)
         return core.gradients(*columns, None, self._training(), truth_probability, double)
+
+
+def _endless(batches: Iterable[Any]) -> Iterator[Any]:
+    """Go through the batches again and again, if they can be."""
+    some = True
+    while some:
+        some = False
+        for batch in batches:
+            some = True
+            yield batch
+
+
+def _pair(batch: Any) -> tuple[Any, Any]:
+    """Past and future of a batch; a loader's pair may be a list."""
+    if isinstance(batch, tuple | list) and len(batch) == 2:
+        first, second = (np.shape(side) for side in batch)
+        if isinstance(batch, tuple) or (len(first) > 2 and first[:1] == second[:1]):
+            return batch[0], batch[1]
+    return batch, None
 
 
 def _numbers(name: str, value: ArrayLike) -> NDArray[Any]:

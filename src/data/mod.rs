@@ -1,7 +1,8 @@
 //! Where batches come from, and in which order.
 //!
 //! `Windows` borrows the user's arrays, in any numeric kind and with any strides (a memory map reads as an array does), and
-//! gathers a batch at a time: rows chosen, converted to the model's kind, scaled, put on its device, time first.
+//! gathers a batch at a time: rows chosen, converted to the model's kind, scaled, put on its device, time first. NaN is a
+//! number that is missing.
 
 mod order;
 
@@ -22,9 +23,17 @@ pub struct Column<'a> {
     pub name: String,
     pub sequences: Sequences<'a>,
     /// Whether numbers outside of 0..1 are refused: what is expected instead, if so.
-    unit_range: Option<String>,
+    pub unit_range: Option<String>,
     /// Where the array is a mapped file: bytes gathered since its pages were last given back.
-    pages: Option<Cell<usize>>,
+    pub pages: Option<Cell<usize>>,
+    pub scale: Option<Scale>,
+}
+
+/// What makes the user's numbers those that the model sees: (x - offset) / factor, (D) each, in double precision.
+#[derive(Debug)]
+pub struct Scale {
+    pub offset: Tensor,
+    pub factor: Tensor,
 }
 
 /// Bytes of a mapped file that may be resident before its pages are given back.
@@ -39,6 +48,24 @@ pub enum Sequences<'a> {
     Array(Borrowed<'a>),
     /// n sequences (T_i, *frame_shape)
     Ragged(Vec<Borrowed<'a>>),
+    /// Read when they are needed.
+    Lazy(Lazy<'a>),
+}
+
+/// n windows of T frames each, somewhere else.
+pub struct Lazy<'a> {
+    pub len: i64,
+    pub steps: i64,
+    pub read: Box<Read<'a>>,
+}
+
+/// Row numbers in, windows (rows, T, *frame_shape) out.
+pub type Read<'a> = dyn Fn(&[i64]) -> Result<Tensor> + Send + 'a;
+
+impl std::fmt::Debug for Lazy<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lazy").field("len", &self.len).field("steps", &self.steps).finish_non_exhaustive()
+    }
 }
 
 /// On which side sequences of unequal length meet.
@@ -53,10 +80,12 @@ pub enum Align {
 /// Frames of a batch, time first.
 #[derive(Debug)]
 pub struct Frames {
-    /// (T, B, D); 0 where there is no frame.
+    /// (T, B, D); 0 where there is no frame; a missing number is the last one seen, or 0 before the first.
     pub values: Tensor,
     /// (T, B, 1), 1 where there is a frame; none where all are there.
     pub valid: Option<Tensor>,
+    /// (T, B, D), 1 where there is a number; none where each frame is whole.
+    pub known: Option<Tensor>,
 }
 
 impl Frames {
@@ -71,7 +100,13 @@ impl Frames {
     /// The same frames, last first.
     #[must_use]
     pub fn reversed(&self) -> Self {
-        Self { values: self.values.flip([0]), valid: self.valid.as_ref().map(|valid| valid.flip([0])) }
+        let flip = |tensor: &Tensor| tensor.flip([0]);
+        Self { values: flip(&self.values), valid: self.valid.as_ref().map(flip), known: self.known.as_ref().map(flip) }
+    }
+
+    /// What counts in a loss, (T, B, D) or (T, B, 1); none where everything does.
+    pub fn mask(&self) -> Option<&Tensor> {
+        self.known.as_ref().or(self.valid.as_ref())
     }
 }
 
@@ -92,15 +127,12 @@ pub struct Conversion {
     pub device: Device,
 }
 
-impl<'a> Column<'a> {
-    pub fn new(name: String, sequences: Sequences<'a>, unit_range: Option<String>, mapped: bool) -> Self {
-        Self { name, sequences, unit_range, pages: mapped.then(Cell::default) }
-    }
-
+impl Column<'_> {
     pub fn len(&self) -> i64 {
         match &self.sequences {
             Sequences::Array(array) => array.size()[0],
             Sequences::Ragged(sequences) => sequences.len() as i64,
+            Sequences::Lazy(lazy) => lazy.len,
         }
     }
 
@@ -113,87 +145,169 @@ impl<'a> Column<'a> {
         match &self.sequences {
             Sequences::Array(array) => array.size()[1],
             Sequences::Ragged(sequences) => sequences.iter().map(|sequence| sequence.size()[0]).max().unwrap_or(0),
+            Sequences::Lazy(lazy) => lazy.steps,
         }
     }
 
     /// The frames of `rows`, checked, converted and padded.
     pub fn gather(&self, rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
-        let batch = rows.len() as i64;
         match &self.sequences {
             Sequences::Array(array) => {
-                let steps = array.size()[1];
-                let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
-                // A pass over memory costs about so many multiplications a number.
-                let cost = values.numel() * 64;
-                let (name, unit_range) = (self.name.as_str(), self.unit_range.as_deref());
-                by_parts(&[array, &values], batch, cost, |tensors, first, length| {
-                    let rows = &rows[first as usize..][..length as usize];
-                    let chosen = numbers(&tensors[0].index_select(0, &Tensor::from_slice(rows)), to.kind);
-                    let chosen = chosen.reshape([length, steps, to.frame_size]);
-                    check(name, unit_range, rows, &chosen)?;
-                    tensors[1].narrow(1, first, length).copy_(&chosen.transpose(0, 1));
-                    Ok(())
-                })
-                .into_iter()
-                .collect::<Result<(), Error>>()?;
+                let frames = self.dense(array, rows, rows, align, to)?;
                 if let Some(gathered) = &self.pages {
-                    gathered.set(gathered.get() + values.numel() + rows.len() * NEIGHBOURHOOD);
+                    gathered.set(gathered.get() + frames.values.numel() + rows.len() * NEIGHBOURHOOD);
                     if gathered.get() >= PAGES {
                         array.give_back();
                         gathered.set(0);
                     }
                 }
-                Ok(Frames { values: values.to_device(to.device), valid: None })
+                Ok(frames)
+            }
+            Sequences::Lazy(lazy) => {
+                let places: Vec<i64> = (0..rows.len() as i64).collect();
+                Ok(self.dense(&(lazy.read)(rows)?, &places, rows, align, to)?)
             }
             Sequences::Ragged(sequences) => {
+                let batch = rows.len() as i64;
                 let chosen: Vec<&Borrowed<'_>> = rows.iter().map(|row| &sequences[*row as usize]).collect();
                 let steps = chosen.iter().map(|sequence| sequence.size()[0]).max().unwrap_or(0);
-                let values = Tensor::zeros([steps, batch, to.frame_size], (to.kind, Device::Cpu));
-                let valid = Tensor::zeros([steps, batch, 1], (to.kind, Device::Cpu));
+                let zeros = |width: i64| Tensor::zeros([steps, batch, width], (to.kind, Device::Cpu));
+                let (values, valid, mut known) = (zeros(to.frame_size), zeros(1), None);
+                let preparation = self.preparation(align, to);
                 for (b, sequence) in (0..).zip(chosen) {
                     let length = sequence.size()[0];
                     let start = if align == Align::Right { steps - length } else { 0 };
-                    let numbers = numbers(sequence, to.kind).reshape([1, length, to.frame_size]);
-                    check(&self.name, self.unit_range.as_deref(), &rows[b as usize..=b as usize], &numbers)?;
-                    values.select(1, b).narrow(0, start, length).copy_(&numbers.squeeze_dim(0));
-                    let _ = valid.select(1, b).narrow(0, start, length).fill_(1.0);
+                    let place = |all: &Tensor| all.select(1, b).narrow(0, start, length);
+                    let raw = sequence.reshape([1, length, to.frame_size]);
+                    let (numbers, there) = preparation.run(&raw, self.scale(), &rows[b as usize..=b as usize])?;
+                    place(&values).copy_(&numbers.squeeze_dim(0));
+                    let _ = place(&valid).fill_(1.0);
+                    if let Some(there) = there {
+                        let known = known
+                            .get_or_insert_with(|| Tensor::ones([steps, batch, to.frame_size], (to.kind, Device::Cpu)));
+                        place(known).copy_(&there.squeeze_dim(0));
+                    }
                 }
-                Ok(Frames { values: values.to_device(to.device), valid: Some(valid.to_device(to.device)) })
+                let known = known.map(|known| (known * &valid).to_device(to.device));
+                Ok(Frames { values: values.to_device(to.device), valid: Some(valid.to_device(to.device)), known })
             }
         }
     }
+
+    /// Windows of equal length: those at `places` of `raw` (n, T, *frame_shape), which are the user's `rows`.
+    fn dense(&self, raw: &Tensor, places: &[i64], rows: &[i64], align: Align, to: Conversion) -> Result<Frames, Error> {
+        let (batch, steps) = (rows.len() as i64, raw.size()[1]);
+        let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
+        // A pass over memory costs about so many multiplications a number.
+        let cost = values.numel() * 64;
+        let mut tensors = vec![raw, &values];
+        tensors.extend(self.scale().into_iter().flatten());
+        let preparation = self.preparation(align, to);
+        let parts = by_parts(&tensors, batch, cost, |tensors, first, length| {
+            let part = |all: &'_ [i64]| all[first as usize..][..length as usize].to_vec();
+            let raw = tensors[0].index_select(0, &Tensor::from_slice(&part(places)));
+            let scale = tensors.get(2).zip(tensors.get(3)).map(|(offset, factor)| [*offset, *factor]);
+            let raw = raw.reshape([length, steps, to.frame_size]);
+            let (numbers, known) = preparation.run(&raw, scale, &part(rows))?;
+            tensors[1].narrow(1, first, length).copy_(&numbers.transpose(0, 1));
+            Ok((length, known))
+        });
+        let parts = parts.into_iter().collect::<Result<Vec<_>, Error>>()?;
+        let known = parts.iter().any(|(_, known)| known.is_some()).then(|| {
+            let ones = |length| Tensor::ones([length, steps, to.frame_size], (to.kind, Device::Cpu));
+            let all: Vec<Tensor> = parts.into_iter().map(|(n, known)| known.unwrap_or_else(|| ones(n))).collect();
+            Tensor::cat(&all, 0).transpose(0, 1).contiguous().to_device(to.device)
+        });
+        Ok(Frames { values: values.to_device(to.device), valid: None, known })
+    }
+
+    fn scale(&self) -> Option<[&Tensor; 2]> {
+        self.scale.as_ref().map(|scale| [&scale.offset, &scale.factor])
+    }
+
+    fn preparation(&self, align: Align, to: Conversion) -> Preparation<'_> {
+        Preparation { name: &self.name, unit_range: self.unit_range.as_deref(), align, kind: to.kind }
+    }
 }
 
-/// Refuse numbers (rows, T, D) that cannot be used, by their window.
-fn check(name: &str, unit_range: Option<&str>, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
-    if numbers.numel() == 0 {
-        return Ok(());
-    }
-    let (low, high) = numbers.aminmax(None, false);
-    let (low, high) = (low.double_value(&[]), high.double_value(&[]));
-    let refused = |bad: &Tensor, expected: &str, got: &str| {
-        let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
-        let got = format!("{got} in window {}", rows[row as usize]);
-        Err(Error::Data { name: name.to_owned(), expected: expected.to_owned(), got })
-    };
-    if low.is_nan() || high.is_nan() {
-        return refused(&numbers.isnan(), "finite numbers", "NaN");
-    }
-    if low.is_infinite() || high.is_infinite() {
-        return refused(&numbers.isinf(), "finite numbers", "an infinite number");
-    }
-    match unit_range {
-        Some(expected) if low < 0.0 || high > 1.0 => {
-            let bad = numbers.lt(0.0).logical_or(&numbers.gt(1.0));
-            refused(&bad, expected, &format!("numbers from {low} to {high}"))
+/// How the user's numbers become those that the model sees.
+#[derive(Clone, Copy)]
+struct Preparation<'a> {
+    name: &'a str,
+    unit_range: Option<&'a str>,
+    align: Align,
+    kind: Kind,
+}
+
+impl Preparation<'_> {
+    /// Numbers (rows, T, D) converted, scaled, checked, and held where they are missing; and, if any is, which are there.
+    fn run(self, raw: &Tensor, scale: Option<[&Tensor; 2]>, rows: &[i64]) -> Result<(Tensor, Option<Tensor>), Error> {
+        let mut numbers = raw.to_kind(if scale.is_some() { Kind::Double } else { self.kind });
+        if raw.kind() == Kind::Uint8 {
+            // Bytes are 0..255 and become 0..1.
+            numbers /= 255.0;
         }
-        _ => Ok(()),
+        if let Some([offset, factor]) = scale {
+            numbers = ((numbers - offset) / factor).to_kind(self.kind);
+        }
+        if numbers.numel() == 0 {
+            return Ok((numbers, None));
+        }
+        let limits = limits(&numbers);
+        if !limits.0.is_nan() {
+            self.check(rows, &numbers, limits)?;
+            return Ok((numbers, None));
+        }
+        let known = numbers.isnan().logical_not();
+        let somewhere = known.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64);
+        let least = somewhere.argmin(0, false).int64_value(&[]);
+        if self.align == Align::Right && somewhere.int64_value(&[least]) == 0 {
+            let got = format!("NaN alone in window {}", rows[least as usize]);
+            return Err(self.refused("at least one number in every window", got));
+        }
+        let numbers = hold(&numbers, &known);
+        self.check(rows, &numbers, self::limits(&numbers))?;
+        Ok((numbers, Some(known.to_kind(self.kind))))
+    }
+
+    /// Refuse numbers (rows, T, D) that cannot be used, by their window.
+    fn check(self, rows: &[i64], numbers: &Tensor, (low, high): (f64, f64)) -> Result<(), Error> {
+        let first = |bad: &Tensor| {
+            let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
+            rows[row as usize]
+        };
+        if low.is_infinite() || high.is_infinite() {
+            let got = format!("an infinite number in window {}", first(&numbers.isinf()));
+            return Err(self.refused("finite numbers", got));
+        }
+        match self.unit_range {
+            Some(expected) if low < 0.0 || high > 1.0 => {
+                let bad = numbers.lt(0.0).logical_or(&numbers.gt(1.0));
+                Err(self.refused(expected, format!("numbers from {low} to {high} in window {}", first(&bad))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn refused(self, expected: &str, got: String) -> Error {
+        Error::Data { name: self.name.to_owned(), expected: expected.to_owned(), got }
     }
 }
 
-/// In the model's kind; bytes are 0..255 and become 0..1.
-fn numbers(raw: &Tensor, kind: Kind) -> Tensor {
-    if raw.kind() == Kind::Uint8 { raw.to_kind(kind) / 255.0 } else { raw.to_kind(kind) }
+/// The least and the greatest number; NaN where there is one.
+fn limits(numbers: &Tensor) -> (f64, f64) {
+    let (low, high) = numbers.aminmax(None, false);
+    (low.double_value(&[]), high.double_value(&[]))
+}
+
+/// Numbers (rows, T, D), each missing one in place of which is the last that was seen, or 0 before the first.
+fn hold(numbers: &Tensor, known: &Tensor) -> Tensor {
+    let mut last = numbers.select(1, 0).zeros_like();
+    let steps = (0..numbers.size()[1]).map(|t| {
+        last = numbers.select(1, t).where_self(&known.select(1, t), &last);
+        last.shallow_clone()
+    });
+    Tensor::stack(&steps.collect::<Vec<_>>(), 1)
 }
 
 /// Past and future side by side, and how to make batches of them.

@@ -247,12 +247,13 @@ pub fn readout_backward(trace: &Trace, d_outputs: &Tensor, gradient: &Readout) {
     gradient.bias.shallow_clone().copy_(&flat(d_outputs).sum_dim_intlist(0, false, None));
 }
 
-/// d = `scale` (outputs - target) on valid rows, 0 elsewhere, all (T, B, D); returns the sum of squared differences there.
-pub fn squared_error(outputs: &Tensor, target: &Tensor, valid: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
+/// d = `scale` (outputs - target) where the mask (T, B, D) or (T, B, 1) is 1, 0 where it is 0, all (T, B, D); returns the
+/// sum of squared differences there.
+pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
     if own_kernels((outputs.kind(), outputs.device())) {
-        return cpu::squared_error(outputs, target, valid, scale, d);
+        return cpu::squared_error(outputs, target, mask, scale, d);
     }
-    plain::squared_error(outputs, target, valid, scale, d)
+    plain::squared_error(outputs, target, mask, scale, d)
 }
 
 /// The mask of inverted dropout for one layer, (T, B, H); none where nothing is to be dropped.

@@ -210,12 +210,12 @@ fn write(to: &Tensor, from: &Tensor) {
 pub(super) fn squared_error(
     outputs: &Tensor,
     target: &Tensor,
-    valid: Option<&Tensor>,
+    mask: Option<&Tensor>,
     scale: f64,
     d: &mut Tensor,
 ) -> f64 {
     let difference = outputs - target;
-    let difference = valid.map_or_else(|| difference.shallow_clone(), |valid| &difference * valid);
+    let difference = mask.map_or_else(|| difference.shallow_clone(), |mask| &difference * mask);
     d.copy_(&(&difference * scale));
     difference.square().sum(Some(tch::Kind::Double)).double_value(&[])
 }

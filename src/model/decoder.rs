@@ -15,6 +15,7 @@ pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
         Which::Predict => batch.future.as_ref().map(|future| Frames {
             values: future.values.shallow_clone(),
             valid: future.valid.as_ref().map(Tensor::shallow_clone),
+            known: future.known.as_ref().map(Tensor::shallow_clone),
         }),
     }
 }

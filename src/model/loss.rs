@@ -44,8 +44,8 @@ impl Loss {
             // max(z, 0) - z y + ln(1 + exp(-|z|))
             Self::Bce => outputs.clamp_min(0.0) - outputs * y + (-outputs.abs()).exp().log1p(),
         };
-        let each = match &target.valid {
-            Some(valid) => each * valid,
+        let each = match target.mask() {
+            Some(mask) => each * mask,
             None => each,
         };
         Sum { sum: each.sum(Some(Kind::Double)).double_value(&[]), count: count(target) }
@@ -53,24 +53,24 @@ impl Loss {
 
     /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
     pub fn backward(self, outputs: &Tensor, target: &Frames, weight: f64, d: &mut Tensor) -> Sum {
-        let (y, valid) = (&target.values, target.valid.as_ref());
+        let (y, mask) = (&target.values, target.mask());
         let scale = weight / count(target).max(1.0);
         match self {
             Self::Mse => {
-                let sum = lstm::squared_error(outputs, y, valid, 2.0 * scale, d);
+                let sum = lstm::squared_error(outputs, y, mask, 2.0 * scale, d);
                 Sum { sum, count: count(target) }
             }
             Self::Bce => {
                 // Transcendental functions and several passes over memory a number.
                 let cost = outputs.numel() * if outputs.device() == Device::Cpu { 256 } else { 0 };
                 let mut tensors = vec![outputs, y, &*d];
-                tensors.extend(valid);
+                tensors.extend(mask);
                 let sums = by_parts(&tensors, target.steps(), cost, |tensors, first, length| {
                     let part = |i: usize| tensors[i].narrow(0, first, length);
-                    let (outputs, valid) = (part(0), tensors.get(3).map(|_| part(3)));
-                    let target = Frames { values: part(1), valid };
+                    let (outputs, known) = (part(0), tensors.get(3).map(|_| part(3)));
+                    let target = Frames { values: part(1), valid: None, known };
                     let each = (outputs.sigmoid() - &target.values) * scale;
-                    part(2).copy_(&target.valid.as_ref().map_or_else(|| each.shallow_clone(), |valid| &each * valid));
+                    part(2).copy_(&target.mask().map_or_else(|| each.shallow_clone(), |mask| &each * mask));
                     self.sum(&outputs, &target).sum
                 });
                 Sum { sum: sums.iter().sum(), count: count(target) }
@@ -107,8 +107,11 @@ fn share(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
 
 /// How many numbers of the target are valid.
 fn count(target: &Frames) -> f64 {
-    match &target.valid {
-        Some(valid) => valid.sum(Some(Kind::Double)).double_value(&[]) * target.values.size()[2] as f64,
+    match target.mask() {
+        Some(mask) => {
+            let numbers = target.values.size()[2] / mask.size()[2];
+            mask.sum(Some(Kind::Double)).double_value(&[]) * numbers as f64
+        }
         None => target.values.numel() as f64,
     }
 }

@@ -1,5 +1,7 @@
 //! NumPy arrays in, without copies; NumPy arrays out.
 
+use std::cell::Cell;
+
 use half::f16;
 use numpy::{IntoPyArray, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn};
 use pyo3::prelude::*;
@@ -39,25 +41,58 @@ impl Array<'_> {
     }
 }
 
-/// One array, or a list of arrays of unequal length.
+/// Windows that Python reads when they are needed.
+#[derive(FromPyObject)]
+pub struct Lazy {
+    length: i64,
+    steps: i64,
+    /// Row numbers (n) in, an `Array` (n, steps, ...) out.
+    read: Py<PyAny>,
+}
+
+impl Lazy {
+    fn borrow(&self) -> data::Lazy<'_> {
+        let read = |rows: &[i64]| {
+            Python::attach(|py| {
+                let array = self.read.call1(py, (rows.to_vec().into_pyarray(py),))?;
+                let array: Array<'_> = array.extract(py)?;
+                Ok(array.borrow().copy())
+            })
+        };
+        data::Lazy { len: self.length, steps: self.steps, read: Box::new(read) }
+    }
+}
+
+/// One array, a list of arrays of unequal length, or windows that are read when they are needed.
 #[derive(FromPyObject)]
 pub enum Sequences<'py> {
     Array(Array<'py>),
     List(Vec<Array<'py>>),
+    Lazy(Lazy),
 }
 
-/// One side of the windows: its name, frames, what is expected of them where only numbers of 0..1 will do, and whether they
-/// are pages of a file that may be given back.
+/// One side of the windows, as `backcast._arrays.Column` says.
 #[derive(FromPyObject)]
-pub struct Column<'py>(String, Sequences<'py>, Option<String>, bool);
+pub struct Column<'py> {
+    name: String,
+    frames: Sequences<'py>,
+    unit_range: Option<String>,
+    pages: bool,
+    scale: Option<[PyReadonlyArrayDyn<'py, f64>; 2]>,
+}
 
 impl Column<'_> {
     pub fn borrow(&self) -> data::Column<'_> {
-        let sequences = match &self.1 {
+        let sequences = match &self.frames {
             Sequences::Array(array) => data::Sequences::Array(array.borrow()),
             Sequences::List(arrays) => data::Sequences::Ragged(arrays.iter().map(Array::borrow).collect()),
+            Sequences::Lazy(lazy) => data::Sequences::Lazy(lazy.borrow()),
         };
-        data::Column::new(self.0.clone(), sequences, self.2.clone(), self.3)
+        let tensor = |array: &PyReadonlyArrayDyn<'_, f64>| Borrowed::new(&array.as_array()).copy();
+        let scale =
+            self.scale.as_ref().map(|[offset, factor]| data::Scale { offset: tensor(offset), factor: tensor(factor) });
+        let (name, unit_range) = (self.name.clone(), self.unit_range.clone());
+        data::Column { name, sequences, unit_range, pages: self.pages.then(Cell::default), scale }
     }
 }
 

@@ -391,7 +391,7 @@ impl Observer for Watch {
             let Progress { step, epoch, .. } = report.progress;
             Python::attach(|py| {
                 let losses = losses_dict(py, &report.losses)?;
-                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate, report.seconds))
+                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate))
             })?;
         }
         Ok(())

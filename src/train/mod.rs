@@ -3,8 +3,6 @@
 pub mod optimizer;
 mod schedule;
 
-use std::time::Instant;
-
 use anyhow::Result;
 
 pub use optimizer::Moments;
@@ -43,14 +41,11 @@ pub struct Report {
     pub progress: Progress,
     pub losses: Losses,
     pub learning_rate: f64,
-    /// Since the training began.
-    pub seconds: f64,
 }
 
 /// What has come about since the last report.
+#[derive(Default)]
 struct Since {
-    /// When the training began.
-    start: Instant,
     losses: Losses,
     learning_rate: f64,
 }
@@ -58,7 +53,7 @@ struct Since {
 impl Since {
     fn report(&mut self, progress: Progress) -> Report {
         let losses = std::mem::take(&mut self.losses);
-        Report { progress, losses, learning_rate: self.learning_rate, seconds: self.start.elapsed().as_secs_f64() }
+        Report { progress, losses, learning_rate: self.learning_rate }
     }
 }
 
@@ -100,7 +95,7 @@ impl Trainer {
             let (expected, got) = ("at least one window".to_owned(), "none".to_owned());
             return Err(Error::Data { name: windows.past.name.clone(), expected, got }.into());
         }
-        let mut since = Since { start: Instant::now(), losses: Losses::default(), learning_rate: 0.0 };
+        let mut since = Since::default();
         let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
         // However it ended, no update goes untold.
         let told = if since.losses.is_empty() { Ok(()) } else { observer.on_report(&since.report(self.progress)) };

@@ -212,8 +212,12 @@ class Seq2Seq(nn.Module):
         past_valid: Tensor | None = None,
         future_valid: Tensor | None = None,
         given: Mapping[str, Tensor] | None = None,
+        known: Mapping[str, Tensor] | None = None,
     ) -> Result:
-        """Past (n, T, D) aligned right, future (n, F, D) aligned left; valid: (n, T), (n, F)."""
+        """Past (n, T, D) aligned right, future (n, F, D) aligned left; valid: (n, T), (n, F).
+
+        `known`, (n, steps, D) in the order of emission, says which numbers count in the losses.
+        """
         if past_valid is None:
             past_valid = torch.ones(past.shape[:2], dtype=torch.bool)
         if future_valid is None:
@@ -228,7 +232,7 @@ class Seq2Seq(nn.Module):
         for name in self.names:
             truth, valid = truths[name]
             logits, fed = self.decode(name, state, truth.shape[1], truth, (given or {}).get(name))
-            losses[name] = self.mean_loss(logits, truth, valid)
+            losses[name] = self.mean_loss(logits, truth, (known or {}).get(name, valid))
             total = total + self.loss_weights[name] * losses[name]
             outputs[name] = self.frames(logits)
             if self.decoder(name).feedback != "none":

@@ -237,7 +237,7 @@ REFUSED: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
     (X, Y[:, None], {}, ShapeError, "y must be of shape"),
     (X, ["up"] * 12, {}, DataError, "y must hold at least 2 classes, got 1"),
     (X, np.arange(12) / 7, {}, DataError, "y must hold labels of classes"),
-    (np.where(X > 0.9, np.nan, X), Y, {}, DataError, "X must hold finite numbers, got NaN"),
+    (np.where(X > 0.9, np.inf, X), Y, {}, DataError, "X must hold finite numbers, got an inf"),
     (X, Y, {"train": "tail"}, ArgumentError, 'train must be "all" or "head", got \'tail\''),
     (X, Y, {"model": 3}, ArgumentError, r"model must be a backcast\.Model or None, got a int"),
     (X, Y, {"model": small_model()}, NotFittedError, "model must be fitted before"),

@@ -91,15 +91,15 @@ def test_a_bad_window_far_into_a_mapped_file_ends_the_training_and_keeps_its_upd
 ) -> None:
     array = np.random.default_rng(0).random(size=(64, 6, 5), dtype=np.float32)
     path = tmp_path / "windows.npy"
-    array[17, 2] = np.nan
+    array[17, :3] = np.nan
     np.save(path, array)
     model = Model(
         hidden_size=8, batch_size=4, max_iter=100, device="cpu", verbose=0, random_state=0
     )
-    with pytest.raises(DataError, match="NaN in window 17"):
+    with pytest.raises(DataError, match="NaN alone in window 17"):
         model.fit(np.load(path, mmap_mode="r"))
     assert 0 < model.n_iter_ < 16
     assert np.isfinite(model.encode(array[:10])).all()
-    with pytest.raises(DataError, match="NaN in window 17"):
+    with pytest.raises(DataError, match="NaN alone in window 17"):
         model.fit(array)
     assert 0 < model.n_iter_ < 16

@@ -506,6 +506,7 @@ def test_history_is_a_table() -> None:
     assert table["loss"].iloc[-1] < table["loss"].iloc[0]
 
 
+@pytest.mark.filterwarnings("ignore:the loss did not fall", "ignore:.*nearly the same")
 def test_a_record_is_the_mean_since_the_last_one() -> None:
     frozen = {"learning_rate": 0.0, "batch_size": 1}
     each = small_model(max_iter=24, **frozen).fit(X).history_

@@ -150,8 +150,8 @@ fn multiply(products: &[Product]) {
 }
 
 /// See `super::squared_error`.
-pub fn squared_error(outputs: &Tensor, target: &Tensor, valid: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
-    let (outputs, target, valid) = (outputs.contiguous(), target.contiguous(), valid.map(Tensor::contiguous));
+pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
+    let (outputs, target, mask) = (outputs.contiguous(), target.contiguous(), mask.map(Tensor::contiguous));
     let (steps, batch, size) = outputs.size3().expect("outputs are (T, B, D)");
     let rows = (steps * batch) as usize;
     let threads = threads(rows * size as usize * 8);
@@ -159,7 +159,8 @@ pub fn squared_error(outputs: &Tensor, target: &Tensor, valid: Option<&Tensor>, 
     let whole = Shared(SquaredError {
         outputs: pointer(&outputs),
         target: pointer(&target),
-        valid: pointer_or_null(valid.as_ref()),
+        mask: pointer_or_null(mask.as_ref()),
+        of_numbers: mask.as_ref().is_some_and(|mask| mask.size()[2] == size),
         d: pointer(d),
         scale: scale as f32,
         size: size as usize,
