@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 
 from backcast._arrays import Column, Sequences, sequences
-from backcast._estimator import Estimator, flag, integer, number, seed, word
+from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 Decoder = Literal["reconstruct", "predict"]
@@ -686,11 +686,7 @@ class Model(TransformerMixin, Estimator):
         return number("loss_weights", first), number("loss_weights", second)
 
     def _steps(self, steps: int | None) -> int:
-        if steps is not None:
-            return integer("steps", steps, least=1)
-        if not self.horizon_:
-            raise ArgumentError("steps must be given, as the model was fitted without a horizon")
-        return self.horizon_
+        return steps_or_horizon(steps, self.horizon_)
 
     # -- data, made ready for the engine -----------------------------------------------------------
 
