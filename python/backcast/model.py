@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from sklearn.base import TransformerMixin
 from backcast._arrays import Column, Sequences, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
+
+if TYPE_CHECKING:
+    from backcast._torch import TorchModel
 
 Decoder = Literal["reconstruct", "predict"]
 Frames = NDArray[np.float32] | list[NDArray[np.float32]]
@@ -596,6 +599,51 @@ class Model(TransformerMixin, Estimator):
             weights=weights,
         )
         return model
+
+    def to_torch(self) -> TorchModel:
+        """Make a plain PyTorch module of the model, as it runs at inference.
+
+        Returns
+        -------
+        torch.nn.Module
+            ``forward(past, steps=None)`` takes float frames (n, T, *frame_shape) in the model's
+            units and returns a dict: "reconstruct", (n, T, *frame_shape), and "predict",
+            (n, steps, *frame_shape), of the decoders that are there. ``encode(past)`` returns
+            embeddings (n, hidden_size). It has copies of the weights, on the CPU in float32;
+            ``.to`` moves it.
+
+        Raises
+        ------
+        NotFittedError
+            If the model was not fitted.
+
+        Notes
+        -----
+        In training mode too, a decoder is fed its own outputs or nothing, and no unit is dropped.
+        Gradients flow through outputs that are fed back, where `fit` stops them. uint8 frames are
+        refused: divide them by 255.
+
+        Names and shapes of its ``state_dict`` are those of `state_dict`, so that what is trained
+        further in PyTorch comes back by `from_state_dict`. ``torch.export.export`` takes it at a
+        fixed T and `steps`, for any n; ``torch.jit.script`` does not.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from backcast import Model
+        >>> waves = np.sin(np.arange(20) / 3 + np.arange(64)[:, None])[..., None]
+        >>> model = Model(hidden_size=16, max_iter=50, random_state=0, device="cpu", verbose=0)
+        >>> module = model.fit(waves).to_torch()
+        >>> past = torch.tensor(waves[:, :10], dtype=torch.float32)
+        >>> module(past)["predict"].shape
+        torch.Size([64, 10, 1])
+        >>> again = Model.from_state_dict(module.state_dict(), horizon=10, device="cpu")
+        >>> bool((again.predict(past) == model.predict(past)).all())
+        True
+        """
+        from backcast._torch import TorchModel
+
+        return TorchModel.of(self.state_dict(), self._built, self.frame_shape_, self.horizon_)
 
     # -- what scikit-learn asks --------------------------------------------------------------------
 
