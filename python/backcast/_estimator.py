@@ -535,6 +535,15 @@ def integer(name: str, value: Any, least: int | None = None, most: int = 2**53) 
     return whole
 
 
+def steps_or_horizon(steps: int | None, horizon: int | None) -> int:
+    """Return the number of frames to predict."""
+    if steps is not None:
+        return integer("steps", steps, least=1)
+    if not horizon:
+        raise ArgumentError("steps must be given, as the model was fitted without a horizon")
+    return horizon
+
+
 def number(name: str, value: Any) -> float:
     """Return a parameter that is a real number."""
     if not isinstance(value, Real) or isinstance(value, bool):

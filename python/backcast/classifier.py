@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,9 @@ from backcast._estimator import Estimator, flag, integer, seed
 from backcast._watch import Callback, Watch
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
 from backcast.model import Model
+
+if TYPE_CHECKING:
+    from backcast._torch import TorchClassifier
 
 # What a model's encoder brings along.
 _SIZES = ("hidden_size", "num_layers", "peepholes")
@@ -297,6 +300,42 @@ class Classifier(ClassifierMixin, Estimator):
             ``encoder.fc.bias``: the softmax's; copies.
         """
         return self._core_().weights()
+
+    def to_torch(self) -> TorchClassifier:
+        """Make a plain PyTorch module of the classifier, as it runs at inference.
+
+        Returns
+        -------
+        torch.nn.Module
+            ``forward(X)`` takes float frames (n, T, *frame_shape) in the classifier's units and
+            returns probabilities (n, n_classes), as `predict_proba`; ``logits(X)`` returns the
+            softmax's input at every step, (n, T, n_classes). It has copies of the weights, by the
+            names of `state_dict`, on the CPU in float32; ``.to`` moves it.
+
+        Raises
+        ------
+        NotFittedError
+            If the classifier was not fitted.
+
+        Notes
+        -----
+        The loss that `fit` lowers is ``cross_entropy(logits.mT, y[:, None].expand(-1, T))``. In
+        training mode too, no unit is dropped. uint8 frames are refused: divide them by 255.
+        ``torch.export.export`` takes it at a fixed T, for any n; ``torch.jit.script`` does not.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from backcast import Classifier
+        >>> waves = np.sin(np.arange(20) / 3 + np.arange(64)[:, None])[..., None]
+        >>> classifier = Classifier(hidden_size=16, max_iter=5, device="cpu", verbose=0)
+        >>> module = classifier.fit(waves, np.arange(64) % 2).to_torch()
+        >>> module(torch.tensor(waves, dtype=torch.float32)).shape
+        torch.Size([64, 2])
+        """
+        from backcast._torch import TorchClassifier
+
+        return TorchClassifier.of(self.state_dict(), self._scale, self._built, self.frame_shape_)
 
     # -- parameters and data, made ready for the engine --------------------------------------------
 

@@ -7,17 +7,20 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from numbers import Real
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 
 from backcast._arrays import Column, Sequences, is_iterable, sequences
-from backcast._estimator import Estimator, flag, integer, number, seed, word
+from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast._scaling import undo
 from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
+
+if TYPE_CHECKING:
+    from backcast._torch import TorchModel
 
 Decoder = Literal["reconstruct", "predict"]
 Frames = NDArray[np.float32] | list[NDArray[np.float32]]
@@ -777,6 +780,54 @@ class Model(TransformerMixin, Estimator):
         )
         return model
 
+    def to_torch(self) -> TorchModel:
+        """Make a plain PyTorch module of the model, as it runs at inference.
+
+        Returns
+        -------
+        torch.nn.Module
+            ``forward(past, steps=None)`` takes float frames (n, T, *frame_shape) in the model's
+            units and returns a dict: "reconstruct", (n, T, *frame_shape), and "predict",
+            (n, steps, *frame_shape), of the decoders that are there. ``encode(past)`` returns
+            embeddings (n, hidden_size). It has copies of the weights, on the CPU in float32;
+            ``.to`` moves it.
+
+        Raises
+        ------
+        NotFittedError
+            If the model was not fitted.
+
+        Notes
+        -----
+        In training mode too, a decoder is fed its own outputs or nothing, and no unit is dropped.
+        Gradients flow through outputs that are fed back, where `fit` stops them. uint8 frames are
+        refused: divide them by 255; there are no missing numbers. Scaling learnt by `scale` is part
+        of the module, but not of its ``state_dict``.
+
+        Names and shapes of its ``state_dict`` are those of `state_dict`, so that what is trained
+        further in PyTorch comes back by `from_state_dict`. ``torch.export.export`` takes it at a
+        fixed T and `steps`, for any n; ``torch.jit.script`` does not.
+
+        Examples
+        --------
+        >>> import numpy as np, torch
+        >>> from backcast import Model
+        >>> waves = np.sin(np.arange(20) / 3 + np.arange(64)[:, None])[..., None]
+        >>> model = Model(hidden_size=16, max_iter=50, random_state=0, device="cpu", verbose=0)
+        >>> module = model.fit(waves).to_torch()
+        >>> past = torch.tensor(waves[:, :10], dtype=torch.float32)
+        >>> module(past)["predict"].shape
+        torch.Size([64, 10, 1])
+        >>> again = Model.from_state_dict(module.state_dict(), horizon=10, device="cpu")
+        >>> bool((again.predict(past) == model.predict(past)).all())
+        True
+        """
+        from backcast._torch import TorchModel
+
+        return TorchModel.of(
+            self.state_dict(), self._scale, self._built, self.frame_shape_, self.horizon_
+        )
+
     # -- what scikit-learn asks --------------------------------------------------------------------
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
@@ -867,11 +918,7 @@ class Model(TransformerMixin, Estimator):
         return number("loss_weights", first), number("loss_weights", second)
 
     def _steps(self, steps: int | None) -> int:
-        if steps is not None:
-            return integer("steps", steps, least=1)
-        if not self.horizon_:
-            raise ArgumentError("steps must be given, as the model was fitted without a horizon")
-        return self.horizon_
+        return steps_or_horizon(steps, self.horizon_)
 
     # -- data, made ready for the engine -----------------------------------------------------------
 
