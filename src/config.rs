@@ -81,9 +81,13 @@ pub struct Architecture {
     pub hidden_size: i64,
     /// L.
     pub num_layers: i64,
+    /// Whether gates see the cell too, as in the paper's own code.
+    pub peepholes: bool,
     /// What each decoder is fed, by `Which`; a decoder that is not there has none.
     pub feedback: [Option<Feedback>; 2],
     pub loss: Loss,
+    /// How many classes a softmax on the encoder's h tells apart at every step; none without one.
+    pub classes: Option<i64>,
 }
 
 impl Architecture {
@@ -91,6 +95,9 @@ impl Architecture {
         at_least("frame_size", self.frame_size, 1)?;
         at_least("hidden_size", self.hidden_size, 1)?;
         at_least("num_layers", self.num_layers, 1)?;
+        if let Some(classes) = self.classes {
+            return at_least("classes", classes, 2);
+        }
         if self.feedback == [None, None] {
             return Err(argument("decoders", "\"both\", \"reconstruct\" or \"predict\"", "none"));
         }
@@ -102,7 +109,8 @@ impl Architecture {
         match self.feedback {
             [Some(_), Some(_)] => "both",
             [Some(_), None] => "reconstruct",
-            _ => "predict",
+            [None, Some(_)] => "predict",
+            [None, None] => "none",
         }
     }
 }
@@ -110,7 +118,8 @@ impl Architecture {
 /// How the first weights are drawn.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Init {
-    /// `false`: U(-1/sqrt(H), 1/sqrt(H)) for all, as PyTorch. `true`: U(-0.01, 0.01) and zero biases, as the paper's code.
+    /// `false`: U(-1/sqrt(H), 1/sqrt(H)) for all, as PyTorch. `true`: U(-0.01, 0.01) and zero biases, as the paper's code
+    /// (its peepholes: U(-0.1, 0.1)).
     pub paper: bool,
     /// b: `bias_ih` of the forget gate = b, `bias_hh` = 0.
     pub forget_bias: Option<f64>,
@@ -131,6 +140,8 @@ pub struct Training {
     pub max_grad_norm: Option<f64>,
     pub schedule: Schedule,
     pub warmup: i64,
+    /// Whether the softmax alone is trained, and the encoder left as it is.
+    pub head_only: bool,
     /// Of the order of windows, dropout and scheduled feedback.
     pub seed: u64,
 }

@@ -24,12 +24,18 @@ class Core:
     def progress(self) -> tuple[int, int, int]: ...
     def weights(self) -> dict[str, _Array]: ...
     def set_weights(self, arrays: dict[str, _Array]) -> None: ...
-    def training_state(self) -> dict[str, Any]: ...
-    def set_training_state(self, first: _Array, second: _Array, progress: list[int]) -> None: ...
+    def training_state(self) -> tuple[dict[str, _Array], dict[str, _Array], list[int]]: ...
+    def set_training_state(
+        self,
+        first: dict[str, _Array] | None,
+        second: dict[str, _Array] | None,
+        progress: list[int],
+    ) -> None: ...
     def train(
         self,
         past: Column,
         future: Column | None,
+        labels: NDArray[np.int64] | None,
         training: dict[str, Any],
         until: int | None,
         report_every: int,
@@ -41,6 +47,7 @@ class Core:
         self,
         past: Column,
         future: Column | None,
+        labels: NDArray[np.int64] | None,
         training: dict[str, Any],
         probability: float,
         double: bool,
@@ -61,8 +68,17 @@ class Core:
         batch_size: int,
         num_threads: int | None,
     ) -> _Array: ...
+    def trace(
+        self, past: Column, steps: int, batch_size: int, num_threads: int | None
+    ) -> dict[str, tuple[_Array, _Array, _Array]]: ...
+    def classify(self, past: Column, batch_size: int, num_threads: int | None) -> _Array: ...
     def losses(
-        self, past: Column, future: Column | None, batch_size: int, num_threads: int | None
+        self,
+        past: Column,
+        future: Column | None,
+        labels: NDArray[np.int64] | None,
+        batch_size: int,
+        num_threads: int | None,
     ) -> dict[str, float]: ...
 
 def cuda_device_count() -> int: ...

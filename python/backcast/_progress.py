@@ -18,7 +18,7 @@ class Progress:
     start, end : int
         Updates made before, and in all when it is done; `end` is None where it is not known.
     weights : tuple of float
-        Of the two losses, for their weighted sum.
+        Of the two decoders' losses, for the weighted sum.
     verbose : int
         0 shows nothing.
     """
@@ -65,7 +65,7 @@ class Progress:
         self, step: int, epoch: int, losses: Record, learning_rate: float, seconds: float
     ) -> None:
         """Append one record: means since the last one."""
-        total = sum(self._weights[name] * loss for name, loss in losses.items())
+        total = sum(self._weights.get(name, 1.0) * loss for name, loss in losses.items())
         self._history.append(
             {"step": step, "epoch": epoch, "loss": total}
             | losses

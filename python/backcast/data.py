@@ -163,7 +163,8 @@ def moving_digits(
     corners = _corners(n, num_digits, length, low, high, free, rng)
     frames = np.zeros((n, length, *size), np.uint8)
     # Every place that a digit can take on every frame: (n, length, *(free + 1), *digit size).
-    places = sliding_window_view(frames, sprites.shape[1:], axis=(2, 3), writeable=True)
+    axes: Any = (2, 3)  # NumPy's types name one axis alone
+    places = sliding_window_view(frames, sprites.shape[1:], axis=axes, writeable=True)
     window = np.arange(n)
     for t in range(length):
         for k in range(num_digits):
@@ -324,8 +325,9 @@ def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     ----------
     .. [1] http://www.cs.toronto.edu/~nitish/unsupervised_video/, where the file is (782 MB).
     """
+    open_memmap: Any = np.lib.format.open_memmap  # NumPy gives it no types
     try:
-        stored = np.lib.format.open_memmap(path, mode="r")
+        stored: NDArray[np.uint8] = open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
         raise FileFormatError(f"{path} must be a whole .npy file, got: {error}") from error
     if stored.dtype != np.uint8 or stored.shape[:1] + stored.shape[2:] != (20, 64, 64):

@@ -293,7 +293,8 @@ def _tile(windows: _Frames) -> _Frames:
     """Put the first four windows in a square, a grey line between them."""
     frames = np.pad(windows[:4], [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=0.5)
     rows = [np.concatenate([frames[i], frames[i + 1]], axis=2) for i in (0, 2)]
-    return np.concatenate(rows, axis=1)[:, :-1, :-1]
+    square: _Frames = np.concatenate(rows, axis=1)
+    return square[:, :-1, :-1]
 
 
 def _write_embeddings(path: Path, model: Model, past: _Frames, labels: NDArray[np.uint8]) -> None:

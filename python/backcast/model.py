@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from numbers import Integral, Real
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
+from sklearn.base import TransformerMixin
 
-from backcast import _core
 from backcast._arrays import Column, Sequences, sequences
-from backcast._progress import Progress
-from backcast.errors import (
-    ArgumentError,
-    DataError,
-    DecoderError,
-    DeviceError,
-    DivergedError,
-    FileFormatError,
-    NotFittedError,
-    ShapeError,
-)
+from backcast._estimator import Estimator, flag, integer, number, seed, word
+from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 Decoder = Literal["reconstruct", "predict"]
 Frames = NDArray[np.float32] | list[NDArray[np.float32]]
+Trace = dict[str, dict[str, Any]]
 
 _DECODERS: dict[str, tuple[Decoder, ...]] = {
     "both": ("reconstruct", "predict"),
     "reconstruct": ("reconstruct",),
     "predict": ("predict",),
 }
-_FORMAT_VERSION = 1
-# About so many records in `history_` for `max_iter` updates.
-_RECORDS = 100
+# A layer's gates, in the order in which it keeps them.
+_GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
 
 
-class Model(TransformerMixin, BaseEstimator):
+class Model(TransformerMixin, Estimator):
     """Composite LSTM autoencoder: reconstruct the past, predict the future.
 
     One encoder LSTM squeezes a sequence of frames into a state; one decoder rebuilds the past from
@@ -56,6 +39,9 @@ class Model(TransformerMixin, BaseEstimator):
         Units of every LSTM layer, and length of an embedding.
     num_layers : int, default=1
         LSTM layers of the encoder and of each decoder.
+    peepholes : bool, default=False
+        Whether the gates see the cell too, as in the paper's own code: each unit's cell adds to
+        its input and forget gates' sums before it is updated, and to its output gate's after.
     horizon : int, default=None
         Number of future frames in a window. Taken from `future` when that is given to `fit`; with
         one array it is half of the window by default.
@@ -80,7 +66,7 @@ class Model(TransformerMixin, BaseEstimator):
         Starting bias of the forget gates: ``bias_ih`` gets it, ``bias_hh`` zero.
     init : {"pytorch", "paper"}, default="pytorch"
         First weights: U(-1/sqrt(H), 1/sqrt(H)) for all as PyTorch's, or U(-0.01, 0.01) with zero
-        biases as the paper's code.
+        biases as the paper's code (its peepholes U(-0.1, 0.1)).
     optimizer : {"adam", "adamw", "rmsprop"}, default="adam"
         As ``torch.optim``'s of the same name, with its defaults.
     learning_rate : float, default=5e-4
@@ -146,22 +132,14 @@ class Model(TransformerMixin, BaseEstimator):
     (64, 10, 1)
     """
 
-    frame_shape_: tuple[int, ...]
-    history_: list[dict[str, float]]
     horizon_: int | None
-    seed_: int
-    # The last update of the plan.
-    _end_: int
-    # The architecture that the weights belong to.
-    _built: dict[str, Any]
-    # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
-    _scaled: bool | None
 
     def __init__(
         self,
         hidden_size: int = 256,
         num_layers: int = 1,
         *,
+        peepholes: bool = False,
         horizon: int | None = None,
         decoders: str = "both",
         feedback: str | Mapping[str, str] = "output",
@@ -187,6 +165,7 @@ class Model(TransformerMixin, BaseEstimator):
     ) -> None:
         self.hidden_size = hidden_size
         self.num_layers = num_layers
+        self.peepholes = peepholes
         self.horizon = horizon
         self.decoders = decoders
         self.feedback = feedback
@@ -240,11 +219,11 @@ class Model(TransformerMixin, BaseEstimator):
             Ctrl-C stops the training after the present batch; the model keeps its weights.
         """
         with self._or_as_before():
-            pasts, futures = self._ready(past, future, goes_on=self.warm_start)
+            windows = self._ready(past, future, goes_on=self.warm_start)
             done = self._core.progress[0]
             if done >= self._end_:
-                self._end_ = done + _integer("max_iter", self.max_iter, least=1)
-            return self._train(pasts, futures, until=self._end_)
+                self._end_ = done + integer("max_iter", self.max_iter, least=1)
+            return self._train_on(*windows, until=self._end_)
 
     def partial_fit(self, past: Any, future: Any = None) -> Self:
         """Train for one pass over these windows, from where the model stands.
@@ -268,8 +247,8 @@ class Model(TransformerMixin, BaseEstimator):
             As in `fit`.
         """
         with self._or_as_before():
-            pasts, futures = self._ready(past, future, goes_on=True)
-            return self._train(pasts, futures, until=None)
+            windows = self._ready(past, future, goes_on=True)
+            return self._train_on(*windows, until=None)
 
     def _ready(
         self, past: Any, future: Any, *, goes_on: bool
@@ -285,80 +264,19 @@ class Model(TransformerMixin, BaseEstimator):
         self._check_frames(pasts, futures)
         return pasts, futures
 
-    @contextmanager
-    def _or_as_before(self) -> Iterator[None]:
-        """Undo what a refused training has begun; one that was interrupted keeps its updates."""
-        before = dict(self.__dict__)
-        core = before.get("_core")
-        step = core.progress[0] if core else 0
-        try:
-            yield
-        except DivergedError:
-            raise
-        except BaseException:
-            now = self.__dict__.get("_core")
-            trained = now is not None and now.progress[0] > (step if now is core else 0)
-            if not trained:
-                self.__dict__ = before
-            raise
-
     def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Forget what was learnt and draw new weights."""
+        self.horizon_ = max(futures.lengths) if futures else 0
         self._become(
             pasts.frame_shape,
-            horizon=max(futures.lengths) if futures else 0,
             scaled=pasts.is_bytes or (futures is not None and futures.is_bytes),
-            seed=_seed(self.random_state),
+            seed=seed(self.random_state),
         )
 
-    def _become(
-        self,
-        frame_shape: tuple[int, ...],
-        *,
-        horizon: int | None,
-        scaled: bool | None,
-        seed: int,
-        weights: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Become a model that was never trained, with these weights or new ones."""
-        forget_bias = self.forget_bias
-        init = {
-            "init": _word("init", self.init),
-            "forget_bias": None if forget_bias is None else _number("forget_bias", forget_bias),
-            "seed": seed,
-        }
-        architecture = self._architecture(math.prod(frame_shape))
-        core = _core.Core(architecture, init, self._device())
-        if weights is not None:
-            core.set_weights(dict(weights))
-        self._core = core
-        self._built = architecture
-        self._end_ = _integer("max_iter", self.max_iter)
-        self._scaled = scaled
-        self.seed_ = seed
-        self.frame_shape_ = frame_shape
-        self.horizon_ = horizon
-        self.history_ = []
-
-    def _train(self, pasts: Sequences, futures: Sequences | None, *, until: int | None) -> Self:
-        core = self._core
-        first = core.progress[0]
-        training = self._training()
-        last = until
-        if last is None:
-            last = first + math.ceil(len(pasts) / training["batch_size"])
-        progress = Progress(self.history_, first, last, training["loss_weights"], self.verbose)
-        with progress:
-            core.train(
-                *self._columns(pasts, futures, targets=True),
-                training,
-                until,
-                max(1, math.ceil(training["end"] / _RECORDS)),
-                progress,
-                pasts.in_memory and (futures is None or futures.in_memory),
-                self._threads(),
-            )
-        return self
+    def _train_on(self, pasts: Sequences, futures: Sequences | None, *, until: int | None) -> Self:
+        in_memory = pasts.in_memory and (futures is None or futures.in_memory)
+        columns = self._columns(pasts, futures, targets=True)
+        return self._train(*columns, None, until=until, in_memory=in_memory)
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -495,6 +413,53 @@ class Model(TransformerMixin, BaseEstimator):
         frames = self._in_time(frames, "predict")
         return list(frames) if pasts.ragged else frames
 
+    def trace(self, past: Any, *, steps: int | None = None) -> Trace:
+        """Follow every unit through encoder and decoders, run as at inference.
+
+        Parameters
+        ----------
+        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
+            Frames, in the units the model was fitted on.
+        steps : int, default=None
+            Number of steps of the predict decoder; the horizon by default. The reconstruct decoder
+            makes as many as there are past frames.
+
+        Returns
+        -------
+        dict of dict of ndarray
+            For "encoder" and for each decoder that is there ("reconstruct", "predict"), in the
+            order of their steps: "input_gate", "forget_gate" and "output_gate" (0..1), "candidate"
+            (-1..1), "cell" and "hidden" after the step, each float32 of shape
+            (n_windows, steps, num_layers, hidden_size); for a list, lists of (steps_i, ...).
+
+        Raises
+        ------
+        NotFittedError, ShapeError, DataError, ArgumentError
+            As in `encode`; also if `steps` is below 1.
+
+        Notes
+        -----
+        Step 0 of the reconstruct decoder emits the last frame of the past. All of it is held in
+        memory: 24 bytes a unit and step.
+        """
+        core = self._core_()
+        steps = self._steps(steps) if "predict" in self._present() else 1
+        pasts = self._pasts(past)
+        if isinstance(pasts.frames, list):
+            # One by one, since sequences of unequal length take unequal numbers of steps.
+            each = [self.trace(sequence[np.newaxis], steps=steps) for sequence in pasts.frames]
+            return {
+                part: {name: [trace[part][name][0] for trace in each] for name in names}
+                for part, names in each[0].items()
+            }
+        column, _ = self._columns(pasts, None, targets=False)
+        parts = core.trace(column, steps, self._batch_size(), self._threads())
+        return {
+            part: dict(zip(_GATES, np.split(gates, 4, axis=-1), strict=True))
+            | {"cell": c, "hidden": h}
+            for part, (h, c, gates) in parts.items()
+        }
+
     def transform(self, past: Any) -> NDArray[np.float32]:
         """Encode all the frames given: `encode` by the name that a scikit-learn pipeline calls.
 
@@ -556,7 +521,7 @@ class Model(TransformerMixin, BaseEstimator):
         pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
         self._check_frames(pasts, futures)
         columns = self._columns(pasts, futures, targets=True)
-        losses = core.losses(*columns, self._batch_size(), self._threads())
+        losses = core.losses(*columns, None, self._batch_size(), self._threads())
         scale = math.prod(self.frame_shape_) if per == "frame" else 1
         return {name: loss * scale for name, loss in losses.items()}
 
@@ -623,145 +588,16 @@ class Model(TransformerMixin, BaseEstimator):
         if math.prod(frame_shape) != frame_size:
             raise ShapeError(f"frame_shape must hold {frame_size} numbers, got {frame_shape}")
         model = cls(**(found | params))
+        model.horizon_ = model.horizon
         model._become(
             tuple(frame_shape),
-            horizon=model.horizon,
             scaled=None,
-            seed=_seed(model.random_state),
+            seed=seed(model.random_state),
             weights=weights,
         )
         return model
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weights and all parameters to a safetensors file, whole or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; one that is there is replaced once the new one is complete.
-
-        Raises
-        ------
-        NotFittedError
-            If the model was not fitted.
-        OSError
-            If the file cannot be written; one that was there is left as it was.
-        """
-        core = self._core_()
-        parameters = self.get_params(deep=False)
-        if not isinstance(self.random_state, int | None):
-            parameters["random_state"] = self.seed_
-        fitted = {
-            "frame_shape": self.frame_shape_,
-            "horizon": self.horizon_,
-            "scaled": self._scaled,
-            "seed": self.seed_,
-            "n_iter": self.n_iter_,
-            "history": self.history_,
-        }
-        metadata = {
-            "format": "backcast",
-            "format_version": str(_FORMAT_VERSION),
-            "parameters": json.dumps(parameters, default=_plain),
-            "fitted": json.dumps(fitted, default=_plain),
-        }
-        _core.write(os.fspath(Path(path)), core.weights(), metadata)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
-        """Read a model that `save` has written, also one that was trained on another device.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        device : str, default="auto"
-            Where the model shall be, as the parameter of that name.
-
-        Returns
-        -------
-        Model
-            The same model: its numbers are the same to the bit on the same kind of device.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        FileFormatError
-            If it is cut short, corrupt, not a model of backcast, or of a newer format.
-        """
-        device = _word("device", device)
-        weights, metadata = _core.read(os.fspath(Path(path)))
-        if metadata.get("format") != "backcast":
-            raise FileFormatError(
-                f"{path}: is not a backcast model (a safetensors file without its mark); weights "
-                "from elsewhere load with Model.from_state_dict"
-            )
-        try:
-            version = int(metadata["format_version"])
-            if version > _FORMAT_VERSION:
-                raise FileFormatError(
-                    f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
-                    "a newer backcast reads it"
-                )
-            parameters = json.loads(metadata["parameters"])
-            fitted = json.loads(metadata["fitted"])
-            parameters["loss_weights"] = tuple(parameters["loss_weights"])
-            model = cls(**(parameters | {"device": device}))
-            model._become(
-                tuple(fitted["frame_shape"]),
-                horizon=fitted["horizon"],
-                scaled=fitted["scaled"],
-                seed=fitted["seed"],
-                weights=weights,
-            )
-            model.history_ = fitted["history"]
-            steps = [0, fitted["n_iter"], 0, 0]
-            model._core.set_training_state(*_zero_moments(model._core), steps)
-        except FileFormatError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: is a damaged backcast model: {error}") from error
-        return model
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle the weights and the training's state, not the engine that holds them."""
-        state = dict(super().__getstate__())
-        if "_core" in state:
-            core = state.pop("_core")
-            state["history_"] = list(self.history_)
-            state["_pickled"] = (core.weights(), core.training_state())
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the engine; a model from a GPU that is not there comes to the CPU."""
-        pickled = state.pop("_pickled", None)
-        super().__setstate__(state)
-        if pickled is None:
-            return
-        weights, training = pickled
-        init = {"init": "pytorch", "forget_bias": None, "seed": self.seed_}
-        try:
-            core = _core.Core(self._built, init, self._device())
-        except DeviceError as error:
-            warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
-            self.device = "cpu"
-            core = _core.Core(self._built, init, "cpu")
-        core.set_weights(weights)
-        core.set_training_state(**training)
-        self._core = core
-
     # -- what scikit-learn asks --------------------------------------------------------------------
-
-    @property
-    def n_iter_(self) -> int:
-        """Updates made so far."""
-        return self._fitted().progress[0]
-
-    @property
-    def device_(self) -> str:
-        """Where the model is: "cpu", "cuda:0" and so on."""
-        return self._fitted().device
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
         """Names of the columns that `transform` gives: h0, h1 and so on.
@@ -778,10 +614,6 @@ class Model(TransformerMixin, BaseEstimator):
         """
         self._core_()
         return np.array([f"h{i}" for i in range(self.hidden_size)], dtype=object)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether there are weights."""
-        return hasattr(self, "_core")
 
     def __sklearn_tags__(self) -> Any:
         """Say what `fit` takes: sequences, no labels."""
@@ -822,32 +654,27 @@ class Model(TransformerMixin, BaseEstimator):
                 f"got {feedback!r}"
             )
         words = [
-            _word("feedback", feedback.get(decoder, "output")) if decoder in present else None
+            word("feedback", feedback.get(decoder, "output")) if decoder in present else None
             for decoder in _DECODERS["both"]
         ]
         return {
             "frame_size": frame_size,
-            "hidden_size": _integer("hidden_size", self.hidden_size),
-            "num_layers": _integer("num_layers", self.num_layers),
+            "hidden_size": integer("hidden_size", self.hidden_size),
+            "num_layers": integer("num_layers", self.num_layers),
+            "peepholes": flag("peepholes", self.peepholes),
             "feedback": words,
-            "loss": _word("loss", self.loss),
+            "loss": word("loss", self.loss),
+            "classes": None,
         }
 
     def _training(self) -> dict[str, Any]:
-        max_norm, schedule = self.max_grad_norm, self.schedule
-        return {
-            "batch_size": self._batch_size(),
-            "end": self._end_,
-            "loss_weights": self._loss_weights(),
-            "dropout": _number("dropout", self.dropout),
-            "optimizer": _word("optimizer", self.optimizer),
-            "learning_rate": _number("learning_rate", self.learning_rate),
-            "weight_decay": _number("weight_decay", self.weight_decay),
-            "max_grad_norm": None if max_norm is None else _number("max_grad_norm", max_norm),
-            "schedule": None if schedule is None else _word("schedule", schedule),
-            "warmup": _integer("warmup", self.warmup),
-            "seed": self.seed_,
-        }
+        return super()._training() | {"loss_weights": self._loss_weights()}
+
+    def _fitted_items(self) -> dict[str, Any]:
+        return super()._fitted_items() | {"horizon": self.horizon_}
+
+    def _set_fitted_items(self, fitted: Mapping[str, Any]) -> None:
+        self.horizon_ = fitted["horizon"]
 
     def _loss_weights(self) -> tuple[float, float]:
         try:
@@ -856,47 +683,16 @@ class Model(TransformerMixin, BaseEstimator):
             raise ArgumentError(
                 f"loss_weights must be two numbers, got {self.loss_weights!r}"
             ) from None
-        return _number("loss_weights", first), _number("loss_weights", second)
-
-    def _batch_size(self) -> int:
-        return _integer("batch_size", self.batch_size, least=1)
-
-    def _threads(self) -> int | None:
-        if self.num_threads is None:
-            return None
-        return _integer("num_threads", self.num_threads, least=1, most=1024)
-
-    def _device(self) -> str:
-        if self.precision not in ("auto", "fp32"):
-            raise ArgumentError(f'precision must be "auto" or "fp32", got {self.precision!r}')
-        return _word("device", self.device)
+        return number("loss_weights", first), number("loss_weights", second)
 
     def _steps(self, steps: int | None) -> int:
         if steps is not None:
-            return _integer("steps", steps, least=1)
+            return integer("steps", steps, least=1)
         if not self.horizon_:
             raise ArgumentError("steps must be given, as the model was fitted without a horizon")
         return self.horizon_
 
     # -- data, made ready for the engine -----------------------------------------------------------
-
-    def _fitted(self) -> _core.Core:
-        if not hasattr(self, "_core"):
-            raise NotFittedError(
-                "this Model is not fitted yet; call fit, load or from_state_dict first"
-            )
-        return self._core
-
-    def _core_(self) -> _core.Core:
-        """Return the engine, if it is still what the parameters say."""
-        core = self._fitted()
-        for name, now in self._architecture(math.prod(self.frame_shape_)).items():
-            if now != self._built[name]:
-                raise ArgumentError(
-                    f"{name} must be {self._built[name]!r}, as the model was fitted with, "
-                    f"got {now!r}; set it back or fit anew"
-                )
-        return core
 
     def _windows(
         self, past: Any, future: Any, horizon: int | None, *, fitting: bool
@@ -923,8 +719,7 @@ class Model(TransformerMixin, BaseEstimator):
                 pasts, futures = windows, None
             else:
                 pasts, futures = windows.split(self._horizon(windows, horizon))
-        if min(pasts.lengths) < 1:
-            raise ShapeError("past must have at least 1 frame in every window, got 0")
+        self._not_empty(pasts)
         return pasts, futures
 
     def _horizon(self, windows: Sequences, horizon: int | None) -> int:
@@ -936,32 +731,15 @@ class Model(TransformerMixin, BaseEstimator):
                     f"({shortest} to {longest} frames), got None"
                 )
             return longest // 2
-        horizon = _integer("horizon", horizon, least=0)
+        horizon = integer("horizon", horizon, least=0)
         if horizon >= shortest:
             raise ShapeError(
                 f"windows must be longer than the horizon of {horizon} frames, got {shortest}"
             )
         return horizon
 
-    def _check_frames(self, pasts: Sequences, futures: Sequences | None) -> None:
-        for side in (pasts, futures):
-            if side is not None and side.frame_shape != self.frame_shape_:
-                raise ShapeError(
-                    f"{side.name} must have frames of shape {self.frame_shape_}, as the model was "
-                    f"fitted on, got {side.frame_shape}"
-                )
-            if side is not None and side.is_bytes and self._scaled is False and self.loss != "bce":
-                raise DataError(
-                    f"{side.name} must be floats in the units the model was fitted on, got uint8 "
-                    "(which would be taken as 0..255 and scaled to 0..1)"
-                )
-
-    def _pasts(self, past: Any) -> Sequences:
-        pasts = sequences("past", past)
-        self._check_frames(pasts, None)
-        if min(pasts.lengths) < 1:
-            raise ShapeError("past must have at least 1 frame in every window, got 0")
-        return pasts
+    def _refuses_bytes(self) -> bool:
+        return super()._refuses_bytes() and self.loss != "bce"
 
     def _past(self, past: Any) -> Column:
         # Not fitted is told before anything about the data.
@@ -972,10 +750,8 @@ class Model(TransformerMixin, BaseEstimator):
         self, pasts: Sequences, futures: Sequences | None, *, targets: bool
     ) -> tuple[Column, Column | None]:
         """Both sides as the engine takes them, with what is expected where only 0..1 will do."""
-        reason = None
-        if self._scaled:
-            reason = "numbers from 0 to 1 (the model was fitted on uint8 frames, scaled to 0..1)"
-        elif self.loss == "bce" and targets:
+        reason = self._unit_range()
+        if reason is None and self.loss == "bce" and targets:
             reason = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
         of_past = reason if self._scaled or "reconstruct" in self._present() else None
         return pasts.column(of_past), None if futures is None else futures.column(reason)
@@ -1000,30 +776,7 @@ class Model(TransformerMixin, BaseEstimator):
         core = self._core_()
         pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
         columns = self._columns(pasts, futures, targets=True)
-        return core.gradients(*columns, self._training(), truth_probability, double)
-
-
-def _integer(name: str, value: Any, least: int | None = None, most: int = 2**53) -> int:
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise ArgumentError(f"{name} must be a whole number, got {value!r}")
-    number = int(value)
-    if least is not None and number < least:
-        raise ArgumentError(f"{name} must be at least {least}, got {number}")
-    if number > most:
-        raise ArgumentError(f"{name} must be at most {most}, got {number}")
-    return number
-
-
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise ArgumentError(f"{name} must be a number, got {value!r}")
-    return float(value)
-
-
-def _word(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ArgumentError(f"{name} must be given in words, got {value!r}")
-    return value
+        return core.gradients(*columns, None, self._training(), truth_probability, double)
 
 
 def _numbers(name: str, value: ArrayLike) -> NDArray[Any]:
@@ -1043,19 +796,6 @@ def _weight(name: str, array: Any) -> NDArray[np.float32]:
     if hasattr(array, "detach"):
         array = array.detach().cpu()
     return _numbers(name, array)
-
-
-def _seed(random_state: Any) -> int:
-    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
-        if random_state < 0:
-            raise ArgumentError(f"random_state must be at least 0, got {random_state}")
-        return int(random_state) % 2**64
-    try:
-        return int(check_random_state(random_state).randint(2**31))
-    except ValueError:
-        raise ArgumentError(
-            f"random_state must be None, an int or a RandomState, got {random_state!r}"
-        ) from None
 
 
 def _read_off(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
@@ -1080,18 +820,5 @@ def _read_off(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         "num_layers": sum(name.startswith("encoder.lstm.weight_hh_l") for name in weights),
         "decoders": "both" if len(present) == 2 else present[0],
         "feedback": "output" if all(fed.values()) else feedback,
+        "peepholes": "encoder.lstm.weight_ch_l0" in weights,
     }
-
-
-def _zero_moments(core: _core.Core) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    state = core.training_state()
-    return np.zeros_like(state["first"]), np.zeros_like(state["second"])
-
-
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's, for JSON."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{value!r} cannot be saved")

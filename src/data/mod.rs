@@ -79,6 +79,8 @@ impl Frames {
 pub struct Batch {
     pub past: Frames,
     pub future: Option<Frames>,
+    /// (B), Int64.
+    pub labels: Option<Tensor>,
 }
 
 /// How gathered numbers become the model's.
@@ -199,6 +201,8 @@ pub struct Windows<'a> {
     pub past: Column<'a>,
     /// None where there is no future (an encoder's or a reconstruct decoder's input).
     pub future: Option<Column<'a>>,
+    /// (n), Int64: the number of each window's class.
+    pub labels: Option<Tensor>,
     pub conversion: Conversion,
 }
 
@@ -217,7 +221,11 @@ impl Windows<'_> {
             Some(future) => Some(future.gather(rows, Align::Left, self.conversion)?),
             None => None,
         };
-        Ok(Batch { past, future })
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|labels| labels.index_select(0, &Tensor::from_slice(rows)).to_device(self.conversion.device));
+        Ok(Batch { past, future, labels })
     }
 }
 

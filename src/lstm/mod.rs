@@ -8,6 +8,8 @@
 //! h_t = o tanh(c_t)
 //! ```
 //!
+//! With peepholes, as in the paper's own code, `c_{t-1}` adds to the sums of i and f, and `c_t` to that of o, unit by unit.
+//!
 //! What is computed is said here; with which kernels is the affair of two rooms below. `plain` is libtorch's operators step
 //! by step, on any device and in any floating kind: the reference, whose numbers every faster path must give. `cpu` is
 //! kernels of our own, in float32.
@@ -31,9 +33,11 @@ pub struct Layer {
     pub bias_ih: Tensor,
     /// (4H)
     pub bias_hh: Tensor,
+    /// (3H), from the cell to i, f and o; none without peepholes.
+    pub weight_ch: Option<Tensor>,
 }
 
-/// The linear readout of a decoder: outputs = h W' + b.
+/// The linear readout of h of the top layer, a decoder's frames or a classifier's logits: outputs = h W' + b.
 #[derive(Debug)]
 pub struct Readout {
     /// (D, H)
@@ -42,7 +46,7 @@ pub struct Readout {
     pub bias: Tensor,
 }
 
-/// Layers from the bottom up, and a decoder's readout on top of them.
+/// Layers from the bottom up, and a readout on top of them.
 #[derive(Debug)]
 pub struct Stack {
     pub layers: Vec<Layer>,
@@ -143,6 +147,22 @@ pub struct Trace {
     workspace: cpu::Workspace,
 }
 
+impl Trace {
+    /// T.
+    pub fn steps(&self) -> i64 {
+        self.layers.first().map_or(0, |layer| layer.gates.size()[0])
+    }
+
+    /// h, c and the gates of all layers after every step: (B, T, L, H), twice, and (B, T, L, 4H).
+    pub fn over_time(&self) -> [Tensor; 3] {
+        let after = |states: &Tensor| states.narrow(0, 1, self.steps());
+        let all = |one: &dyn Fn(&LayerTrace) -> Tensor| {
+            Tensor::stack(&self.layers.iter().map(one).collect::<Vec<_>>(), 2).transpose(0, 1)
+        };
+        [all(&|layer| after(&layer.h)), all(&|layer| after(&layer.c)), all(&|layer| layer.gates.shallow_clone())]
+    }
+}
+
 /// One layer's part of the trace.
 #[derive(Debug)]
 pub struct LayerTrace {
@@ -217,6 +237,14 @@ pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
         return cpu::backward(backs);
     }
     backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
+}
+
+/// The readout's part of the backward pass alone: dW_fc = dOut' H_top, and its bias's.
+pub fn readout_backward(trace: &Trace, d_outputs: &Tensor, gradient: &Readout) {
+    let flat = |x: &Tensor| x.reshape([-1, *x.size().last().expect("not a scalar")]);
+    let top = trace.layers.last().expect("a training pass keeps its trace").upward();
+    gradient.weight.shallow_clone().copy_(&flat(d_outputs).tr().matmul(&flat(&top)));
+    gradient.bias.shallow_clone().copy_(&flat(d_outputs).sum_dim_intlist(0, false, None));
 }
 
 /// d = `scale` (outputs - target) on valid rows, 0 elsewhere, all (T, B, D); returns the sum of squared differences there.

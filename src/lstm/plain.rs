@@ -2,7 +2,7 @@
 
 use tch::{IndexOp, Tensor};
 
-use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask};
+use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, readout_backward};
 
 /// One step: activated gates (B, 4H), h (B, H), c (B, H).
 fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, Tensor, Tensor) {
@@ -10,9 +10,19 @@ fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, T
     if let (Some(x), Some(weight_ih)) = (x, &layer.weight_ih) {
         gates += x.matmul(&weight_ih.tr());
     }
-    let [i, f, g, o] = quarters(&gates);
-    let (i, f, g, o) = (i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid());
+    let [mut i, mut f, g, mut o] = quarters(&gates);
+    if let Some(weight_ch) = &layer.weight_ch {
+        let [to_i, to_f, _] = thirds(weight_ch);
+        i += c * to_i;
+        f += c * to_f;
+    }
+    let (i, f, g) = (i.sigmoid(), f.sigmoid(), g.tanh());
     let c = &f * c + &i * &g;
+    if let Some(weight_ch) = &layer.weight_ch {
+        let [_, _, to_o] = thirds(weight_ch);
+        o += &c * to_o;
+    }
+    let o = o.sigmoid();
     let h = &o * c.tanh();
     (Tensor::cat(&[i, f, g, o], 1), h, c)
 }
@@ -20,6 +30,12 @@ fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, T
 fn quarters(gates: &Tensor) -> [Tensor; 4] {
     let hidden = gates.size()[1] / 4;
     [0, 1, 2, 3].map(|quarter| gates.narrow(1, quarter * hidden, hidden))
+}
+
+/// What a layer's peepholes, or their gradients, are for i, f and o: (H) each.
+fn thirds(weight_ch: &Tensor) -> [Tensor; 3] {
+    let hidden = weight_ch.size()[0] / 3;
+    [0, 1, 2].map(|third| weight_ch.narrow(0, third * hidden, hidden))
 }
 
 pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
@@ -115,9 +131,7 @@ pub(super) fn backward(back: &Back<'_>) -> State {
     // The readout: one product each, over all steps together.
     let mut above = back.hidden.map(Tensor::shallow_clone); // (T, B, H)
     if let (Some(d_outputs), Some(readout), Some(gradient)) = (back.outputs, &stack.readout, &gradients.readout) {
-        let top = trace.layers.last().expect("at least one layer").upward();
-        write(&gradient.weight, &flat(d_outputs).tr().matmul(&flat(&top)));
-        write(&gradient.bias, &flat(d_outputs).sum_dim_intlist(0, false, None));
+        readout_backward(trace, d_outputs, gradient);
         let d_top = d_outputs.matmul(&readout.weight);
         above = Some(above.map_or(d_top.shallow_clone(), |above| above + d_top));
     }
@@ -129,6 +143,7 @@ pub(super) fn backward(back: &Back<'_>) -> State {
         let mut dh = back.last.map_or_else(|| initial.h.i(l), |last| last.h.i(l));
         let mut dc = back.last.map_or_else(|| initial.c.i(l), |last| last.c.i(l));
         let d_gates = Tensor::empty_like(&trace_l.gates);
+        let peepholes = layer.weight_ch.as_ref().map(thirds);
 
         // Time backwards: the only product that must go step by step.
         for t in (0..steps).rev() {
@@ -141,13 +156,19 @@ pub(super) fn backward(back: &Back<'_>) -> State {
             }
             let [i, f, g, o] = quarters(&trace_l.gates.i(t));
             let tanh_c = trace_l.c.i(t + 1).tanh();
+            let d_o = &dh * &tanh_c * &o * (1.0 - &o);
             dc = dc + &dh * &o * (1.0 - &tanh_c * &tanh_c);
+            if let Some([_, _, to_o]) = &peepholes {
+                dc = dc + &d_o * to_o;
+            }
             let d_i = &dc * &g * &i * (1.0 - &i);
             let d_f = &dc * trace_l.c.i(t) * &f * (1.0 - &f);
             let d_g = &dc * &i * (1.0 - &g * &g);
-            let d_o = &dh * &tanh_c * &o * (1.0 - &o);
-            d_gates.i(t).copy_(&Tensor::cat(&[d_i, d_f, d_g, d_o], 1));
             dc = dc * f;
+            if let Some([to_i, to_f, _]) = &peepholes {
+                dc = dc + &d_i * to_i + &d_f * to_f;
+            }
+            d_gates.i(t).copy_(&Tensor::cat(&[d_i, d_f, d_g, d_o], 1));
             dh = d_gates.i(t).matmul(&layer.weight_hh);
         }
         initial.h.i(l).copy_(&dh);
@@ -159,6 +180,13 @@ pub(super) fn backward(back: &Back<'_>) -> State {
         let d_bias = d_all.sum_dim_intlist(0, false, None);
         write(&gradient.bias_ih, &d_bias);
         write(&gradient.bias_hh, &d_bias);
+        if let Some(d_weight) = &gradient.weight_ch {
+            let [d_i, d_f, _, d_o] = quarters(&d_all);
+            let [before, after] = [0, 1].map(|first| flat(&trace_l.c.narrow(0, first, steps)));
+            for (to, from) in thirds(d_weight).iter().zip([d_i * &before, d_f * &before, d_o * after]) {
+                write(to, &from.sum_dim_intlist(0, false, None));
+            }
+        }
         let below = (l > 0).then(|| &trace.layers[l as usize - 1]);
         let input = below.map(LayerTrace::upward).or_else(|| trace.input.as_ref().map(Tensor::shallow_clone));
         if let (Some(input), Some(d_weight)) = (&input, &gradient.weight_ih) {

@@ -1,5 +1,7 @@
 //! The encoder: frames 1 ... T in, the state after the last of them out.
 
+use tch::Tensor;
+
 use crate::data::Frames;
 use crate::lstm::{Back, Feed, Run, Stack, State, Trace};
 
@@ -15,21 +17,22 @@ pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<
     }
 }
 
-/// The way back, from the gradient at the last state.
+/// The way back, from the gradients at the last state and at the logits of every step.
 pub fn back<'a>(
     stack: &'a Stack,
     past: &'a Frames,
     trace: &'a mut Trace,
-    last: &'a State,
+    last: Option<&'a State>,
+    logits: Option<&'a Tensor>,
     gradients: &'a Stack,
 ) -> Back<'a> {
     Back {
         stack,
         trace,
         valid: past.valid.as_ref(),
-        outputs: None,
+        outputs: logits,
         hidden: None,
-        last: Some(last),
+        last,
         gradients,
         wants_initial: false,
     }

@@ -1,6 +1,6 @@
-//! The loss of one decoder and its gradient at the outputs.
+//! The loss of one decoder, or of the classifier, and its gradient at the outputs.
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::Loss;
 use crate::data::Frames;
@@ -48,7 +48,7 @@ impl Loss {
             Some(valid) => each * valid,
             None => each,
         };
-        Sum { sum: each.sum(Some(tch::Kind::Double)).double_value(&[]), count: count(target) }
+        Sum { sum: each.sum(Some(Kind::Double)).double_value(&[]), count: count(target) }
     }
 
     /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
@@ -79,10 +79,36 @@ impl Loss {
     }
 }
 
+/// The mean over a sequence's steps of the cross entropy of a softmax on each, in nats, summed over the batch, and the
+/// gradient of its mean over the batch at the logits (T, B, K).
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -> (Sum, Tensor) {
+    let (steps, batch, _) = logits.size3().expect("logits are (T, B, K)");
+    let share = share(logits, valid);
+    let log_p = logits.log_softmax(-1, None);
+    let labels = labels.view([1, batch, 1]).expand([steps, batch, 1], false);
+    let sum = -(log_p.gather(2, &labels, false) * &share).sum(Some(Kind::Double)).double_value(&[]);
+    let mut d = log_p.exp();
+    let _ = d.scatter_add_(2, &labels, &Tensor::full([steps, batch, 1], -1.0, (d.kind(), d.device())));
+    (Sum { sum, count: batch as f64 }, d * share / batch)
+}
+
+/// The classes' probabilities (B, K): those of every step, averaged over the steps.
+pub fn probabilities(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
+    (logits.softmax(-1, None) * share(logits, valid)).sum_dim_intlist(0, false, None)
+}
+
+/// (T, B, 1): the part of each step in its sequence.
+fn share(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
+    match valid {
+        Some(valid) => valid / valid.sum_dim_intlist(0, true, None),
+        None => Tensor::full([1, 1, 1], 1.0 / logits.size()[0] as f64, (logits.kind(), logits.device())),
+    }
+}
+
 /// How many numbers of the target are valid.
 fn count(target: &Frames) -> f64 {
     match &target.valid {
-        Some(valid) => valid.sum(Some(tch::Kind::Double)).double_value(&[]) * target.values.size()[2] as f64,
+        Some(valid) => valid.sum(Some(Kind::Double)).double_value(&[]) * target.values.size()[2] as f64,
         None => target.values.numel() as f64,
     }
 }

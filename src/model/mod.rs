@@ -1,4 +1,4 @@
-//! The composite model: one encoder, two decoders, a weighted sum of their losses.
+//! The composite model: one encoder, two decoders, a weighted sum of their losses; or an encoder and a softmax over classes.
 
 mod decoder;
 mod encoder;
@@ -16,9 +16,37 @@ use crate::config::{Architecture, Feedback, Init, Which};
 use crate::data::{Batch, Frames};
 use crate::error::Error;
 use crate::lstm::{self, Back, Mode, Run, State, Trace};
+use crate::random::{Purpose, stream};
 
-/// Losses by `Which`; a decoder that is not there has none.
-pub type Losses = [Option<Sum>; 2];
+/// The loss of each part; one that is not there has none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Losses {
+    /// By `Which`.
+    pub decoders: [Option<Sum>; 2],
+    pub classes: Option<Sum>,
+}
+
+impl Losses {
+    /// Those that are there, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, Sum)> {
+        let decoders = Which::ALL.map(|which| (which.name(), self.decoders[which as usize]));
+        decoders.into_iter().chain([("classify", self.classes)]).filter_map(|(name, loss)| Some((name, loss?)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named().next().is_none()
+    }
+
+    pub fn add(&mut self, more: &Self) {
+        let Self { decoders: [reconstruct, predict], classes } = self;
+        let mores = more.decoders.iter().chain([&more.classes]);
+        for (sum, more) in [reconstruct, predict, classes].into_iter().zip(mores) {
+            if let Some(more) = more {
+                sum.get_or_insert_with(Sum::default).add(*more);
+            }
+        }
+    }
+}
 
 /// What a training pass needs beside the batch.
 pub struct Pass<'a> {
@@ -26,6 +54,8 @@ pub struct Pass<'a> {
     pub dropout: f64,
     /// Of the truth, where the feedback is scheduled.
     pub probability: f64,
+    /// Whether the encoder is left as it is, and gets no gradients.
+    pub head_only: bool,
     pub rng: &'a mut Pcg64Mcg,
 }
 
@@ -76,7 +106,8 @@ impl Composite {
         self.architecture.feedback[which as usize].ok_or(Error::NoDecoder { asked: which.name(), have })
     }
 
-    /// One forward and one backward pass: the losses in training, and in `gradients` those of their weighted sum.
+    /// One forward and one backward pass: the losses in training, and in `gradients` those of their weighted sum, to which
+    /// the classes' is added.
     pub fn gradients(
         &self,
         batch: &Batch,
@@ -112,13 +143,18 @@ impl Composite {
 
         // The losses, and their gradients at all outputs at once: feedback carries none.
         let mut losses = Losses::default();
+        let d_logits = self.labels(batch)?.map(|labels| {
+            let (loss, d) = loss::cross_entropy(logits(&traces.encoder), labels, batch.past.valid.as_ref());
+            losses.classes = Some(loss);
+            d
+        });
         for (w, target) in targets.iter().enumerate() {
             if let (Some(target), Some(outputs)) = (target, &traces.decoders[w].outputs) {
                 let d = &mut traces.d_outputs[w];
                 if d.as_ref().is_none_or(|d| d.size() != outputs.size() || d.kind() != outputs.kind()) {
                     *d = Some(outputs.zeros_like());
                 }
-                losses[w] = d.as_mut().map(|d| loss.backward(outputs, target, pass.loss_weights[w], d));
+                losses.decoders[w] = d.as_mut().map(|d| loss.backward(outputs, target, pass.loss_weights[w], d));
             }
         }
 
@@ -143,21 +179,32 @@ impl Composite {
         let d_state = lstm::backward(&mut backs)
             .into_iter()
             .flatten()
-            .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c })
-            .expect("a model has at least one decoder");
-        let gradients = &gradients.encoder;
-        lstm::backward(&mut [encoder::back(&self.weights.encoder, &batch.past, encoder_trace, &d_state, gradients)]);
+            .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c });
+        let (stack, gradients) = (&self.weights.encoder, &gradients.encoder);
+        match (&d_logits, &gradients.readout) {
+            (Some(d_logits), Some(gradient)) if pass.head_only => {
+                lstm::readout_backward(encoder_trace, d_logits, gradient);
+            }
+            _ => {
+                let (last, logits) = (d_state.as_ref(), d_logits.as_ref());
+                lstm::backward(&mut [encoder::back(stack, &batch.past, encoder_trace, last, logits, gradients)]);
+            }
+        }
         Ok(losses)
     }
 
     /// The losses as at inference: decoders are fed their own outputs or nothing.
     pub fn losses(&self, batch: &Batch) -> Result<Losses> {
-        let state = self.state(&batch.past);
+        let encoded = self.encode(&batch.past, &mut Mode::Eval);
         let mut losses = Losses::default();
+        if let Some(labels) = self.labels(batch)? {
+            let (loss, _) = loss::cross_entropy(logits(&encoded), labels, batch.past.valid.as_ref());
+            losses.classes = Some(loss);
+        }
         for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
             if let Some(target) = target {
-                let outputs = self.outputs(which, &state, target.steps())?;
-                losses[which as usize] = Some(self.architecture.loss.sum(&outputs, &target));
+                let outputs = self.outputs(which, last(&encoded), target.steps())?;
+                losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target));
             }
         }
         Ok(losses)
@@ -165,9 +212,34 @@ impl Composite {
 
     /// The state after the last past frame.
     pub fn state(&self, past: &Frames) -> State {
+        self.encode(past, &mut Mode::Eval).last.take().expect("a forward pass leaves its last state")
+    }
+
+    /// The classes' probabilities, averaged over the steps: (B, K).
+    pub fn classify(&self, past: &Frames) -> Tensor {
+        loss::probabilities(logits(&self.encode(past, &mut Mode::Eval)), past.valid.as_ref())
+    }
+
+    /// What the encoder and the decoders that are there do, step by step, as at inference.
+    pub fn trace(&self, past: &Frames, steps: [i64; 2]) -> Result<Vec<(&'static str, Trace)>> {
+        // A training pass keeps its trace; without dropout it draws nothing.
+        let rng = &mut stream(0, Purpose::Update, 0);
+        let mode = &mut Mode::Train { dropout: 0.0, rng };
+        let encoded = self.encode(past, mode);
+        let mut traces = Vec::new();
+        for which in Which::ALL {
+            if self.architecture.feedback[which as usize].is_some() {
+                traces.push((which.name(), self.run(which, last(&encoded), steps[which as usize], mode)?));
+            }
+        }
+        traces.insert(0, ("encoder", encoded));
+        Ok(traces)
+    }
+
+    fn encode(&self, past: &Frames, mode: &mut Mode<'_>) -> Trace {
         let mut trace = Trace::default();
-        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &mut trace)], &mut Mode::Eval);
-        trace.last.take().expect("a forward pass leaves its last state")
+        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &mut trace)], mode);
+        trace
     }
 
     /// h of the top layer: (B, H).
@@ -181,13 +253,29 @@ impl Composite {
     }
 
     fn outputs(&self, which: Which, state: &State, steps: i64) -> Result<Tensor> {
+        let mut trace = self.run(which, state, steps, &mut Mode::Eval)?;
+        Ok(trace.outputs.take().expect("a decoder has a readout"))
+    }
+
+    /// A decoder fed as at inference.
+    fn run(&self, which: Which, state: &State, steps: i64, mode: &mut Mode<'_>) -> Result<Trace> {
         let feed = decoder::feed(self.feedback(which)?, self.architecture.loss, steps);
         let stack = self.weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
         let mut trace = Trace::default();
         let batch = state.h.size()[1];
         let run = Run { stack, feed, initial: Some(state), batch, valid: None, trace: &mut trace };
-        lstm::forward(&mut [run], &mut Mode::Eval);
-        Ok(trace.outputs.take().expect("a decoder has a readout"))
+        lstm::forward(&mut [run], mode);
+        Ok(trace)
+    }
+
+    /// The labels that the classes are learnt from, where there are classes.
+    fn labels<'a>(&self, batch: &'a Batch) -> Result<Option<&'a Tensor>, Error> {
+        let missing = || Error::Shape {
+            name: "labels".into(),
+            expected: "an array, as the model tells classes apart".into(),
+            got: "None".into(),
+        };
+        self.architecture.classes.map(|_| batch.labels.as_ref().ok_or_else(missing)).transpose()
     }
 
     /// What each decoder that is there has to emit.
@@ -205,6 +293,11 @@ impl Composite {
         }
         Ok(targets)
     }
+}
+
+/// (T, B, K)
+fn logits(trace: &Trace) -> &Tensor {
+    trace.outputs.as_ref().expect("a model that tells classes apart has an encoder with a readout")
 }
 
 fn last(trace: &Trace) -> &State {

@@ -59,10 +59,14 @@ impl Weights {
     pub fn draw(architecture: &Architecture, init: Init) -> Self {
         let weights = Self::zeros(architecture, (Kind::Float, Device::Cpu));
         let mut rng = stream(init.seed, Purpose::Weights, 0);
-        let bound = if init.paper { 0.01 } else { 1.0 / (architecture.hidden_size as f64).sqrt() };
         for entry in &weights.entries {
             let mut view = entry.view(&weights.flat);
             let is_bias = entry.name.contains("bias");
+            let bound = match (init.paper, entry.name.contains("weight_ch")) {
+                (false, _) => 1.0 / (architecture.hidden_size as f64).sqrt(),
+                (true, false) => 0.01,
+                (true, true) => 0.1,
+            };
             if !(init.paper && is_bias) {
                 view.copy_(&uniform(&mut rng, &entry.shape, -bound, bound));
             }
@@ -76,11 +80,30 @@ impl Weights {
     }
 
     pub fn named(&self) -> impl Iterator<Item = (&str, Tensor)> {
-        self.entries.iter().map(|entry| (entry.name.as_str(), entry.view(&self.flat)))
+        self.names(&self.flat)
+    }
+
+    /// Tensors of a flat one that is laid out as these weights are: moments, gradients.
+    pub fn names(&self, flat: &Tensor) -> impl Iterator<Item = (&str, Tensor)> {
+        self.entries.iter().map(|entry| (entry.name.as_str(), entry.view(flat)))
+    }
+
+    /// Where the encoder's readout starts in the flat tensor, and its size.
+    pub fn head(&self) -> (i64, i64) {
+        let head: Vec<&Entry> = self.entries.iter().filter(|entry| entry.name.starts_with("encoder.fc")).collect();
+        match head.as_slice() {
+            [first, .., last] => (first.offset, last.offset + last.numel() - first.offset),
+            _ => (0, 0),
+        }
     }
 
     /// Take over `arrays`, all of them or none.
     pub fn assign(&self, arrays: &[(String, Tensor)]) -> Result<()> {
+        self.fill(&self.flat, arrays)
+    }
+
+    /// The same for a flat tensor that is laid out as these weights are.
+    pub fn fill(&self, flat: &Tensor, arrays: &[(String, Tensor)]) -> Result<()> {
         let find = |name: &str| arrays.iter().find(|(given, _)| given == name).map(|(_, array)| array);
         let names = || self.entries.iter().map(|entry| entry.name.as_str());
         let missing: Vec<&str> = names().filter(|name| find(name).is_none()).collect();
@@ -106,7 +129,7 @@ impl Weights {
         }
         for entry in &self.entries {
             if let Some(array) = find(&entry.name) {
-                entry.view(&self.flat).copy_(array);
+                entry.view(flat).copy_(array);
             }
         }
         Ok(())
@@ -119,7 +142,7 @@ fn part(which: Which) -> String {
 
 /// Names, shapes and places in the order of the seed's `state_dict`.
 fn layout(architecture: &Architecture) -> Vec<Entry> {
-    let &Architecture { frame_size, hidden_size, num_layers, .. } = architecture;
+    let &Architecture { frame_size, hidden_size, num_layers, peepholes, .. } = architecture;
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |name: String, shape: Vec<i64>| {
         let end = entries.last().map_or(0, |last| last.offset + last.numel());
@@ -134,15 +157,24 @@ fn layout(architecture: &Architecture) -> Vec<Entry> {
             add(format!("{part}.lstm.weight_hh_l{l}"), vec![4 * hidden_size, hidden_size]);
             add(format!("{part}.lstm.bias_ih_l{l}"), vec![4 * hidden_size]);
             add(format!("{part}.lstm.bias_hh_l{l}"), vec![4 * hidden_size]);
+            if peepholes {
+                add(format!("{part}.lstm.weight_ch_l{l}"), vec![3 * hidden_size]);
+            }
         }
+    };
+    let readout = |part: &str, size: i64, add: &mut dyn FnMut(String, Vec<i64>)| {
+        add(format!("{part}.fc.weight"), vec![size, hidden_size]);
+        add(format!("{part}.fc.bias"), vec![size]);
     };
     lstm("encoder", Some(frame_size), &mut add);
     for which in Which::ALL {
         if let Some(feedback) = architecture.feedback[which as usize] {
             lstm(&part(which), (feedback != Feedback::Nothing).then_some(frame_size), &mut add);
-            add(format!("{}.fc.weight", part(which)), vec![frame_size, hidden_size]);
-            add(format!("{}.fc.bias", part(which)), vec![frame_size]);
+            readout(&part(which), frame_size, &mut add);
         }
+    }
+    if let Some(classes) = architecture.classes {
+        readout("encoder", classes, &mut add);
     }
     entries
 }
@@ -158,6 +190,7 @@ fn stack(part: &str, layers: i64, entries: &[Entry], flat: &Tensor) -> Stack {
                 weight_hh: always(lstm("weight_hh", l)),
                 bias_ih: always(lstm("bias_ih", l)),
                 bias_hh: always(lstm("bias_hh", l)),
+                weight_ch: lstm("weight_ch", l),
             })
             .collect(),
         readout: find(format!("{part}.fc.weight"))

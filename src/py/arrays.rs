@@ -69,6 +69,16 @@ impl Column<'_> {
     }
 }
 
+/// The number of each window's class.
+#[derive(FromPyObject)]
+pub struct Labels<'py>(PyReadonlyArrayDyn<'py, i64>);
+
+impl Labels<'_> {
+    pub fn tensor(self) -> Tensor {
+        Borrowed::new(&self.0.as_array()).copy()
+    }
+}
+
 /// A float32 array as a tensor of its own.
 pub fn tensor(array: &PyReadonlyArrayDyn<'_, f32>) -> Tensor {
     Borrowed::new(&array.as_array()).copy()
@@ -100,7 +110,7 @@ pub fn numbers<'a, T: Element + numpy::Element + Default + Clone>(
     named.map(|(name, tensor)| (name.to_owned(), Numbers::of(&tensor))).collect()
 }
 
-/// (n, steps, D) to be filled batch by batch from what decoders emit, (steps, B, D).
+/// (n, ...) to be filled batch by batch.
 pub struct Rows {
     all: Tensor,
     filled: i64,
@@ -115,7 +125,7 @@ impl Rows {
     pub fn push(&mut self, rows: &Tensor) {
         let size = rows.size();
         let mut place = self.all.narrow(0, self.filled, size[0]);
-        if size.len() == 3 {
+        if size.len() > 2 {
             place = place.narrow(1, 0, size[1]);
         }
         place.copy_(rows);

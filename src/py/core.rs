@@ -11,18 +11,18 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Cuda, Device, Kind, Tensor};
 
-use super::arrays::{Column, Numbers, Rows, numbers, tensor};
+use super::arrays::{Column, Labels, Numbers, Rows, numbers, tensor};
 use super::errors::detached;
 use super::settings::{ArchitectureItems, InitItems, TrainingItems};
 use crate::checkpoint;
-use crate::config::Which;
+use crate::config::{Architecture, Which};
 use crate::data::{self, Align, Conversion, Frames, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Threads};
 use crate::lstm::{State, own_kernels};
 use crate::model::{Composite, Losses, Pass};
 use crate::random::{Purpose, stream};
-use crate::train::{self, Observer, Progress, Report, Trainer, Until};
+use crate::train::{self, Moments, Observer, Progress, Report, Trainer, Until};
 
 /// How often Ctrl-C is looked for, at most; a batch that takes longer is ended by it at once.
 const SIGNALS: Duration = Duration::from_millis(10);
@@ -88,55 +88,51 @@ impl Core {
         detached(py, move || self.lock()?.model.weights.assign(&arrays))
     }
 
-    /// The optimizer's moments and how far the training has come.
-    fn training_state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let (first, second, places) = detached(py, || {
+    /// The optimizer's moments by the names of their weights, and how far the training has come: (first, second, progress).
+    fn training_state<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, [i64; 4])> {
+        let (first, second, progress) = detached(py, || {
             let trainer = self.lock()?;
-            let (moments, progress) = (&trainer.moments, trainer.progress);
-            let places = [moments.steps, progress.step, progress.epoch, progress.batch];
-            Ok((Numbers::<f32>::of(&moments.first), Numbers::<f32>::of(&moments.second), places))
+            let (moments, progress, weights) = (&trainer.moments, trainer.progress, &trainer.model.weights);
+            let [first, second] = [&moments.first, &moments.second].map(|flat| numbers::<f32>(weights.names(flat)));
+            Ok((first, second, [moments.steps, progress.step, progress.epoch, progress.batch]))
         })?;
-        let state = PyDict::new(py);
-        state.set_item("first", first.into_array(py)?)?;
-        state.set_item("second", second.into_array(py)?)?;
-        state.set_item("progress", places)?;
-        Ok(state)
+        Ok((dict(py, first)?, dict(py, second)?, progress))
     }
 
+    /// Take a training up where it was; without moments they start anew.
     fn set_training_state(
         &self,
         py: Python<'_>,
-        first: PyReadonlyArrayDyn<'_, f32>,
-        second: PyReadonlyArrayDyn<'_, f32>,
+        first: Option<Arrays<'_>>,
+        second: Option<Arrays<'_>>,
         progress: [i64; 4],
     ) -> PyResult<()> {
-        let (first, second) = (tensor(&first), tensor(&second));
+        let (first, second) = (first.as_ref().map(tensors), second.as_ref().map(tensors));
         detached(py, move || {
             let mut trainer = self.lock()?;
-            for moment in [&first, &second] {
-                let (expected, got) = (trainer.moments.first.size(), moment.size());
-                if expected != got {
-                    let (expected, got) = (format!("of shape {expected:?}"), format!("{got:?}"));
-                    return Err(Error::Shape { name: "moments".into(), expected, got }.into());
+            let mut moments = Moments::zeros_like(&trainer.model.weights.flat);
+            for (flat, arrays) in [(&moments.first, first), (&moments.second, second)] {
+                if let Some(arrays) = arrays {
+                    trainer.model.weights.fill(flat, &arrays)?;
                 }
             }
-            trainer.moments.first.copy_(&first);
-            trainer.moments.second.copy_(&second);
             let [steps, step, epoch, batch] = progress;
-            trainer.moments.steps = steps;
+            moments.steps = steps;
+            trainer.moments = moments;
             trainer.progress = Progress { step, epoch, batch };
             Ok(())
         })
     }
 
     /// Train to update `until`, or for one pass over the windows; the observer is told.
-    #[pyo3(signature = (past, future, training, until, report_every, observer, check, num_threads))]
+    #[pyo3(signature = (past, future, labels, training, until, report_every, observer, check, num_threads))]
     #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
     fn train(
         &self,
         py: Python<'_>,
         past: Column<'_>,
         future: Option<Column<'_>>,
+        labels: Option<Labels<'_>>,
         training: TrainingItems,
         until: Option<i64>,
         report_every: i64,
@@ -144,13 +140,13 @@ impl Core {
         check: bool,
         num_threads: Option<i32>,
     ) -> PyResult<()> {
-        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
         detached(py, move || {
             let mut trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let training = training.parse()?;
             let conversion = conversion(&trainer.model);
-            let windows = Windows { past, future, conversion };
+            let windows = Windows { past, future, labels, conversion };
             let mut watch = Watch::new(Some(observer));
             if check {
                 for rows in in_order(windows.len(), training.batch_size) {
@@ -164,27 +160,29 @@ impl Core {
     }
 
     /// One training pass over all windows as one batch: (losses, gradients, what each decoder was fed).
+    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
     fn gradients<'py>(
         &self,
         py: Python<'py>,
         past: Column<'_>,
         future: Option<Column<'_>>,
+        labels: Option<Labels<'_>>,
         training: TrainingItems,
         probability: f64,
         double: bool,
     ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyDict>)> {
-        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
         let (losses, gradients, fed) = detached(py, move || {
             let trainer = self.lock()?;
             let training = training.parse()?;
             let kind = if double { Kind::Double } else { Kind::Float };
             let model = trainer.model.to((kind, trainer.model.options().1));
             let conversion = conversion(&model);
-            let windows = Windows { past, future, conversion };
+            let windows = Windows { past, future, labels, conversion };
             let batch = windows.batch(&(0..windows.len()).collect::<Vec<_>>())?;
             let rng = &mut stream(training.seed, Purpose::Update, 0);
-            let (loss_weights, dropout) = (training.loss_weights, training.dropout);
-            let mut pass = Pass { loss_weights, dropout, probability, rng };
+            let (loss_weights, dropout, head_only) = (training.loss_weights, training.dropout, training.head_only);
+            let mut pass = Pass { loss_weights, dropout, probability, head_only, rng };
             let (losses, gradients, traces) = train::gradients(&model, &batch, &mut pass)?;
             let fed =
                 Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));
@@ -274,21 +272,81 @@ impl Core {
         all.into_array(py)
     }
 
+    /// What every layer did at every step, by part: h and c (n, T, L, H), gates (n, T, L, 4H).
+    fn trace<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        steps: i64,
+        batch_size: i64,
+        num_threads: Option<i32>,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let past = past.past();
+        let parts = detached(py, move || {
+            let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
+            let model = &trainer.model;
+            let &Architecture { hidden_size, num_layers, .. } = &model.architecture;
+            let mut parts: Vec<(&'static str, [Rows; 3])> = Vec::new();
+            let mut watch = Watch::new(None);
+            for rows in in_order(past.len(), batch_size) {
+                watch.pause()?;
+                let frames = past.gather(&rows, Align::Right, conversion(model))?;
+                for (p, (name, trace)) in model.trace(&frames, [frames.steps(), steps])?.into_iter().enumerate() {
+                    let every = [1, 1, 4].map(|width| [past.len(), trace.steps(), num_layers, width * hidden_size]);
+                    if p == parts.len() {
+                        parts.push((name, every.each_ref().map(|shape| Rows::new(shape))));
+                    }
+                    for (rows, tensor) in parts[p].1.iter_mut().zip(trace.over_time()) {
+                        rows.push(&tensor);
+                    }
+                }
+            }
+            Ok(parts.into_iter().map(|(name, rows)| (name, rows.map(Rows::numbers))).collect::<Vec<_>>())
+        })?;
+        let all = PyDict::new(py);
+        for (name, numbers) in parts {
+            let [h, c, gates] = numbers;
+            all.set_item(name, (h.into_array(py)?, c.into_array(py)?, gates.into_array(py)?))?;
+        }
+        Ok(all)
+    }
+
+    /// The probabilities of the classes, (n, K).
+    fn classify<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        batch_size: i64,
+        num_threads: Option<i32>,
+    ) -> PyResult<Array<'py>> {
+        let past = past.past();
+        let all = detached(py, move || {
+            let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
+            let model = &trainer.model;
+            let shape = [past.len(), model.architecture.classes.unwrap_or_default()];
+            by_batch(&past, model, batch_size, &shape, |frames| Ok(model.classify(frames)))
+        })?;
+        all.into_array(py)
+    }
+
     /// The losses as at inference, by decoder.
     fn losses<'py>(
         &self,
         py: Python<'py>,
         past: Column<'_>,
         future: Option<Column<'_>>,
+        labels: Option<Labels<'_>>,
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (past, future) = (past.past(), Column::future(future.as_ref()));
+        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
         let losses = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
             let conversion = conversion(&trainer.model);
-            let windows = Windows { past, future, conversion };
+            let windows = Windows { past, future, labels, conversion };
             let mut watch = Watch::new(None);
             train::evaluate(&trainer.model, &windows, batch_size, || watch.pause())
         })?;
@@ -376,10 +434,8 @@ fn unflatten(model: &Composite, states: &Tensor) -> State {
 
 fn losses_dict<'py>(py: Python<'py>, losses: &Losses) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    for which in Which::ALL {
-        if let Some(loss) = losses[which as usize] {
-            dict.set_item(which.name(), loss.mean())?;
-        }
+    for (name, loss) in losses.named() {
+        dict.set_item(name, loss.mean())?;
     }
     Ok(dict)
 }

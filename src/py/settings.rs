@@ -12,9 +12,11 @@ pub struct ArchitectureItems {
     frame_size: i64,
     hidden_size: i64,
     num_layers: i64,
+    peepholes: bool,
     /// Feedback by decoder, None where there is no such decoder.
     feedback: [Option<String>; 2],
     loss: String,
+    classes: Option<i64>,
 }
 
 impl ArchitectureItems {
@@ -24,8 +26,10 @@ impl ArchitectureItems {
             frame_size: self.frame_size,
             hidden_size: self.hidden_size,
             num_layers: self.num_layers,
+            peepholes: self.peepholes,
             feedback: [feedback(0)?, feedback(1)?],
             loss: Loss::parse(&self.loss)?,
+            classes: self.classes,
         })
     }
 }
@@ -65,6 +69,7 @@ pub struct TrainingItems {
     max_grad_norm: Option<f64>,
     schedule: Option<String>,
     warmup: i64,
+    head_only: bool,
     seed: u64,
 }
 
@@ -81,6 +86,7 @@ impl TrainingItems {
             max_grad_norm: self.max_grad_norm,
             schedule: Schedule::parse(self.schedule.as_deref())?,
             warmup: self.warmup,
+            head_only: self.head_only,
             seed: self.seed,
         };
         training.check()?;

@@ -13,7 +13,7 @@ pub use schedule::Schedule;
 use crate::config::Training;
 use crate::data::{Batch, Order, Windows, in_order};
 use crate::error::Error;
-use crate::model::{Composite, Losses, Pass, Sum, Traces, Weights};
+use crate::model::{Composite, Losses, Pass, Traces, Weights};
 use crate::random::{Purpose, stream};
 
 /// A model in training: its weights, and everything that the next update depends on.
@@ -103,11 +103,7 @@ impl Trainer {
         let mut since = Since { start: Instant::now(), losses: Losses::default(), learning_rate: 0.0 };
         let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
         // However it ended, no update goes untold.
-        let told = if since.losses.iter().any(Option::is_some) {
-            observer.on_report(&since.report(self.progress))
-        } else {
-            Ok(())
-        };
+        let told = if since.losses.is_empty() { Ok(()) } else { observer.on_report(&since.report(self.progress)) };
         outcome.and(told)
     }
 
@@ -131,7 +127,7 @@ impl Trainer {
                 }
                 let batch = windows.batch(rows)?;
                 let losses = self.update(&batch, training, &mut since.learning_rate)?;
-                add(&mut since.losses, &losses);
+                since.losses.add(&losses);
                 // report
                 if self.progress.step % report_every == 0 {
                     observer.on_report(&since.report(self.progress))?;
@@ -159,28 +155,26 @@ impl Trainer {
             loss_weights: training.loss_weights,
             dropout: training.dropout,
             probability: 1.0 - gone.min(1.0),
+            head_only: training.head_only,
             rng: &mut stream(training.seed, Purpose::Update, step),
         };
         let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?;
-        for loss in losses.iter().flatten() {
+        for (_, loss) in losses.named() {
             finite("the loss", loss.mean(), step)?;
         }
-        let norm = optimizer::norm(&self.gradients.flat);
+        let weights = &self.model.weights;
+        let (first, size) = if training.head_only { weights.head() } else { (0, weights.flat.size()[0]) };
+        let [mut weights, mut gradients] =
+            [&weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, first, size));
+        let norm = optimizer::norm(&gradients);
         finite("the gradient's norm", norm, step)?;
         // update
         if let Some(max_norm) = training.max_grad_norm {
-            optimizer::clip(&mut self.gradients.flat, norm, max_norm);
+            optimizer::clip(&mut gradients, norm, max_norm);
         }
         *rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
-        let weights = &mut self.model.weights.flat;
-        optimizer::update(
-            training.optimizer,
-            weights,
-            &self.gradients.flat,
-            &mut self.moments,
-            *rate,
-            training.weight_decay,
-        )?;
+        let moments = self.moments.next(first, size);
+        optimizer::update(training.optimizer, &mut weights, &gradients, &moments, *rate, training.weight_decay)?;
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok(losses)
@@ -197,7 +191,7 @@ pub fn evaluate(
     let mut losses = Losses::default();
     for rows in in_order(windows.len(), batch_size) {
         pause()?;
-        add(&mut losses, &model.losses(&windows.batch(&rows)?)?);
+        losses.add(&model.losses(&windows.batch(&rows)?)?);
     }
     Ok(losses)
 }
@@ -208,14 +202,6 @@ pub fn gradients(model: &Composite, batch: &Batch, pass: &mut Pass<'_>) -> Resul
     let mut traces = Traces::default();
     let losses = model.gradients(batch, pass, &mut traces, &gradients)?;
     Ok((losses, gradients, traces))
-}
-
-fn add(sums: &mut Losses, more: &Losses) {
-    for (sum, more) in sums.iter_mut().zip(more) {
-        if let Some(more) = more {
-            sum.get_or_insert_with(Sum::default).add(*more);
-        }
-    }
 }
 
 fn finite(what: &'static str, value: f64, step: i64) -> Result<(), Error> {

@@ -45,18 +45,18 @@ impl Moments {
     pub fn zeros_like(flat: &Tensor) -> Self {
         Self { steps: 0, first: flat.zeros_like(), second: flat.zeros_like() }
     }
+
+    /// Those of `size` weights from `first` on, for their next update.
+    #[must_use]
+    pub fn next(&mut self, first: i64, size: i64) -> Self {
+        self.steps += 1;
+        let part = |flat: &Tensor| flat.narrow(0, first, size);
+        Self { steps: self.steps, first: part(&self.first), second: part(&self.second) }
+    }
 }
 
-/// One update of the weights `w` by their gradients `g`.
-pub fn update(
-    rule: Rule,
-    w: &mut Tensor,
-    g: &Tensor,
-    moments: &mut Moments,
-    rate: f64,
-    weight_decay: f64,
-) -> Result<()> {
-    moments.steps += 1;
+/// One update of the weights `w` by their gradients `g`; the moments are told of it already, by `Moments::next`.
+pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, rate: f64, weight_decay: f64) -> Result<()> {
     match rule {
         Rule::Adam | Rule::AdamW => {
             let steps = Tensor::from(moments.steps as f32).to_device(w.device());
@@ -73,9 +73,9 @@ pub fn update(
         Rule::RmsProp => {
             let decayed = (weight_decay > 0.0).then(|| g + &*w * weight_decay);
             let g = decayed.as_ref().unwrap_or(g);
-            let v = &mut moments.second;
-            *v *= ALPHA;
-            *v += g * g * (1.0 - ALPHA);
+            let mut v = moments.second.shallow_clone();
+            v *= ALPHA;
+            v += g * g * (1.0 - ALPHA);
             *w -= g / (v.sqrt() + EPSILON) * rate;
             Ok(())
         }

@@ -16,51 +16,73 @@ from torch import Tensor, nn
 State = tuple[Tensor, Tensor]  # h and c, each (L, n, H)
 
 
-class UnconditionalLSTM(nn.Module):
-    """`nn.LSTM` without any input: feedback "none".
+class PlainLSTM(nn.Module):
+    """What `nn.LSTM` cannot express: no input at all (feedback "none"), and peepholes.
 
-    Layer 0 has no `weight_ih_l0`, which `nn.LSTM` cannot express. Names and shapes of all other
+    Without an input, layer 0 has no `weight_ih_l0`. With peepholes, every layer has
+    `weight_ch_l*`, (3 H): from the cell to the gates i, f and o. Names and shapes of all other
     parameters, and the gates' order (i, f, g, o), are those of `nn.LSTM`.
     """
 
-    def __init__(self, hidden_size: int, num_layers: int) -> None:
+    def __init__(
+        self, input_size: int | None, hidden_size: int, num_layers: int, peepholes: bool
+    ) -> None:
         super().__init__()
-        self.num_layers = num_layers
+        self.hidden_size, self.num_layers = hidden_size, num_layers
+        self.peepholes = peepholes
         bound = hidden_size**-0.5
         for layer in range(num_layers):
+            inputs = input_size if layer == 0 else hidden_size
             shapes = {
-                f"weight_ih_l{layer}": (4 * hidden_size, hidden_size),
+                f"weight_ih_l{layer}": (4 * hidden_size, inputs),
                 f"weight_hh_l{layer}": (4 * hidden_size, hidden_size),
                 f"bias_ih_l{layer}": (4 * hidden_size,),
                 f"bias_hh_l{layer}": (4 * hidden_size,),
+                f"weight_ch_l{layer}": (3 * hidden_size,),
             }
-            if layer == 0:
-                del shapes["weight_ih_l0"]
+            if inputs is None:
+                del shapes[f"weight_ih_l{layer}"]
+            if not peepholes:
+                del shapes[f"weight_ch_l{layer}"]
             for name, shape in shapes.items():
                 start = torch.empty(shape).uniform_(-bound, bound)
                 self.register_parameter(name, nn.Parameter(start))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step; `x` is there for the signature's sake and is not looked at."""
+        """One step of x (n, 1, D), which is not looked at where there are no input weights."""
         h, c = list(state[0]), list(state[1])  # L times (n, H)
+        below = x[:, 0]
         for layer in range(self.num_layers):
-            bias_ih = self.get_parameter(f"bias_ih_l{layer}")
-            bias_hh = self.get_parameter(f"bias_hh_l{layer}")
-            gates = (
-                bias_ih + bias_hh + h[layer] @ self.get_parameter(f"weight_hh_l{layer}").T
-            )  # (n, 4 H)
-            if layer > 0:
-                gates = gates + h[layer - 1] @ self.get_parameter(f"weight_ih_l{layer}").T
+            named = {name: p for name, p in self.named_parameters() if name.endswith(f"_l{layer}")}
+            weight = {name.rsplit("_", 1)[0]: parameter for name, parameter in named.items()}
+            gates = weight["bias_ih"] + weight["bias_hh"] + h[layer] @ weight["weight_hh"].T
+            if "weight_ih" in weight:
+                gates = gates + below @ weight["weight_ih"].T
             i, f, g, o = gates.chunk(4, dim=1)
+            if self.peepholes:
+                to_i, to_f, to_o = weight["weight_ch"].chunk(3)
+                i, f = i + to_i * c[layer], f + to_f * c[layer]
             c[layer] = f.sigmoid() * c[layer] + i.sigmoid() * g.tanh()
+            if self.peepholes:
+                o = o + to_o * c[layer]
             h[layer] = o.sigmoid() * c[layer].tanh()
-        return h[-1].unsqueeze(1), (torch.stack(h), torch.stack(c))
+            below = h[layer]
+        return below.unsqueeze(1), (torch.stack(h), torch.stack(c))
+
+
+def lstm(input_size: int | None, hidden_size: int, num_layers: int, peepholes: bool) -> nn.Module:
+    """PyTorch's own wherever it can be."""
+    if input_size is None or peepholes:
+        return PlainLSTM(input_size, hidden_size, num_layers, peepholes)
+    return nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
 
 
 class Encoder(nn.Module):
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int, peepholes: bool = False
+    ) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
+        self.lstm = lstm(input_size, hidden_size, num_layers, peepholes)
 
     def forward(self, past: Tensor, valid: Tensor) -> State:
         """The state after the last frame; past (n, T, D) aligned right, valid (n, T)."""
@@ -76,15 +98,18 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     def __init__(
-        self, input_size: int, hidden_size: int, output_size: int, num_layers: int, feedback: str
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        num_layers: int,
+        feedback: str,
+        peepholes: bool = False,
     ) -> None:
         super().__init__()
         self.feedback = feedback
-        self.lstm: nn.Module
-        if feedback == "none":
-            self.lstm = UnconditionalLSTM(hidden_size, num_layers)
-        else:
-            self.lstm = nn.LSTM(input_size, hidden_size, num_layers, batch_first=True)
+        inputs = None if feedback == "none" else input_size
+        self.lstm = lstm(inputs, hidden_size, num_layers, peepholes)
         self.fc = nn.Linear(hidden_size, output_size)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -115,6 +140,7 @@ class Seq2Seq(nn.Module):
         hidden_size: int,
         num_layers: int = 1,
         *,
+        peepholes: bool = False,
         decoders: str = "both",
         feedback: str | Mapping[str, str] = "output",
         loss: str = "mse",
@@ -127,9 +153,11 @@ class Seq2Seq(nn.Module):
         self.loss = loss
         self.loss_weights = dict(zip(("reconstruct", "predict"), loss_weights, strict=True))
         self.names = ("reconstruct", "predict") if decoders == "both" else (decoders,)
-        self.encoder = Encoder(frame_numbers, hidden_size, num_layers)
+        self.encoder = Encoder(frame_numbers, hidden_size, num_layers, peepholes)
         for name in self.names:
-            decoder = Decoder(frame_numbers, hidden_size, frame_numbers, num_layers, feedback[name])
+            decoder = Decoder(
+                frame_numbers, hidden_size, frame_numbers, num_layers, feedback[name], peepholes
+            )
             self.add_module(f"{name}_decoder", decoder)
 
     def decoder(self, name: str) -> Decoder:

@@ -251,6 +251,7 @@ COUNT = [0, -1, 2.5, "8", None, True, [8], 10**30]
 PARAMETERS: dict[str, list[Any]] = {
     "hidden_size": COUNT,
     "num_layers": COUNT,
+    "peepholes": [None, 1, "yes"],
     "batch_size": COUNT,
     "max_iter": COUNT,
     "horizon": [-1, 2.5, "4"],

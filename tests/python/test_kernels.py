@@ -38,6 +38,8 @@ for case, (B, T, F, D, H, L, params) in enumerate([
     (6, 5, 3, 20, 24, 2, {"feedback": "scheduled", "loss": "bce"}),
     (6, 5, 3, 20, 24, 2, {"feedback": "truth"}),
     (9, 7, 4, 18, 20, 2, {"ragged": True}),
+    (7, 5, 4, 33, 17, 2, {"peepholes": True}),
+    (9, 7, 4, 18, 32, 1, {"peepholes": True, "ragged": True, "feedback": "none"}),
 ]):
     rng = np.random.default_rng(case)
     past = rng.random((B, T, D), dtype=np.float32)

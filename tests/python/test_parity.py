@@ -53,6 +53,7 @@ class Case:
     future: int | tuple[int, ...] | None = 3
     frame: int = 3
     hidden: int = 6
+    peepholes: bool = False
     decoders: str = "both"
     feedback: str | Mapping[str, str] = "output"
     loss: str = "mse"
@@ -87,6 +88,7 @@ class Case:
             self.frame,
             self.hidden,
             self.layers,
+            peepholes=self.peepholes,
             decoders=self.decoders,
             feedback=self.feedback,
             loss=self.loss,
@@ -103,6 +105,7 @@ class Case:
             {name: value.float().numpy() for name, value in reference.state_dict().items()},
             hidden_size=self.hidden,
             num_layers=self.layers,
+            peepholes=self.peepholes,
             horizon=self.future if isinstance(self.future, int) else None,
             decoders=self.decoders,
             feedback=self.feedback,
@@ -283,7 +286,17 @@ UNEQUAL = [
     Case(past=PASTS, future=FUTURES, decoders="predict", feedback="truth"),
 ]
 DROPOUT = [Case(layers=3, extra={"dropout": 0.5})]  # none of it outside of training
-EVERY = GRID + MIXED + WEIGHTED + ALONE + LENGTHS + SIZES
+PEEPHOLES = [
+    Case(peepholes=True, layers=layers, feedback=feedback, loss=loss)
+    for layers in (1, 2, 3)
+    for feedback in ("output", "none", "truth")
+    for loss in ("mse", "bce")
+] + [Case(peepholes=True, frame=1, hidden=1), Case(peepholes=True, frame=33, hidden=17)]
+UNEQUAL += [
+    Case(past=PASTS, future=FUTURES, peepholes=True, feedback=feedback)
+    for feedback in ("output", "none")
+]
+EVERY = GRID + MIXED + WEIGHTED + ALONE + LENGTHS + SIZES + PEEPHOLES
 
 
 @identify(EVERY + DROPOUT)
@@ -725,6 +738,8 @@ SINGLE = [
     Case(hidden=17, frame=3, batch=5, decoders="predict", feedback="output"),
     Case(hidden=17, frame=3, batch=5, decoders="reconstruct", future=None),
     Case(hidden=17, frame=3, batch=64, past=12, future=1, feedback="truth"),
+    Case(hidden=17, frame=33, batch=5, peepholes=True),
+    Case(hidden=64, frame=16, batch=64, peepholes=True, feedback="none", loss="bce"),
 ]
 MANY_PASTS = tuple(1 + 5 * row % 7 for row in range(64))
 MANY_FUTURES = tuple(3 * row % 5 for row in range(64))
@@ -747,7 +762,7 @@ SINGLE_UNEQUAL = [
         (64, 16, 64, 1, "none"),
         (64, 33, 64, 2, "output"),
     )
-]
+] + [Case(past=PASTS, future=FUTURES, hidden=17, frame=3, peepholes=True)]
 
 
 @identify(SINGLE + SINGLE_UNEQUAL)

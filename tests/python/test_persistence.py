@@ -24,6 +24,7 @@ from small import FUTURE, PAST, X, assert_same_weights, differ, small_model
 BYTES = (X * 255).astype(np.uint8)
 MODELS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "with peepholes": {"peepholes": True, "num_layers": 2},
     "deep, of bytes": {"num_layers": 3, "dropout": 0.25, "loss": "bce"},
     "an autoencoder": {"decoders": "reconstruct", "feedback": "none"},
     "a predictor": {"decoders": "predict", "optimizer": "rmsprop", "horizon": 3},
@@ -151,14 +152,31 @@ def test_after_loading_the_optimizer_starts_anew(tmp_path: Path) -> None:
     model = small_model().fit(X)
     model.save(tmp_path / "model")
     loaded = Model.load(tmp_path / "model", device="cpu")
-    state = loaded._core.training_state()
-    assert not state["first"].any()
-    assert not state["second"].any()
+    first, second, _ = loaded._core.training_state()
+    assert not any(array.any() for array in [*first.values(), *second.values()])
     again = Model.load(tmp_path / "model", device="cpu")
     assert_same_weights(loaded.partial_fit(X), again.partial_fit(X))
     assert loaded.n_iter_ == model.n_iter_ + 3
     assert len(loaded.history_) == len(model.history_) + 3
     assert differ(loaded, model.partial_fit(X))  # that one still had its moments
+
+
+@pytest.mark.parametrize("name", ["plain", "every option", "a predictor"])
+def test_a_training_goes_on_from_its_file_as_if_never_broken_off(name: str, tmp_path: Path) -> None:
+    def train(model: Model, passes: int) -> Model:
+        for _ in range(passes):
+            model.partial_fit(X)
+        return model
+
+    unbroken = train(small_model(**MODELS[name]), 5)
+    train(small_model(**MODELS[name]), 2).save(tmp_path / "model", training=True)
+    resumed = Model.load(tmp_path / "model", device="cpu")
+    assert resumed.n_iter_ == 6
+    train(resumed, 3)
+    assert_same_weights(resumed, unbroken)
+    assert [record["loss"] for record in resumed.history_] == [
+        record["loss"] for record in unbroken.history_
+    ]
 
 
 # -- files that cannot be written ------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import seed
-from reference import Seq2Seq, UnconditionalLSTM, gradients, pad
+from reference import PlainLSTM, Seq2Seq, gradients, pad
 
 N, T, F, D, H = 4, 5, 3, 2, 6
 
@@ -33,21 +33,42 @@ def test_default_reference_is_the_seeds_program(layers: int) -> None:
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-10, atol=1e-15)
 
 
+@pytest.mark.parametrize("inputs", [None, D])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_unconditional_lstm_is_an_lstm_fed_with_zeros(layers: int) -> None:
+def test_plain_lstm_is_an_lstm_or_one_fed_with_zeros(layers: int, inputs: int | None) -> None:
     torch.manual_seed(1)
-    unconditional = UnconditionalLSTM(H, layers).double()
+    plain = PlainLSTM(inputs, H, layers, peepholes=False).double()
     full = nn.LSTM(D, H, layers, batch_first=True).double()
-    missing = full.load_state_dict(unconditional.state_dict(), strict=False)
-    assert missing.missing_keys == ["weight_ih_l0"]
+    missing = full.load_state_dict(plain.state_dict(), strict=False)
+    assert missing.missing_keys == (["weight_ih_l0"] if inputs is None else [])
     assert missing.unexpected_keys == []
 
     h, c = torch.randn(2, layers, N, H, dtype=torch.float64)
-    expected, _ = full(torch.zeros(N, T, D, dtype=torch.float64), (h, c))
-    nothing = torch.empty(0)
+    frames = torch.randn(N, T, D, dtype=torch.float64)
+    if inputs is None:
+        frames.zero_()
+    expected, _ = full(frames, (h, c))
     for step in range(T):
-        output, (h, c) = unconditional(nothing, (h, c))
+        output, (h, c) = plain(frames[:, step : step + 1], (h, c))
         torch.testing.assert_close(output[:, 0], expected[:, step], rtol=0, atol=1e-14)
+
+
+def test_peepholes_are_those_of_the_papers_equations() -> None:
+    """Section 2.1: i and f see the cell before the step, o the cell after it."""
+    torch.manual_seed(3)
+    layer = PlainLSTM(D, H, 1, peepholes=True).double()
+    x, h, c = (torch.randn(N, size, dtype=torch.float64) for size in (D, H, H))
+    weight = {name.removesuffix("_l0"): p for name, p in layer.named_parameters()}
+    sums = x @ weight["weight_ih"].T + h @ weight["weight_hh"].T
+    sums = (sums + weight["bias_ih"] + weight["bias_hh"]).reshape(N, 4, H)
+    to_i, to_f, to_o = weight["weight_ch"].reshape(3, H)
+    i = torch.sigmoid(sums[:, 0] + to_i * c)
+    f = torch.sigmoid(sums[:, 1] + to_f * c)
+    after = f * c + i * torch.tanh(sums[:, 2])
+    o = torch.sigmoid(sums[:, 3] + to_o * after)
+    output, (_, cell) = layer(x[:, None], (h[None], c[None]))
+    torch.testing.assert_close(cell[0], after, rtol=0, atol=1e-14)
+    torch.testing.assert_close(output[:, 0], o * torch.tanh(after), rtol=0, atol=1e-14)
 
 
 def test_padded_sequences_give_the_losses_of_each_run_alone() -> None:

@@ -40,6 +40,7 @@ const KINDS: [(Kind, f64); 2] = [(Kind::Double, 1e-11), (Kind::Float, 2e-6)];
 /// Two layers, made of `parameter(shape, whether sines rather than cosines)`.
 fn stack(parameter: impl Fn(&[i64], bool) -> Tensor) -> Stack {
     let layers = [D, HIDDEN].map(|inputs| Layer {
+        weight_ch: None,
         weight_ih: Some(parameter(&[4 * HIDDEN, inputs], true)),
         weight_hh: parameter(&[4 * HIDDEN, HIDDEN], false),
         bias_ih: parameter(&[4 * HIDDEN], true),

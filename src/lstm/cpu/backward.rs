@@ -151,7 +151,7 @@ impl<'a, 'b> Pass<'a, 'b> {
     }
 
     /// The kernel of layer l, for no rows yet.
-    fn kernel(&self, l: usize, d_bias: *mut f32) -> Backward {
+    fn kernel(&self, l: usize, sums: *mut f32) -> Backward {
         let offset = l * self.batch * self.hidden;
         let at = |state: &State| (pointer(&state.h).wrapping_add(offset), pointer(&state.c).wrapping_add(offset));
         let (last_h, last_c) = self.back.last.map_or((null_mut(), null_mut()), at);
@@ -163,6 +163,7 @@ impl<'a, 'b> Pass<'a, 'b> {
             first: 0,
             rows: 0,
             recurrent: workspace.recurrent[l].0.as_ptr().cast(),
+            peepholes: pointer_or_null(self.back.stack.layers[l].weight_ch.as_ref()),
             c: pointer(&trace.c),
             gates: pointer(&trace.gates),
             above: self.above.as_ref().map_or(null(), |above| pointer(above).cast_const()),
@@ -170,7 +171,8 @@ impl<'a, 'b> Pass<'a, 'b> {
             last: (last_h, last_c),
             d_gates: pointer(&self.d_gates[l]),
             initial: self.initial.as_ref().map_or((null_mut(), null_mut()), at),
-            d_bias,
+            d_bias: sums,
+            d_peepholes: sums.wrapping_add(4 * self.hidden),
         }
     }
 }
@@ -178,24 +180,30 @@ impl<'a, 'b> Pass<'a, 'b> {
 /// Layer l of every pass, time backwards.
 fn through_time(passes: &[Pass<'_, '_>], l: usize) {
     let threads = threads(passes.iter().map(|pass| pass.steps * pass.batch * 4 * pass.hidden * pass.hidden).sum());
-    // Each thread adds up its rows' part of the bias's gradient; the parts are added in the order of the threads.
-    let mut d_bias: Vec<Vec<f32>> = passes.iter().map(|pass| vec![0.0; threads * 4 * pass.hidden]).collect();
-    let kernels = passes.iter().zip(&mut d_bias).map(|(pass, d_bias)| pass.kernel(l, d_bias.as_mut_ptr()));
+    // Each thread adds up its rows' part of the gradients of bias (4H) and peepholes (3H); the parts are added in the order
+    // of the threads.
+    let mut sums: Vec<Vec<f32>> = passes.iter().map(|pass| vec![0.0; threads * 7 * pass.hidden]).collect();
+    let kernels = passes.iter().zip(&mut sums).map(|(pass, sums)| pass.kernel(l, sums.as_mut_ptr()));
     let kernels: Shared<Vec<Backward>> = Shared(kernels.collect());
     let batch = |run: usize| kernels.get()[run].batch;
     share_rows(passes.len(), batch, threads, |run, share, first, rows| {
         let whole = kernels.get()[run];
-        let d_bias = whole.d_bias.wrapping_add(share * 4 * whole.hidden);
+        let offset = share * 7 * whole.hidden;
+        let (d_bias, d_peepholes) = (whole.d_bias.wrapping_add(offset), whole.d_peepholes.wrapping_add(offset));
         // SAFETY: the trace and the pass's tensors have the shapes of the forward pass; rows of shares are disjoint.
         #[allow(unsafe_code)]
         unsafe {
-            dispatch(&Backward { first, rows, d_bias, ..whole });
+            dispatch(&Backward { first, rows, d_bias, d_peepholes, ..whole });
         }
     });
-    for (pass, d_bias) in passes.iter().zip(&d_bias) {
-        let gradient = &pass.back.gradients.layers[l];
-        let parts = Tensor::from_slice(d_bias).view([threads as i64, -1]);
-        gradient.bias_ih.shallow_clone().copy_(&parts.sum_dim_intlist(0, false, None));
-        gradient.bias_hh.shallow_clone().copy_(&gradient.bias_ih);
+    for (pass, sums) in passes.iter().zip(&sums) {
+        let (gradient, hidden) = (&pass.back.gradients.layers[l], pass.hidden as i64);
+        let sums = Tensor::from_slice(sums).view([threads as i64, -1]).sum_dim_intlist(0, false, None);
+        for bias in [&gradient.bias_ih, &gradient.bias_hh] {
+            bias.shallow_clone().copy_(&sums.narrow(0, 0, 4 * hidden));
+        }
+        if let Some(weight_ch) = &gradient.weight_ch {
+            weight_ch.shallow_clone().copy_(&sums.narrow(0, 4 * hidden, 3 * hidden));
+        }
     }
 }

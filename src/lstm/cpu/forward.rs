@@ -308,6 +308,7 @@ fn pack_cells(
         panels,
         first_bias,
         bias,
+        peepholes: pointer_or_null(layer.weight_ch.as_ref()),
         h: pointer_or_null(trace.map(|trace| &trace.h)),
         c: pointer_or_null(trace.map(|trace| &trace.c)),
         gates: pointer_or_null(trace.map(|trace| &trace.gates)),

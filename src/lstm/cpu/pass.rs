@@ -16,6 +16,8 @@ pub struct ForwardLayer {
     /// Both biases added up, four vectors for every `LANES` units: in the first step, and after it.
     pub first_bias: *const f32,
     pub bias: *const f32,
+    /// (3H), or null without peepholes.
+    pub peepholes: *const f32,
     /// (T + 1, B, H), (T + 1, B, H), (T, B, 4H); null in evaluation.
     pub h: *mut f32,
     pub c: *mut f32,
@@ -83,6 +85,7 @@ struct Cells {
     panels: *const f32,
     panel_rows: usize,
     bias: *const f32,
+    peepholes: *const f32,
     hidden: usize,
     c_before: *const f32,
     h_after: *mut f32,
@@ -146,6 +149,7 @@ impl Kernel for Forward<'_> {
                                 panels: layer.panels,
                                 panel_rows: layer.inputs + hidden,
                                 bias: if t == 0 { layer.first_bias } else { layer.bias },
+                                peepholes: layer.peepholes,
                                 hidden,
                                 c_before,
                                 h_after,
@@ -325,11 +329,18 @@ unsafe fn finish<S: Simd, const R: usize, const C: usize, const WHOLE: bool>(
         let mut r = 0;
         while r < R {
             let at = (row + r) * hidden + unit;
-            let i = sigmoid::<S>(sums[r][0]);
-            let f = sigmoid::<S>(sums[r][1]);
-            let g = tanh::<S>(sums[r][2]);
-            let o = sigmoid::<S>(sums[r][3]);
-            let mut c = S::fma(f, load_n::<S>(cells.c_before.add(at), n), S::mul(i, g));
+            let [mut i, mut f, g, mut o] = [sums[r][0], sums[r][1], sums[r][2], sums[r][3]];
+            let c_before = load_n::<S>(cells.c_before.add(at), n);
+            if !cells.peepholes.is_null() {
+                i = S::fma(load_n::<S>(cells.peepholes.add(unit), n), c_before, i);
+                f = S::fma(load_n::<S>(cells.peepholes.add(hidden + unit), n), c_before, f);
+            }
+            let (i, f, g) = (sigmoid::<S>(i), sigmoid::<S>(f), tanh::<S>(g));
+            let mut c = S::fma(f, c_before, S::mul(i, g));
+            if !cells.peepholes.is_null() {
+                o = S::fma(load_n::<S>(cells.peepholes.add(2 * hidden + unit), n), c, o);
+            }
+            let o = sigmoid::<S>(o);
             let mut h = S::mul(o, tanh::<S>(c));
             if !cells.valid.is_null() {
                 let valid = S::splat(*cells.valid.add(row + r));
@@ -360,6 +371,8 @@ pub struct Backward {
     pub rows: usize,
     /// (4H, H) in panels.
     pub recurrent: *const f32,
+    /// (3H), or null without peepholes.
+    pub peepholes: *const f32,
     /// The trace: (T + 1, B, H) and (T, B, 4H).
     pub c: *const f32,
     pub gates: *const f32,
@@ -373,8 +386,9 @@ pub struct Backward {
     pub d_gates: *mut f32,
     /// (B, H) each: the gradient at the initial state; null where nobody wants it.
     pub initial: (*mut f32, *mut f32),
-    /// (4H): this share's part of the bias's gradient.
+    /// (4H) and (3H): this share's part of the gradients of the bias and of the peepholes.
     pub d_bias: *mut f32,
+    pub d_peepholes: *mut f32,
 }
 
 impl Kernel for Backward {
@@ -393,6 +407,7 @@ impl Kernel for Backward {
                 begin(dh, self.last.0, self.first * hidden, state);
                 begin(dc, self.last.1, self.first * hidden, state);
                 std::ptr::write_bytes(self.d_bias, 0, 4 * hidden);
+                std::ptr::write_bytes(self.d_peepholes, 0, 3 * hidden);
                 for t in (0..self.steps).rev() {
                     self.cells::<S>(t, dh, dc);
                     // dh_{t-1} = dgates_t W_hh: the only product that must go step by step.
@@ -440,6 +455,7 @@ impl Backward {
             let one = S::splat(1.0);
             {
                 let mut sums = [S::splat(0.0); COLUMNS];
+                let mut peephole_sums = [S::splat(0.0); 3];
                 for r in 0..self.rows {
                     let row = t * self.batch + self.first + r;
                     let at = row * hidden + unit;
@@ -459,18 +475,32 @@ impl Backward {
                     let g = load_n::<S>(gates.add(2 * hidden), n);
                     let o = load_n::<S>(gates.add(3 * hidden), n);
                     let c_before = load_n::<S>(self.c.add(at), n);
-                    let tanh_c = tanh::<S>(load_n::<S>(self.c.add(at + self.batch * hidden), n));
+                    let c = load_n::<S>(self.c.add(at + self.batch * hidden), n);
+                    let tanh_c = tanh::<S>(c);
 
+                    let d_o = S::mul(S::mul(S::mul(d_h, tanh_c), o), S::sub(one, o));
                     // dc += dh o (1 - tanh(c)^2)
                     let slope = S::sub(one, S::mul(tanh_c, tanh_c));
                     d_c = S::fma(S::mul(d_h, o), slope, d_c);
+                    if !self.peepholes.is_null() {
+                        d_c = S::fma(d_o, load_n::<S>(self.peepholes.add(2 * hidden + unit), n), d_c);
+                    }
                     let d_gates = [
                         S::mul(S::mul(S::mul(d_c, g), i), S::sub(one, i)),
                         S::mul(S::mul(S::mul(d_c, c_before), f), S::sub(one, f)),
                         S::mul(S::mul(d_c, i), S::sub(one, S::mul(g, g))),
-                        S::mul(S::mul(S::mul(d_h, tanh_c), o), S::sub(one, o)),
+                        d_o,
                     ];
-                    store_n::<S>(dc.add(mine), S::mul(d_c, f), n);
+                    let mut d_c_before = S::mul(d_c, f);
+                    if !self.peepholes.is_null() {
+                        let [d_i, d_f, _, _] = d_gates;
+                        d_c_before = S::fma(d_i, load_n::<S>(self.peepholes.add(unit), n), d_c_before);
+                        d_c_before = S::fma(d_f, load_n::<S>(self.peepholes.add(hidden + unit), n), d_c_before);
+                        peephole_sums[0] = S::fma(d_i, c_before, peephole_sums[0]);
+                        peephole_sums[1] = S::fma(d_f, c_before, peephole_sums[1]);
+                        peephole_sums[2] = S::fma(d_o, c, peephole_sums[2]);
+                    }
+                    store_n::<S>(dc.add(mine), d_c_before, n);
                     let to = self.d_gates.add(row * 4 * hidden + unit);
                     let mut gate = 0;
                     while gate < COLUMNS {
@@ -484,6 +514,14 @@ impl Backward {
                     let to = self.d_bias.add(gate * hidden + unit);
                     store_n::<S>(to, S::add(load_n::<S>(to, n), sums[gate]), n);
                     gate += 1;
+                }
+                if !self.peepholes.is_null() {
+                    let mut gate = 0;
+                    while gate < 3 {
+                        let to = self.d_peepholes.add(gate * hidden + unit);
+                        store_n::<S>(to, S::add(load_n::<S>(to, n), peephole_sums[gate]), n);
+                        gate += 1;
+                    }
                 }
             }
         }
