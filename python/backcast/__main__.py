@@ -132,6 +132,7 @@ def _paper(arguments: argparse.Namespace) -> bool:
             updates=arguments.updates,
             minutes=arguments.minutes,
             feed=arguments.feed,
+            peepholes=arguments.peepholes,
             checkpoint_seconds=arguments.checkpoint,
             device=arguments.device,
             num_threads=arguments.threads,
@@ -210,6 +211,7 @@ def _parser() -> argparse.ArgumentParser:
         "seldom; their own last output; always the true frame (default: %(default)s). In the test "
         "it is their own output",
     )
+    add("--peepholes", action="store_true", help="gates see the cell, as in the authors' program")
     add("--data", metavar="FOLDER", help="MNIST's files, or videos; see below")
     add("--test", metavar="FILE", help="mnist_test_seq.npy, or a video; see below")
     add(

@@ -15,7 +15,7 @@ import threading
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -174,6 +174,7 @@ def run(
     updates: int | None = None,
     minutes: float | None = None,
     feed: str = FEED,
+    peepholes: bool = False,
     checkpoint_seconds: float = 60.0,
     device: str = "auto",
     num_threads: int | None = None,
@@ -203,6 +204,8 @@ def run(
         fixed by it. The test comes on top.
     feed : {"scheduled", "output", "truth"}, default=FEED
         What the row's conditional decoders are fed in training, as `feedback` of `backcast.Model`.
+    peepholes : bool, default=False
+        As the parameter of `backcast.Model`; the authors' program has them.
     checkpoint_seconds : float, default=60.0
         How often to save what is needed to go on, at most.
     device : str, default="auto"
@@ -249,8 +252,8 @@ def run(
     source = _SOURCES[size.on](size, folder, test)
     _say(size.on, source.says)
     _say("test", source.test_set)
-    parameters = _parameters(row, size, feed, random_state)
-    place = {"device": device, "num_threads": num_threads, "verbose": 0}
+    parameters = _parameters(row, size, feed, peepholes, random_state)
+    place: dict[str, Any] = {"device": device, "num_threads": num_threads, "verbose": 0}
 
     def speed(minutes: float) -> float:
         with closing(_chunks(source, size, parameters, 0, sys.maxsize)) as chunks:
@@ -423,7 +426,7 @@ _SOURCES = {"digits": _digits, "patches": _patches}
 
 def _chunks(
     source: _Source, size: Size, parameters: Mapping[str, Any], done: int, end: int
-) -> Iterator[_Windows]:
+) -> Generator[_Windows, None, None]:
     """Draw windows for updates `done` to `end`, chunk after chunk, ahead of use, in threads."""
     seed, batch = parameters["random_state"], parameters["batch_size"]
 
@@ -450,7 +453,7 @@ def _chunks(
 # -- the plan and the training ---------------------------------------------------------------------
 
 
-def _parameters(row: Row, size: Size, feed: str, seed: int) -> dict[str, Any]:
+def _parameters(row: Row, size: Size, feed: str, peepholes: bool, seed: int) -> dict[str, Any]:
     decoders = ("reconstruct", "predict") if row.decoders == "both" else (row.decoders,)
     feedback = {name: feed if name in row.conditional else "none" for name in decoders}
     horizon = size.future if "predict" in decoders else 0
@@ -458,6 +461,7 @@ def _parameters(row: Row, size: Size, feed: str, seed: int) -> dict[str, Any]:
         "decoders": row.decoders,
         "feedback": feedback,
         "horizon": horizon,
+        "peepholes": peepholes,
         "random_state": seed,
     }
 
@@ -535,8 +539,7 @@ def _trained(
         model = Model.load(there, device=place["device"]).set_params(**place)
         begun = model.n_iter_
     if there != done:
-        of = f"{begun:,} of {end:,}" if begun else f"{end:,}"
-        _say("training", f"{plan['row']}, {size.name}: {of} updates")
+        _say("training", f"{plan['row']}, {size.name}: updates {begun:,} to {end:,}")
         _say("", "Ctrl-C stops it soon, and saves it; a second one stops it at once")
         with closing(_chunks(source, size, plan["model"], begun, end)) as chunks:
             _fit(model, size, chunks, checkpoint, end, checkpoint_seconds)
@@ -591,7 +594,7 @@ def _ctrl_c_waits() -> Iterator[threading.Event]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-# -- the figures and the pictures ------------------------------------------------------------------
+# -- figures and pictures --------------------------------------------------------------------------
 
 
 def _results(
@@ -623,8 +626,8 @@ def _results(
 
 
 def _title(row: Row, model: Model) -> str:
-    fed = [model.feedback[name] for name in row.conditional]
-    return f"{row.title} (fed {fed[0]})" if fed else row.title
+    fed = dict(model.feedback).get(row.conditional[0]) if row.conditional else None
+    return f"{row.title} (fed {fed})" if fed else row.title
 
 
 def _seconds(model: Model) -> float:
@@ -651,7 +654,7 @@ def _errors(model: Model, windows: _Windows, past: int) -> dict[str, _Errors]:
 
 def _made(model: Model, past: _Windows) -> dict[str, NDArray[np.float32]]:
     """Return what each decoder that is there makes of these pasts."""
-    return {name: np.asarray(getattr(model, name)(past)) for name in model._present()}
+    return {str(name): np.asarray(getattr(model, name)(past)) for name in model._present()}
 
 
 def _squares(truth: _Windows, made: NDArray[Any]) -> float:
@@ -667,9 +670,6 @@ def _last_frame(windows: _Windows, past: int) -> float:
         for batch in _batches(windows)
     )
     return total / len(windows)
-
-
-# -- the experiments and the pictures --------------------------------------------------------------
 
 
 def _longer(model: Model, held_out: _HeldOut, past: int, target: Path) -> dict[str, Any]:
@@ -705,6 +705,8 @@ def _out_of_domain(model: Model, held_out: _HeldOut, size: Size, target: Path) -
 
 def _draw(model: Model, windows: _Windows, past: int, target: Path) -> None:
     """Draw the first windows of the test set, the loss and the weights."""
+    if "predict" not in model._present():
+        windows = windows[:, :past]
     made = _made(model, windows[:4, :past])
     whole = [
         made.get(name, side / np.float32(255))
@@ -770,36 +772,65 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def _group(on: str, size: str, test_set: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of one test set."""
+    """Return the tables of one test set."""
     kinds = {"cross_entropy": "nats", "squared_error": "squared error"}
     kinds = {kind: unit for kind, unit in kinds.items() if kind in rows[0]["measured"]}
-    columns = [(kind, name) for kind in kinds for name in ("predict", "reconstruct")]
-    sides = {"predict": "future", "reconstruct": "past"}
-    head = ["measured here", *(f"{sides[name]}, {kinds[kind]}" for kind, name in columns)]
-    head += ["updates", "seconds"]
-    first = next(iter(kinds.values()))
+    columns = {
+        f"{side}, {unit}": (kind, name)
+        for kind, unit in kinds.items()
+        for side, name in (("future", "predict"), ("past", "reconstruct"))
+    }
+    first = next(iter(columns))
     reported = any(row["as_reported"] for row in rows)
-    if reported:
-        head.append(f"as reported: future, {first}")
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    head = ["measured here", *columns, "updates", "seconds"]
+    head += [f"as reported: {first}"] if reported else []
+    lines = []
     for row in rows:
-        errors = [row["measured"][kind].get(name) for kind, name in columns]
-        line = [row["title"], *("" if e is None else f"{e:.2f}" for e in errors)]
+        errors = [row["measured"][kind].get(name) for kind, name in columns.values()]
+        line = [row["title"], *map(_figure, errors)]
         line += [f"{row['updates']:,}", f"{row['seconds']:,.0f}"]
-        if reported:
-            line.append(f"{row['as_reported']['predict']}" if row["as_reported"] else "")
+        line += [_figure((row["as_reported"] or {}).get("predict"), 1)] if reported else []
         lines.append(line)
-    told = [
-        f"Sums over a frame, means over frames and windows. Test set: {test_set}. "
-        f"The last frame held still has a squared error of {rows[0]['last_frame']:.2f} a frame "
-        "of future."
-    ]
+    told = (
+        f"Sums over a frame, means over frames and windows. Test set: {test_set}. A future that is "
+        f"the last frame held still has a squared error of {rows[0]['last_frame']:.2f}."
+    )
     if reported:
-        told.append(f"The last column is {NOTE}.")
+        told += f"\nThe last column is {NOTE}."
     if reported and on == "patches":
-        told.append(
-            "Squared errors are not halved; the authors' program reports halves, and the paper "
-            "has other videos: the two columns do not compare."
+        told += (
+            "\nSquared errors are not halved here; the authors' program reports halves, and of "
+            "other videos: the columns do not compare."
         )
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {on.capitalize()}, {size} size\n\n{table}\n\n" + "\n".join(told) + "\n"
+    parts = [f"## {on.capitalize()}, {size} size", _markdown(head, lines), told]
+    other = [row for row in rows if "out_of_domain" in row]
+    if other:
+        kind, name = columns[first]
+        lines = [
+            [row["title"], *(_figure(e[kind][name]) for e in row["out_of_domain"].values())]
+            for row in other
+        ]
+        head = [
+            f"{first}, of",
+            *("1 digit" if k == "1" else f"{k} digits" for k in other[0]["out_of_domain"]),
+        ]
+        parts += ["Out of domain: trained on two digits, tested on", _markdown(head, lines)]
+        shown = [1, 5, 10, 20, 50, 100]
+        lines = [
+            [row["title"], *(_figure(row["longer"]["squared_error_by_step"][t - 1]) for t in shown)]
+            for row in other
+        ]
+        head = ["squared error of step", *map(str, shown)]
+        n = other[0]["longer"]["windows"]
+        told = f"Longer than trained, from {rows[0]['plan']['past']} frames, on {n} windows:"
+        parts += [told, _markdown(head, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figure(error: float | None, digits: int = 2) -> str:
+    return "" if error is None else f"{error:.{digits}f}"
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *lines))
