@@ -12,10 +12,11 @@ import pytest
 from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
-from backcast import plot
+from backcast import Model, plot
 from backcast.errors import (
     ArgumentError,
     DataError,
+    DecoderError,
     MissingPackageError,
     NotFittedError,
     ShapeError,
@@ -285,10 +286,253 @@ def test_loss_curve_refuses(error, match, history):
         plot.loss_curve(history)
 
 
+# weights
+
+
+def model_of(frame_shape, **params):
+    """Return a model of 8 units with random weights, those of pixel 3 zero, and the weights."""
+    frames = np.zeros((1, 2, *frame_shape))
+    new = Model(8, horizon=1, max_iter=1, device="cpu", verbose=0, random_state=0, **params)
+    arrays = new.fit(frames).state_dict()
+    rng = np.random.default_rng(0)
+    for name, array in arrays.items():
+        arrays[name] = rng.normal(size=array.shape).astype(np.float32)
+    arrays["encoder.lstm.weight_ih_l0"][:, 3] = 0
+    model = Model.from_state_dict(arrays, frame_shape, device="cpu", **params)
+    return model, arrays
+
+
+def as_greys(vectors):
+    """Return weights of shape (n, D) as shades: -largest, 0, largest are 0, 127.5, 255."""
+    return 127.5 + 127.5 * vectors / abs(vectors).max(axis=1, keepdims=True)
+
+
+def images_in(figure, axes, height, width, zoom):
+    """Return the images in a panel, (n, height, width, 3), a number for each pixel, row by row."""
+    shown = shown_in(figure, axes)[zoom // 2 :: zoom, zoom // 2 :: zoom]
+    rows, columns = (shown.shape[0] + 1) // (height + 1), (shown.shape[1] + 1) // (width + 1)
+    return np.stack(
+        [
+            shown[y : y + height, x : x + width]
+            for y in np.arange(rows) * (height + 1)
+            for x in np.arange(columns) * (width + 1)
+        ]
+    )
+
+
+def test_each_gates_weights_are_images_by_their_norm():
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "input gate",
+        "forget gate",
+        "candidate",
+        "output gate",
+    ]
+    corners = [axes.get_window_extent().p0 for axes in figure.axes]
+    assert corners[0][0] < corners[1][0] and corners[0][1] > corners[2][1]
+    gates = np.split(arrays["encoder.lstm.weight_ih_l0"], 4)
+    for axes, gate in zip(figure.axes, gates, strict=True):
+        expected = as_greys(gate[np.argsort(np.linalg.norm(gate, axis=1))[::-1]])
+        seen = images_in(figure, axes, 4, 5, zoom=12)  # 6 to a row: 12 places, the last 4 empty
+        assert abs(seen[:8].reshape(8, 20, 3) - expected[..., np.newaxis]).max() <= 1
+        assert (seen[:8, 0, 3] == 127).all() and (seen[8:] == 255).all()
+
+
+@pytest.mark.parametrize("part", ["reconstruct", "predict"])
+def test_a_decoders_weights_to_the_frame_are_images(part):
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model, part, units=2)
+    (axes,) = figure.axes
+    assert axes.get_title() == f"{part} decoder"
+    columns = arrays[f"{part}_decoder.fc.weight"].T
+    largest = columns[np.argsort(np.linalg.norm(columns, axis=1))[:-3:-1]]
+    seen = images_in(figure, axes, 4, 5, zoom=12).reshape(-1, 20, 3)
+    assert len(seen) == 2 and abs(seen - as_greys(largest)[..., np.newaxis]).max() <= 1
+
+
+def test_units_are_the_same_in_all_gates_when_named():
+    model, arrays = model_of((4, 5))
+    figure = plot.weights(model, units=[5, 0, 5])
+    gates = np.split(arrays["encoder.lstm.weight_ih_l0"], 4)
+    for axes, gate in zip(figure.axes, gates, strict=True):
+        seen = images_in(figure, axes, 4, 5, zoom=12).reshape(-1, 20, 3)
+        assert abs(seen - as_greys(gate[[5, 0, 5]])[..., np.newaxis]).max() <= 1
+
+
+def test_weights_to_colour_frames_are_in_colour():
+    model, arrays = model_of((4, 5, 3))
+    figure = plot.weights(model, units=[2])
+    expected = as_greys(arrays["encoder.lstm.weight_ih_l0"][[2]]).reshape(1, 4, 5, 3)
+    assert abs(images_in(figure, figure.axes[0], 4, 5, zoom=12) - expected).max() <= 1
+
+
+def test_weights_of_zero_are_grey():
+    arrays = {k: 0 * v for k, v in model_of((4, 5))[1].items()}
+    figure = plot.weights(Model.from_state_dict(arrays, (4, 5), device="cpu"))
+    assert (images_in(figure, figure.axes[0], 4, 5, zoom=12)[:8] == 127).all()
+
+
+@pytest.mark.parametrize("frame_shape", [(2, 2), (8, 40), (40, 8), (64, 64), (120, 160)])
+def test_weights_fit_into_a_notebook(frame_shape):
+    frames = np.zeros((1, 2, *frame_shape))
+    model = Model(60, init="paper", max_iter=1, device="cpu", verbose=0).fit(frames)
+    for units in (1, 60):
+        figure = plot.weights(model, units=units)
+        assert figure.bbox.width == 1000
+        for axes in figure.axes:
+            box = axes.get_window_extent()
+            assert 0 <= box.x0 % 500 and box.x0 % 500 + box.width <= 500
+            height, width, _ = axes.images[0].get_array().shape
+            assert box.width / width == pytest.approx(box.height / height, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "model", "arguments"),
+    [
+        (NotFittedError, "not fitted yet", Model(), {}),
+        (ArgumentError, "part must be \"encoder\", .* got 'decoder'", (4, 5), {"part": "decoder"}),
+        (DecoderError, "no reconstruct decoder", (4, 5), {"part": "reconstruct"}),
+        (ShapeError, r"pictures, .* got frame_shape_ \(5,\)", (5,), {}),
+        (ShapeError, r"got frame_shape_ \(4, 5, 2\)", (4, 5, 2), {}),
+        (ArgumentError, "units must be at least 1, got 0", (4, 5), {"units": 0}),
+        (ArgumentError, r"units must be in 0\.\.7, got \[0, 8\]", (4, 5), {"units": [0, 8]}),
+        (ArgumentError, r"units must be in 0\.\.7, got \[-1\]", (4, 5), {"units": [-1]}),
+        (ArgumentError, "or their indices, got 2.5", (4, 5), {"units": 2.5}),
+        (ArgumentError, r"or their indices, got \[\]", (4, 5), {"units": []}),
+    ],
+)
+def test_weights_refuses(error, match, model, arguments):
+    if isinstance(model, tuple):
+        model, _ = model_of(model, decoders="predict")
+    with pytest.raises(error, match=match):
+        plot.weights(model, **arguments)
+
+
+# activity
+
+KEYS = ["input_gate", "forget_gate", "candidate", "output_gate", "cell", "hidden"]
+
+
+def made_up_traces(steps=30, units=50):
+    """Return random traces of 2 windows and 2 layers; unit 7 varies most, then 8, and so on."""
+    rng = np.random.default_rng(0)
+    traces = {key: rng.uniform(-1, 1, (2, steps, 2, units)) for key in KEYS}
+    for key in KEYS:
+        if key.endswith("gate"):
+            traces[key] = abs(traces[key])
+    traces["cell"] *= 5
+    swing = np.roll(np.linspace(1, 0.01, units), 7)
+    traces["hidden"] = (
+        swing * np.sin(np.arange(steps))[:, np.newaxis, np.newaxis] * np.ones((2, 1, 2, 1))
+    )
+    return traces
+
+
+def colour_at(figure, axes, x, y):
+    """Return the colour of a point given in the axes' data, RGB of 0..255."""
+    seen = pixels(figure)
+    left, up = axes.transData.transform((x, y))
+    return seen[int(len(seen) - up), int(left)].astype(int)
+
+
+def test_activity_has_a_panel_for_each_gate_the_cell_and_the_output():
+    traces = made_up_traces()
+    axes = plot.activity(traces).axes[:6]
+    assert [ax.get_title() for ax in axes] == [key.replace("_", " ") for key in KEYS]
+    for key, ax in zip(KEYS, axes, strict=True):
+        units_over_time = traces[key][0, :, -1, 7:47].T
+        assert (ax.images[0].get_array() == units_over_time).all()
+
+
+def test_activity_is_of_the_window_layer_and_units_asked_for():
+    traces = made_up_traces()
+    axes = plot.activity(traces, [3, 49, 4], window=1, layer=0).axes[:6]
+    for key, ax in zip(KEYS, axes, strict=True):
+        assert (ax.images[0].get_array() == traces[key][1, :, 0, [3, 49, 4]]).all()
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["3", "49", "4"]
+    assert len(plot.activity(traces, 51).axes[0].images[0].get_array()) == 50
+
+
+def test_activity_has_scales_that_a_reader_knows():
+    traces = made_up_traces()
+    figure = plot.activity(traces, [0, 1])
+    panels = dict(zip(KEYS, figure.axes[:6], strict=True))
+    largest = abs(traces["cell"][0, :, -1, :2]).max()
+    scales = {key: axes.images[0].get_clim() for key, axes in panels.items()}
+    assert scales == dict.fromkeys(["input_gate", "forget_gate", "output_gate"], (0, 1)) | {
+        "candidate": (-1, 1),
+        "cell": (-largest, largest),
+        "hidden": (-1, 1),
+    }
+    bars = [[label.get_text() for label in bar.get_yticklabels()] for bar in figure.axes[6:]]
+    assert len(bars) == 6 and bars[0] == ["0.0", "0.5", "1.0"] and bars[2] == ["−1", "0", "1"]
+
+
+def test_activity_is_drawn_in_the_order_of_time_and_units():
+    traces = {key: np.zeros((1, 4, 1, 3)) for key in KEYS}
+    traces["input_gate"][0, 2, 0, 1] = 1  # step 3, the second row
+    traces["candidate"][0, 3, 0, 2] = -1
+    traces["hidden"][0, 0, 0, 0] = 1
+    figure = plot.activity(traces, [0, 1, 2])
+    gate, candidate, hidden = (figure.axes[i] for i in (0, 2, 5))
+    assert colour_at(figure, gate, 3, 1).min() > 250 and colour_at(figure, gate, 2, 1).max() < 5
+    red, _, blue = colour_at(figure, candidate, 4, 2)
+    assert blue > red + 50
+    red, _, blue = colour_at(figure, hidden, 1, 0)
+    assert red > blue + 50
+    assert colour_at(figure, hidden, 2, 0).min() > 240
+    assert colour_at(figure, figure.axes[4], 1, 0).min() > 240  # a cell that stayed at zero
+
+
+def test_a_line_marks_where_training_ended():
+    traces = made_up_traces()
+    figure = plot.activity(traces, mark=10)
+    expected = np.array(matplotlib.colors.to_rgb(plot.FUTURE)) * 255
+    for axes in figure.axes[:6]:
+        assert abs(colour_at(figure, axes, 10.5, 20) - expected).max() < 30
+    assert "never trained" in figure.get_supxlabel()
+    without = plot.activity(traces)
+    assert not any(axes.lines for axes in without.axes) and without.get_supxlabel() == "step"
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "change", "options"),
+    [
+        (DataError, "traces must hold input_gate, .*, hidden, got predict", None, {}),
+        (
+            ShapeError,
+            r"cell must be of shape .* got \(30, 2, 50\)",
+            {"cell": np.zeros((30, 2, 50))},
+            {},
+        ),
+        (ShapeError, "hidden must be .* same as input", {"hidden": np.zeros((2, 30, 2, 49))}, {}),
+        (
+            DataError,
+            "at least one window, step and unit",
+            dict.fromkeys(KEYS, np.zeros((2, 0, 2, 50))),
+            {},
+        ),
+        (ArgumentError, r"window must be in -2\.\.1, got 2", {}, {"window": 2}),
+        (ArgumentError, r"layer must be in -2\.\.1, got -3", {}, {"layer": -3}),
+        (ArgumentError, r"mark must be in 0\.\.30, got 31", {}, {"mark": 31}),
+        (ArgumentError, r"units must be at least 1, got -1", {}, {"units": -1}),
+        (ArgumentError, r"units must be in 0\.\.49, got \[50\]", {}, {"units": [50]}),
+    ],
+)
+def test_activity_refuses(error, match, change, options):
+    traces = {"predict": {}} if change is None else made_up_traces() | change
+    with pytest.raises(error, match=match):
+        plot.activity(traces, **options)
+
+
 # Figures
 
 
-@pytest.mark.parametrize("figure", [plot.strip(FRAMES), plot.loss_curve(RECORDS)])
+@pytest.mark.parametrize(
+    "figure",
+    [plot.strip(FRAMES), plot.loss_curve(RECORDS), plot.activity(made_up_traces(), mark=10)],
+)
 def test_a_notebook_shows_a_figure(figure):
     assert figure._repr_png_().startswith(b"\x89PNG")
 
@@ -305,6 +549,8 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         lambda: plot.strip(FRAMES),
         lambda: plot.animate(FRAMES, FRAMES),
         lambda: plot.loss_curve(RECORDS),
+        lambda: plot.weights(model_of((4, 5))[0]),
+        lambda: plot.activity(made_up_traces()),
     ):
         with pytest.raises(MissingPackageError, match=r"pip install 'backcast\[plot\]'"):
             draw()
