@@ -6,6 +6,7 @@ paper reports are kept apart everywhere: the latter are recalled, and not checke
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from backcast import data, plot
 from backcast.demo import _say
 from backcast.errors import ArgumentError, DataError, FileFormatError
-from backcast.model import _DECODERS, Model
+from backcast.model import Model
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -243,6 +244,8 @@ def run(
         raise ArgumentError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
     if updates is not None and minutes is not None:
         raise ArgumentError(f"updates must be None where minutes are given, got {updates!r}")
+    if feed not in ("scheduled", "output", "truth"):
+        raise ArgumentError(f'feed must be "scheduled", "output" or "truth", got {feed!r}')
     if updates is not None and updates < 1:
         raise ArgumentError(f"updates must be at least 1, got {updates}")
     if minutes is not None and not 0 < minutes < math.inf:
@@ -626,12 +629,13 @@ def _results(
 
 
 def _title(row: Row, model: Model) -> str:
-    fed = dict(model.feedback).get(row.conditional[0]) if row.conditional else None
-    return f"{row.title} (fed {fed})" if fed else row.title
+    if not row.conditional or isinstance(model.feedback, str):
+        return row.title
+    return f"{row.title} (fed {model.feedback[row.conditional[0]]})"
 
 
 def _seconds(model: Model) -> float:
-    return model.history_[-1]["seconds"]
+    return float(model.history_[-1]["seconds"])
 
 
 def _batches(windows: _Windows) -> Iterator[_Windows]:
@@ -643,7 +647,7 @@ def _errors(model: Model, windows: _Windows, past: int) -> dict[str, _Errors]:
     """Return the errors of each decoder: sums over a frame, means over frames and windows."""
     squares: _Errors = dict.fromkeys(model._present(), 0.0)
     for batch in _batches(windows):
-        truth = dict(zip(_DECODERS["both"], np.split(batch, [past], axis=1), strict=True))
+        truth = {"reconstruct": batch[:, :past], "predict": batch[:, past:]}
         for name, made in _made(model, truth["reconstruct"]).items():
             squares[name] += _squares(truth[name], made) / len(windows)
     errors = {"squared_error": squares}
@@ -665,7 +669,7 @@ def _squares(truth: _Windows, made: NDArray[Any]) -> float:
 
 def _last_frame(windows: _Windows, past: int) -> float:
     """Return the squared error of a prediction that nothing moves."""
-    total = sum(
+    total: float = sum(
         _squares(batch[:, past:], batch[:, past - 1 : past] / np.float32(255))
         for batch in _batches(windows)
     )
@@ -708,16 +712,15 @@ def _draw(model: Model, windows: _Windows, past: int, target: Path) -> None:
     if "predict" not in model._present():
         windows = windows[:, :past]
     made = _made(model, windows[:4, :past])
-    whole = [
-        made.get(name, side / np.float32(255))
-        for name, side in zip(_DECODERS["both"], np.split(windows[:4], [past], 1), strict=True)
-    ]
+    before, after = np.split(windows[:4] / np.float32(255), [past], axis=1)
+    whole = [made.get("reconstruct", before), made.get("predict", after)]
     truth, film = _tile(windows), _tile(np.concatenate(whole, axis=1))
     plot.animate(truth, film, target / "animation.gif", past=past, titles=("truth", "model"))
     _strip(model, windows, past).savefig(target / "strip.png")
     plot.loss_curve(model).savefig(target / "loss.png")
-    for part in ("encoder", *model._present()):
-        plot.weights(model, part).savefig(target / f"weights_{part}.png")
+    plot.weights(model).savefig(target / "weights_encoder.png")
+    for name in model._present():
+        plot.weights(model, name).savefig(target / f"weights_{name}.png")
 
 
 def _strip(model: Model, windows: _Windows, past: int) -> Figure:
@@ -731,23 +734,25 @@ def _strip(model: Model, windows: _Windows, past: int) -> Figure:
 def _tile(windows: NDArray[Any]) -> NDArray[np.float32]:
     """Put four windows in a square, a grey line between them."""
     four = windows[np.arange(4) % len(windows)]
-    frames = four / np.float32(255 if four.dtype == np.uint8 else 1)
-    edges = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)][: frames.ndim]
-    frames = np.pad(frames, edges, constant_values=0.5)
+    if four.dtype == np.uint8:
+        four = four / np.float32(255)
+    edges = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)][: four.ndim]
+    frames = np.pad(four, edges, constant_values=0.5)
     rows = [np.concatenate([frames[i], frames[i + 1]], axis=2) for i in (0, 2)]
-    return np.concatenate(rows, axis=1)[:, :-1, :-1]
+    square: NDArray[np.float32] = np.concatenate(rows, axis=1)[:, :-1, :-1]
+    return square
 
 
 def _stack(figures: Sequence[Figure], file: Path) -> None:
     """Write figures of one width below each other."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.image import imsave
+    from matplotlib.image import imread, imsave
 
     pictures = []
     for figure in figures:
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        pictures.append(np.asarray(canvas.buffer_rgba()))
+        png = io.BytesIO()
+        figure.savefig(png, format="png")
+        png.seek(0)
+        pictures.append(imread(png))
     imsave(file, np.concatenate(pictures))
 
 
