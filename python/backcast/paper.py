@@ -615,7 +615,7 @@ def _results(
         "last_frame": _last_frame(source.test, size.past),
         "as_reported": reported,
         "updates": model.n_iter_,
-        "seconds": round(_seconds(model), 1),
+        "seconds": round(_seconds(model), 3),
         "device": model.device_,
         "data": source.says,
         "test_set": source.test_set,
@@ -664,16 +664,15 @@ def _made(model: Model, past: _Windows) -> dict[str, NDArray[np.float32]]:
 def _squares(truth: _Windows, made: NDArray[Any]) -> float:
     """Sum squared differences over a frame's numbers and over windows; mean over frames."""
     difference = truth / np.float32(255) - made
-    return float(np.square(difference).sum(dtype=np.float64)) / truth.shape[1]
+    return float(np.square(difference).sum(dtype=np.float64) / truth.shape[1])
 
 
 def _last_frame(windows: _Windows, past: int) -> float:
-    """Return the squared error of a prediction that nothing moves."""
-    total: float = sum(
-        _squares(batch[:, past:], batch[:, past - 1 : past] / np.float32(255))
-        for batch in _batches(windows)
-    )
-    return total / len(windows)
+    """Return the squared error of a future in which nothing moves."""
+    squares = 0.0
+    for batch in _batches(windows):
+        squares += _squares(batch[:, past:], batch[:, past - 1 : past] / np.float32(255))
+    return squares / len(windows)
 
 
 def _longer(model: Model, held_out: _HeldOut, past: int, target: Path) -> dict[str, Any]:
