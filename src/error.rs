@@ -10,7 +10,7 @@ pub enum Error {
     Shape { name: String, expected: String, got: String },
 
     #[error("{name} must hold {expected}, got {got}")]
-    Data { name: &'static str, expected: String, got: String },
+    Data { name: String, expected: String, got: String },
 
     #[error("the model has no {asked} decoder (decoders={have:?}); fit one with decoders={asked:?} or \"both\"")]
     NoDecoder { asked: &'static str, have: &'static str },

@@ -15,9 +15,9 @@ from backcast.errors import DataError, ShapeError
 _IN_PLACE = "?bhilqBefd"
 
 Frames = NDArray[Any] | list[NDArray[Any]]
-# What the engine takes: frames, what it expects of them where only numbers of 0..1 will do, and
-# whether they are pages of a file that it may give back when it has read them.
-Column = tuple[Frames, str | None, bool]
+# What the engine takes: a name for errors, frames, what it expects of them where only numbers of
+# 0..1 will do, and whether they are pages of a file that it may give back when it has read them.
+Column = tuple[str, Frames, str | None, bool]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sequences:
         mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
         # Pages of a private map ("c") may hold what the user wrote.
         pages = isinstance(mapping, np.memmap) and mapping.mode != "c"
-        return self.frames, unit_range, pages
+        return self.name, self.frames, unit_range, pages
 
     def __len__(self) -> int:
         return len(self.frames)

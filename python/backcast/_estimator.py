@@ -113,7 +113,7 @@ class Estimator(BaseEstimator):
         training = self._training()
         last = until
         if last is None:
-            last = first + math.ceil(len(pasts[0]) / training["batch_size"])
+            last = first + math.ceil(len(pasts[1]) / training["batch_size"])
         progress = Progress(self.history_, first, last, training["loss_weights"], self.verbose)
         with progress:
             core.train(

@@ -18,7 +18,8 @@ use crate::libtorch::{Borrowed, by_parts};
 /// One side of the windows, past or future.
 #[derive(Debug)]
 pub struct Column<'a> {
-    pub name: &'static str,
+    /// For errors: what the user calls it.
+    pub name: String,
     pub sequences: Sequences<'a>,
     /// Whether numbers outside of 0..1 are refused: what is expected instead, if so.
     unit_range: Option<String>,
@@ -92,7 +93,7 @@ pub struct Conversion {
 }
 
 impl<'a> Column<'a> {
-    pub fn new(name: &'static str, sequences: Sequences<'a>, unit_range: Option<String>, mapped: bool) -> Self {
+    pub fn new(name: String, sequences: Sequences<'a>, unit_range: Option<String>, mapped: bool) -> Self {
         Self { name, sequences, unit_range, pages: mapped.then(Cell::default) }
     }
 
@@ -124,7 +125,7 @@ impl<'a> Column<'a> {
                 let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
                 // A pass over memory costs about so many multiplications a number.
                 let cost = values.numel() * 64;
-                let (name, unit_range) = (self.name, self.unit_range.as_deref());
+                let (name, unit_range) = (self.name.as_str(), self.unit_range.as_deref());
                 by_parts(&[array, &values], batch, cost, |tensors, first, length| {
                     let rows = &rows[first as usize..][..length as usize];
                     let chosen = numbers(&tensors[0].index_select(0, &Tensor::from_slice(rows)), to.kind);
@@ -153,7 +154,7 @@ impl<'a> Column<'a> {
                     let length = sequence.size()[0];
                     let start = if align == Align::Right { steps - length } else { 0 };
                     let numbers = numbers(sequence, to.kind).reshape([1, length, to.frame_size]);
-                    check(self.name, self.unit_range.as_deref(), &rows[b as usize..=b as usize], &numbers)?;
+                    check(&self.name, self.unit_range.as_deref(), &rows[b as usize..=b as usize], &numbers)?;
                     values.select(1, b).narrow(0, start, length).copy_(&numbers.squeeze_dim(0));
                     let _ = valid.select(1, b).narrow(0, start, length).fill_(1.0);
                 }
@@ -164,7 +165,7 @@ impl<'a> Column<'a> {
 }
 
 /// Refuse numbers (rows, T, D) that cannot be used, by their window.
-fn check(name: &'static str, unit_range: Option<&str>, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
+fn check(name: &str, unit_range: Option<&str>, rows: &[i64], numbers: &Tensor) -> Result<(), Error> {
     if numbers.numel() == 0 {
         return Ok(());
     }
@@ -173,7 +174,7 @@ fn check(name: &'static str, unit_range: Option<&str>, rows: &[i64], numbers: &T
     let refused = |bad: &Tensor, expected: &str, got: &str| {
         let row = bad.flatten(1, -1).any_dim(1, false).to_kind(Kind::Int64).argmax(0, false).int64_value(&[]);
         let got = format!("{got} in window {}", rows[row as usize]);
-        Err(Error::Data { name, expected: expected.to_owned(), got })
+        Err(Error::Data { name: name.to_owned(), expected: expected.to_owned(), got })
     };
     if low.is_nan() || high.is_nan() {
         return refused(&numbers.isnan(), "finite numbers", "NaN");

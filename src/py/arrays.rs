@@ -46,26 +46,18 @@ pub enum Sequences<'py> {
     List(Vec<Array<'py>>),
 }
 
-/// One side of the windows: frames, what is expected of them where only numbers of 0..1 will do, and whether they are pages
-/// of a file that may be given back.
+/// One side of the windows: its name, frames, what is expected of them where only numbers of 0..1 will do, and whether they
+/// are pages of a file that may be given back.
 #[derive(FromPyObject)]
-pub struct Column<'py>(Sequences<'py>, Option<String>, bool);
+pub struct Column<'py>(String, Sequences<'py>, Option<String>, bool);
 
 impl Column<'_> {
-    pub fn borrow(&self, name: &'static str) -> data::Column<'_> {
-        let sequences = match &self.0 {
+    pub fn borrow(&self) -> data::Column<'_> {
+        let sequences = match &self.1 {
             Sequences::Array(array) => data::Sequences::Array(array.borrow()),
             Sequences::List(arrays) => data::Sequences::Ragged(arrays.iter().map(Array::borrow).collect()),
         };
-        data::Column::new(name, sequences, self.1.clone(), self.2)
-    }
-
-    pub fn past(&self) -> data::Column<'_> {
-        self.borrow("past")
-    }
-
-    pub fn future(column: Option<&Self>) -> Option<data::Column<'_>> {
-        column.map(|column| column.borrow("future"))
+        data::Column::new(self.0.clone(), sequences, self.2.clone(), self.3)
     }
 }
 

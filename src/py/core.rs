@@ -140,7 +140,7 @@ impl Core {
         check: bool,
         num_threads: Option<i32>,
     ) -> PyResult<()> {
-        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
+        let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         detached(py, move || {
             let mut trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
@@ -171,7 +171,7 @@ impl Core {
         probability: f64,
         double: bool,
     ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyDict>)> {
-        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
+        let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         let (losses, gradients, fed) = detached(py, move || {
             let trainer = self.lock()?;
             let training = training.parse()?;
@@ -200,7 +200,7 @@ impl Core {
         full: bool,
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
-        let past = past.past();
+        let past = past.borrow();
         let all = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
@@ -256,7 +256,7 @@ impl Core {
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
-        let past = past.past();
+        let past = past.borrow();
         let all = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
@@ -281,7 +281,7 @@ impl Core {
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let past = past.past();
+        let past = past.borrow();
         let parts = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
@@ -320,7 +320,7 @@ impl Core {
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
-        let past = past.past();
+        let past = past.borrow();
         let all = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
@@ -341,7 +341,7 @@ impl Core {
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let (past, future, labels) = (past.past(), Column::future(future.as_ref()), labels.map(Labels::tensor));
+        let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         let losses = detached(py, move || {
             let trainer = self.lock()?;
             let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));

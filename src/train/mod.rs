@@ -98,7 +98,7 @@ impl Trainer {
         training.check()?;
         if windows.is_empty() {
             let (expected, got) = ("at least one window".to_owned(), "none".to_owned());
-            return Err(Error::Data { name: "past", expected, got }.into());
+            return Err(Error::Data { name: windows.past.name.clone(), expected, got }.into());
         }
         let mut since = Since { start: Instant::now(), losses: Losses::default(), learning_rate: 0.0 };
         let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-import backcast.data
+import backcast.data.videos
 from backcast import Model
 from backcast.data import sample_videos, video
 from backcast.errors import ArgumentError, DataError, FileFormatError, MissingPackageError
@@ -228,12 +228,12 @@ def test_one_seed_gives_one_set_of_patches(tmp_path):
 def test_no_more_is_decoded_than_a_batch_takes(tmp_path, monkeypatch):
     decoded = []
 
-    def counted(file, original=backcast.data._decoded):
+    def counted(file, original=backcast.data.videos._decoded):
         for frame in original(file):
             decoded.append(file.name)
             yield frame
 
-    monkeypatch.setattr(backcast.data, "_decoded", counted)
+    monkeypatch.setattr(backcast.data.videos, "_decoded", counted)
     first = write(tmp_path / "a.mkv", noise(30))
     junk = tmp_path / "junk.mkv"
     junk.write_text("not a video")

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+DATA = ["mnist", "moving", "series", "videos"]
+MODULES = ["backcast.model", "backcast.classifier", "backcast.plot"] + [
+    f"backcast.data.{name}" for name in DATA
+]
 
-@pytest.mark.parametrize("name", ["backcast.model", "backcast.data", "backcast.plot"])
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples_give_what_they_say(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,44 @@
+"""Arguments, checked."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from backcast.errors import ArgumentError
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return an integer of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name} must be an integer, got {value!r}") from None
+    if number < least:
+        raise ArgumentError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def pair(name: str, value: Any) -> tuple[int, int]:
+    """Return (height, width), also of one number for both."""
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return whole(name, value[0], 1), whole(name, value[1], 1)
+    return (whole(name, value, 1),) * 2
+
+
+def generator(random_state: Any) -> np.random.Generator:
+    """Return a generator, made of a seed or given."""
+    try:
+        return np.random.default_rng(random_state)
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"random_state must be None, an integer of at least 0 or a Generator, "
+            f"got {random_state!r}"
+        ) from None
+
+
+def times(size: Any) -> str:
+    """Write a size as people do: 28x28."""
+    return "x".join(str(side) for side in size)

