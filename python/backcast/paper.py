@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast import data, plot
+from backcast.data import moving, videos
 from backcast.demo import _say
 from backcast.errors import ArgumentError, DataError, FileFormatError
 from backcast.model import Model
@@ -340,7 +341,7 @@ def _digits(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
         raise DataError(f"{name} must hold at least 10 digits, got {len(images)}")
     order = np.random.default_rng((_SPLIT,)).permutation(len(images))
     # Resized once, and not for every chunk.
-    sprites = data._sprites(images[order], size.digit)
+    sprites = moving._sprites(images[order], size.digit)
     rest, others = sprites[n_held_out:], sprites[:n_held_out]
     length, canvas = size.past + size.future, size.side
 
@@ -382,7 +383,7 @@ def _digits(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
 
 
 def _patches(size: Size, folder: _Path | None, test: _Path | None) -> _Source:
-    files = [*data.sample_videos().values()] if folder is None else data._video_files(folder)
+    files = [*data.sample_videos().values()] if folder is None else videos._video_files(folder)
     last = files[-1] if test is None else Path(test).absolute()
     rest = [file for file in files if file != last]
     if not rest:
