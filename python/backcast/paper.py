@@ -561,7 +561,9 @@ def _fit(
 
     saved, cost = time.monotonic(), 0.0
     begun = model.n_iter_ if hasattr(model, "history_") else 0
-    bar = tqdm(total=end, initial=begun, unit="step", dynamic_ncols=True)
+    # A log file gets a line now and then, a person a bar that moves.
+    often = 0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10.0
+    bar = tqdm(total=end, initial=begun, unit="step", mininterval=often, dynamic_ncols=True)
     with bar, _ctrl_c_waits() as pressed:
         for windows in chunks:
             model.partial_fit(*_sides(model, windows, size.past))
