@@ -439,8 +439,8 @@ def _chunks(
         rng = np.random.default_rng((_TRAINING, seed, first))
         return source.draw(min(size.chunk, end - first) * batch, rng)
 
-    # One thread draws windows faster than a GPU trains on them; more only where there are many.
-    workers = max(1, min(4, len(os.sched_getaffinity(0)) // 4))
+    # One thread draws windows faster than a GPU trains on them; a second makes sure of it.
+    workers = 2 if len(os.sched_getaffinity(0)) >= 4 else 1
     firsts = iter(range(done, end, size.chunk))
     waiting: deque[Future[_Windows]] = deque()
     pool = ThreadPoolExecutor(workers)

@@ -494,7 +494,7 @@ def test_the_full_size_trains(digits, tmp_path, no_pictures, monkeypatch):
     # An untrained model finds each pixel as likely as not.
     assert results["measured"]["cross_entropy"]["predict"] < 4096 * np.log(2)
     model = Model.load(tmp_path / "composite/model.safetensors", device="cpu")
-    assert sum(array.size for array in model.state_dict().values()) == 201_408_512
+    assert sum(array.size for array in model.state_dict().values()) == 201_433_088
 
 
 # -- errors ----------------------------------------------------------------------------------------
