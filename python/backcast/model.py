@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 
 from backcast._arrays import Column, Sequences, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
@@ -638,7 +639,7 @@ class Model(TransformerMixin, Estimator):
             for part, (h, c, gates) in parts.items()
         }
 
-    def transform(self, past: Any) -> NDArray[np.float32]:
+    def transform(self, past: Any) -> Any:
         """Encode all the frames given: `encode` by the name that a scikit-learn pipeline calls.
 
         Parameters
@@ -649,11 +650,23 @@ class Model(TransformerMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows, hidden_size)
-            Embeddings, float32.
+            Embeddings, float32; after ``set_output(transform="pandas")`` a DataFrame, on the index
+            of the windows where they have one, as those that `backcast.data.windows` makes of a
+            table.
         """
-        return self.encode(past)
+        embeddings = self.encode(past)
+        index = getattr(past, "index", None)
+        if (
+            index is None
+            or callable(index)
+            or _get_output_config("transform", self)["dense"] != "pandas"
+        ):
+            return embeddings
+        import pandas as pd
 
-    def fit_transform(self, past: Any, y: object = None) -> NDArray[np.float32]:
+        return pd.DataFrame(embeddings, index=index, columns=self.get_feature_names_out())
+
+    def fit_transform(self, past: Any, y: object = None) -> Any:
         """Fit to whole windows and encode them.
 
         Parameters
