@@ -18,6 +18,7 @@ from backcast._arrays import Column, Sequences, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast._scaling import undo
 from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
+from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 if TYPE_CHECKING:
@@ -655,16 +656,12 @@ class Model(TransformerMixin, Estimator):
             table.
         """
         embeddings = self.encode(past)
-        index = getattr(past, "index", None)
-        if (
-            index is None
-            or callable(index)
-            or _get_output_config("transform", self)["dense"] != "pandas"
-        ):
+        wanted = _get_output_config("transform", self)["dense"]
+        if wanted != "pandas" or not isinstance(past, Windows):
             return embeddings
         import pandas as pd
 
-        return pd.DataFrame(embeddings, index=index, columns=self.get_feature_names_out())
+        return pd.DataFrame(embeddings, past.index, self.get_feature_names_out())
 
     def fit_transform(self, past: Any, y: object = None) -> Any:
         """Fit to whole windows and encode them.
