@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -322,7 +322,7 @@ class Model(TransformerMixin, Estimator):
         with self._or_as_before():
             pasts, futures, _ = self._taken(past, future, goes_on=True)
             self._ready(pasts, futures, goes_on=True)
-            return self._train(pasts, futures, None, until=None)
+            return self._train(pasts, futures, None, until=None, watch=Watch(self))
 
     def _taken(
         self, past: Any, future: Any, validation: Any = None, *, goes_on: bool | None = None
@@ -527,6 +527,10 @@ class Model(TransformerMixin, Estimator):
         )
         return self._in_time(frames, decoder)
 
+    @overload
+    def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[np.float32]]: ...
+    @overload
+    def reconstruct(self, past: Any) -> NDArray[np.float32]: ...
     def reconstruct(self, past: Any) -> Frames:
         """Rebuild each past from its state.
 
@@ -558,6 +562,12 @@ class Model(TransformerMixin, Estimator):
             ]
         return self._in_time(frames, "reconstruct")
 
+    @overload
+    def predict(
+        self, past: list[NDArray[Any]], *, steps: int | None = None
+    ) -> list[NDArray[np.float32]]: ...
+    @overload
+    def predict(self, past: Any, *, steps: int | None = None) -> NDArray[np.float32]: ...
     def predict(self, past: Any, *, steps: int | None = None) -> Frames:
         """Predict what comes after each past.
 
