@@ -22,6 +22,8 @@ from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from backcast._torch import TorchModel
 
 Decoder = Literal["reconstruct", "predict"]
@@ -530,8 +532,10 @@ class Model(TransformerMixin, Estimator):
     @overload
     def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[np.float32]]: ...
     @overload
+    def reconstruct(self, past: Windows) -> pd.DataFrame: ...
+    @overload
     def reconstruct(self, past: Any) -> NDArray[np.float32]: ...
-    def reconstruct(self, past: Any) -> Frames:
+    def reconstruct(self, past: Any) -> Frames | pd.DataFrame:
         """Rebuild each past from its state.
 
         Parameters
@@ -542,7 +546,8 @@ class Model(TransformerMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            float32, in the past's own order.
+            float32, in the past's own order; of `backcast.data.Windows` of a table a DataFrame of
+            its columns, a row a window and frame, on group (where there is one), window and time.
 
         Raises
         ------
@@ -560,15 +565,18 @@ class Model(TransformerMixin, Estimator):
                 self._in_time(rows[None, :length], "reconstruct")[0]
                 for rows, length in zip(frames, lengths, strict=True)
             ]
-        return self._in_time(frames, "reconstruct")
+        frames = self._in_time(frames, "reconstruct")
+        return past.table(frames) if isinstance(past, Windows) else frames
 
     @overload
     def predict(
         self, past: list[NDArray[Any]], *, steps: int | None = None
     ) -> list[NDArray[np.float32]]: ...
     @overload
+    def predict(self, past: Windows, *, steps: int | None = None) -> pd.DataFrame: ...
+    @overload
     def predict(self, past: Any, *, steps: int | None = None) -> NDArray[np.float32]: ...
-    def predict(self, past: Any, *, steps: int | None = None) -> Frames:
+    def predict(self, past: Any, *, steps: int | None = None) -> Frames | pd.DataFrame:
         """Predict what comes after each past.
 
         Parameters
@@ -581,7 +589,9 @@ class Model(TransformerMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows, steps, *frame_shape), or list of (steps, *frame_shape)
-            float32.
+            float32; of `backcast.data.Windows` of a table a DataFrame of its columns, a row a
+            window and frame, on group (where there is one), window and the frame's time, which may
+            lie beyond the table (`backcast.data.Windows.after`).
 
         Raises
         ------
@@ -601,6 +611,8 @@ class Model(TransformerMixin, Estimator):
             )
         frames = core.generate(column, "predict", steps, self._batch_size(), self._threads())
         frames = self._in_time(frames, "predict")
+        if isinstance(past, Windows):
+            return past.table(frames, after=True)
         return list(frames) if pasts.ragged else frames
 
     def trace(self, past: Any, *, steps: int | None = None) -> Trace:

@@ -156,14 +156,17 @@ def test_results_come_back_on_the_users_index() -> None:
     rows = table()
     w = windows(rows, past=5, future=3, group="sensor", time="t")
     model = small_model(horizon=3).fit(w)
-    predicted = w.future.table(model.predict(w.past))
+    predicted = model.predict(w.past)
     assert list(predicted.columns) == ["x", "y"]
     assert predicted.index.names == ["sensor", "window", "t"]
     one = predicted.xs(4, level="window")
-    np.testing.assert_array_equal(one.to_numpy(), model.predict(w.past)[4])
+    np.testing.assert_array_equal(one, model.predict(np.asarray(w.past))[4])
     np.testing.assert_array_equal(
         one.index.get_level_values("t"), rows["t"].iloc[w.future.positions[4]]
     )
+    rebuilt = model.reconstruct(w.past)
+    pd.testing.assert_frame_equal(rebuilt, w.past.table(model.reconstruct(np.asarray(w.past))))
+    np.testing.assert_array_equal(rebuilt.index.get_level_values("t"), w.past.times.reshape(-1))
     embeddings = w.past.table(model.encode(w.past), columns=model.get_feature_names_out())
     pd.testing.assert_index_equal(embeddings.index, w.past.index)
     with pytest.raises(ShapeError, match="values must be of shape"):

@@ -35,7 +35,8 @@ classifier = Classifier(model, train="head").fit(frames, shown[:, 0], validation
 likely: NDArray[np.float32] = classifier.predict_proba(frames)
 cut: NDArray[np.float64] = windows(np.zeros(9), past=3)
 of_table: Windows = windows(pd.DataFrame({"x": [1.0, 2.0]}), past=1, time="x", gap=3)
-table: pd.DataFrame = of_table.future.table(model.predict(of_table.past))
+table: pd.DataFrame = model.predict(of_table.last)
+again: pd.DataFrame = of_table.past.table(model.reconstruct(np.asarray(of_table.past)))
 plot.loss_curve(model).savefig("loss.png")
 for batch in video("film.mp4", 32, crops=4):
     model.partial_fit(batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from backcast.data._arguments import whole
+from backcast.data._times import times_after
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 if TYPE_CHECKING:
@@ -42,6 +44,10 @@ class Windows:
         Group of each row; None where the table has none.
     row_positions : ndarray of int, of shape (n_rows,)
         Where each row of `values` is in the table.
+    run_ends : ndarray of int, of shape (n_runs,)
+        Where each run of rows of one recording without a gap ends: the row after its last.
+    timed : bool
+        Whether `row_labels` are times, rather than an index that says nothing of time.
     names : tuple of str
         What group and time are called.
     """
@@ -54,6 +60,8 @@ class Windows:
     row_labels: Any
     row_groups: Any
     row_positions: NDArray[np.intp]
+    run_ends: NDArray[np.intp]
+    timed: bool
     names: tuple[Any, Any]
 
     @property
@@ -82,6 +90,16 @@ class Windows:
         return replace(self, frames=range(self.n_past, max(self.frames.stop, self.n_past)))
 
     @property
+    def last(self) -> Windows:
+        """The last window of each recording, behind which there is nothing yet."""
+        starts = np.sort(self.starts)
+        if self.row_groups is None:
+            return replace(self, starts=starts[-1:])
+        groups = self.row_groups[starts]
+        ends = np.append(np.flatnonzero(groups[1:] != groups[:-1]), len(starts) - 1)
+        return replace(self, starts=starts[ends])
+
+    @property
     def positions(self) -> NDArray[np.intp]:
         """Where each frame is in the table, as ``table.iloc`` takes it: (n_windows, n_frames)."""
         return self.row_positions[self._rows()]
@@ -99,19 +117,71 @@ class Windows:
     @property
     def index(self) -> pd.Index[Any]:
         """Index of the windows: their group, where there is one, and the time of the last frame."""
-        index: pd.Index[Any] = self._index(self._rows()[:, -1])
+        index: pd.Index[Any] = self._index(self._labels(slice(-1, None)))
         return index
 
-    def table(self, values: ArrayLike, columns: list[Any] | None = None) -> pd.DataFrame:
+    def after(self, steps: int) -> pd.MultiIndex:
+        """Tell the times of the frames that come after each window.
+
+        Parameters
+        ----------
+        steps : int
+            Number of frames after each.
+
+        Returns
+        -------
+        pandas.MultiIndex
+            Group (where there is one), window (0, 1, ...) and time, of ``n_windows * steps``
+            frames. Times are the table's where its rows go on without a gap. Beyond, they follow
+            each other by the recording's own step: the calendar's, where its longest run of rows
+            without a gap is by months, business days and the like, else the median. Steps of whole
+            days keep the hour on the clock of a time zone. Where labels are no times, and the
+            table's do not suffice, all are steps: 1, 2, ...
+
+        Raises
+        ------
+        ArgumentError
+            If `steps` is below 1.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from backcast.data import windows
+        >>> month = pd.date_range("2026-01-01", periods=6, freq="MS", name="month")
+        >>> w = windows(pd.DataFrame({"x": range(6)}, index=month), past=4)
+        >>> w.last.after(2).get_level_values("month").strftime("%B").tolist()
+        ['July', 'August']
+        """
+        import pandas as pd
+
+        rows, ends = self._rows_after(whole("steps", steps, 1))
+        labels, beyond = self.row_labels.rename(self.names[1]), rows >= ends
+        runs = np.unique(ends[beyond.any(axis=1)])
+        more = self._times_after(runs, steps)
+        if len(more) < len(runs):
+            labels = pd.RangeIndex(1, steps + 1, name="step")
+            rows = np.tile(np.arange(steps), (len(self), 1))
+        elif more:
+            extra = len(labels) + np.searchsorted(runs, ends) * steps
+            rows = np.where(beyond, extra + rows - ends, rows)
+            labels = labels.append([times.rename(labels.name) for times in more])
+        index: pd.MultiIndex = self._index(labels[rows.reshape(-1)], steps)
+        return index
+
+    def table(
+        self, values: ArrayLike, columns: list[Any] | None = None, *, after: bool = False
+    ) -> pd.DataFrame:
         """Put what a model made of these windows in a table on their own index.
 
         Parameters
         ----------
         values : array_like of shape (n_windows, n_frames, n_columns) or (n_windows, n_numbers)
-            Frames, as ``model.predict(w.past)`` gives for ``w.future``, or one row a window, as
-            ``model.encode(w)`` gives.
+            Frames of these windows, or one row a window, as ``model.encode(w)`` gives.
         columns : list, default=None
             Names of the columns; of frames those of the table.
+        after : bool, default=False
+            Whether the frames, any number of them, are those that come after each window, as a
+            model predicts them.
 
         Returns
         -------
@@ -127,28 +197,50 @@ class Windows:
         import pandas as pd
 
         array = np.asarray(values)
-        if array.ndim == 3 and array.shape[:2] == self.shape[:2]:
-            n, steps, width = array.shape
-            index = self._index(self._rows().reshape(-1), np.repeat(np.arange(n), steps))
+        n, length, _ = self.shape
+        if array.ndim == 3 and len(array) == n and (after or array.shape[1] == length):
+            _, steps, width = array.shape
             names = columns if columns is not None else self.columns
+            index = self.after(steps) if after else self._index(self._labels(), steps)
             return pd.DataFrame(array.reshape(n * steps, width), index=index, columns=names)
-        if array.ndim == 2 and len(array) == len(self):
+        if array.ndim == 2 and len(array) == n and not after:
             return pd.DataFrame(array, index=self.index, columns=columns)
-        raise ShapeError(
-            f"values must be of shape {self.shape}, or ({len(self)}, n) for a row a window, "
-            f"got {array.shape}"
-        )
+        wanted = f"({n}, steps, n)" if after else f"{self.shape}, or ({n}, n) for a row a window"
+        raise ShapeError(f"values must be of shape {wanted}, got {array.shape}")
 
-    def _index(self, rows: NDArray[np.intp], window: NDArray[np.intp] | None = None) -> Any:
+    def _labels(self, frames: slice = slice(None)) -> Any:
+        return self.row_labels[self._rows()[:, frames].reshape(-1)].rename(self.names[1])
+
+    def _index(self, labels: Any, frames: int = 0) -> Any:
+        """Index of the windows, or of so many frames of each, which have these labels."""
         import pandas as pd
 
-        of_group, of_time = self.names
-        groups = None if self.row_groups is None else self.row_groups[rows]
-        levels = {of_group: groups, "window": window, of_time: self.row_labels[rows]}
+        each = frames or 1
+        levels = {
+            self.names[0]: None if self.groups is None else np.repeat(self.groups, each),
+            "window": np.repeat(np.arange(len(self)), each) if frames else None,
+            labels.name: labels,
+        }
         there = {name: level for name, level in levels.items() if level is not None}
         if len(there) == 1:
-            return self.row_labels[rows].rename(of_time)
+            return labels
         return pd.MultiIndex.from_arrays([*there.values()], names=[*there])
+
+    def _rows_after(self, steps: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows that would come after each window, (n, steps), and where its run ends, (n, 1)."""
+        after = self.starts[:, np.newaxis] + self.frames.stop
+        ends = self.run_ends[np.searchsorted(self.run_ends, after - 1, side="right")]
+        return after + np.arange(steps), ends
+
+    def _times_after(self, ends: NDArray[np.intp], steps: int) -> list[Any]:
+        """Tell the times of the steps after the runs that end there, none where one cannot."""
+        if not len(ends) or (not self.timed and self.row_groups is not None):
+            return []
+        groups = np.zeros(len(self.values)) if self.row_groups is None else self.row_groups
+        runs = sorted(pairwise([0, *self.run_ends]), key=lambda run: run[1] - run[0])
+        longest = {groups[begin]: self.row_labels[begin:end] for begin, end in runs}
+        each = (times_after(self.row_labels[:end], longest[groups[end - 1]], steps) for end in ends)
+        return [times for times in each if times is not None]
 
     def _rows(self) -> NDArray[np.intp]:
         return self.starts[:, np.newaxis] + np.arange(self.frames.start, self.frames.stop)
@@ -277,6 +369,17 @@ def windows(
     ((6, 4, 1), (6, 3, 1))
     >>> w.index[-1]
     ('b', Timestamp('2026-01-06 00:00:00'))
+
+    Of pasts alone, the last of each recording are those whose future lies beyond the table.
+
+    >>> past = windows(table, past=3, group="sensor", time="day").last
+    >>> past.index.tolist() == [("a", day[-1]), ("b", day[-1])]
+    True
+    >>> from backcast import Model
+    >>> model = Model(horizon=1, hidden_size=8, max_iter=50, device="cpu", verbose=0).fit(w)
+    >>> model.predict(past).loc["b"].index
+    MultiIndex([(1, '2026-01-07')],
+               names=['window', 'day'])
     """
     past, future = whole("past", past, 1), whole("future", future, 0)
     stride = whole("stride", stride, 1)
@@ -356,6 +459,8 @@ def _of_table(
         row_labels=labels[order],
         row_groups=row_groups,
         row_positions=order,
+        run_ends=ends.astype(np.intp),
+        timed=times is not None,
         names=("group" if group is None else group, labels.name or "time"),
     )
 
