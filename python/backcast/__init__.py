@@ -2,8 +2,8 @@
 
 `Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
 Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder.
-`backcast.data` has moving digits and windows, `backcast.plot` pictures, `backcast.errors` what can
-go wrong.
+`forecast_errors` says how far off its forecasts are. `backcast.data` has moving digits and windows,
+`backcast.plot` pictures, `backcast.errors` what can go wrong.
 """
 
 from importlib import import_module
@@ -15,12 +15,13 @@ _libtorch.load()
 
 from backcast import errors  # noqa: E402
 from backcast.classifier import Classifier  # noqa: E402
+from backcast.forecast import forecast_errors  # noqa: E402
 from backcast.model import Model  # noqa: E402
 
 if TYPE_CHECKING:
     from backcast import data, plot
 
-__all__ = ["Classifier", "Model", "data", "errors", "plot"]
+__all__ = ["Classifier", "Model", "data", "errors", "forecast_errors", "plot"]
 __version__ = "0.1.0"
 
 

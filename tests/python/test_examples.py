@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DATA = ["mnist", "moving", "series", "videos"]
-MODULES = ["backcast.model", "backcast.classifier", "backcast.plot"] + [
+MODULES = ["backcast.model", "backcast.classifier", "backcast.forecast", "backcast.plot"] + [
     f"backcast.data.{name}" for name in DATA
 ]
 

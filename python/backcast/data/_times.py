@@ -1,0 +1,63 @@
+"""Times that come after those of a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def times_after(labels: Any, known: Any, steps: int) -> Any:
+    """Return the next `steps` times after the last of `labels`, by the step of `known`.
+
+    An index; None if the labels are neither dates, periods, durations nor numbers, or do not rise:
+    then nobody can tell.
+    """
+    import pandas as pd
+
+    if isinstance(labels, pd.PeriodIndex):
+        step = _step(known.asi8)
+        return None if step is None else labels[[-1] * steps] + step * np.arange(1, steps + 1)
+    if isinstance(labels, pd.DatetimeIndex):
+        step = _step(known.asi8)
+        return None if step is None else _dates_after(labels, known, steps)
+    numbers = labels.to_numpy()
+    step = _step(known.to_numpy()) if numbers.dtype.kind in "iufm" else None
+    if step is None:
+        return None
+    return pd.Index(numbers[-1] + step * np.arange(1, steps + 1), dtype=labels.dtype)
+
+
+def _step(times: NDArray[Any]) -> Any:
+    """Return the median step, of an even number the lower, if there is one and all go up."""
+    steps = np.sort(np.diff(times))
+    rise = len(steps) and steps[0] > steps.dtype.type(0)
+    return steps[(len(steps) - 1) // 2] if rise else None
+
+
+def _dates_after(labels: Any, known: Any, steps: int) -> pd.DatetimeIndex:
+    """Go on by the calendar (months, business days) where `known` does, else by its step.
+
+    Whole days are days of the clock on the wall, shorter steps so much time, whatever a zone's
+    clock does in between.
+    """
+    import pandas as pd
+
+    wall = known.tz_localize(None)
+    each = np.diff(known.asi8)
+    step = pd.Timedelta(_step(known.asi8), unit=known.unit)
+    offset: Any = pd.infer_freq(wall) if len(wall) > 2 else None
+    days = step % pd.Timedelta(days=1) == pd.Timedelta(0)
+    if not days and (offset is None or (each == each[0]).all()):
+        after = pd.date_range(labels[-1], periods=steps + 1, freq=step)
+    else:
+        last = labels.tz_localize(None)[-1]
+        after = pd.date_range(last, periods=steps + 1, freq=step if offset is None else offset)
+        # An hour that there is twice is the first, one that there is not the next.
+        first = np.ones(steps + 1, np.bool_)
+        after = after.tz_localize(labels.tz, nonexistent="shift_forward", ambiguous=first)
+    return after[1:].as_unit(labels.unit)

@@ -1,0 +1,153 @@
+"""How far forecasts are off, step by step, beside those that need no model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.data._arguments import whole
+from backcast.errors import ArgumentError, MissingPackageError, ShapeError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from backcast.model import Model
+
+# Windows that are held in memory at a time.
+_PIECE = 1024
+
+
+def forecast_errors(
+    model: Model,
+    past: Any,
+    future: Any = None,
+    *,
+    season: int | None = None,
+    per: Literal["step", "column"] = "step",
+) -> pd.DataFrame:
+    """Errors of a model's forecasts by step, beside the naive and the seasonal naive forecast.
+
+    Every window is an origin from which all its future is forecast. Take windows that the model
+    was not fitted on: errors on others are too small.
+
+    Parameters
+    ----------
+    model : Model
+        A fitted model that has a predict decoder.
+    past, future : array_like of shape (n_windows, n_frames, *frame_shape), or Windows
+        As in `Model.fit`; with one array its last `horizon_` frames are the future.
+    season : int, default=None
+        Frames from a season to the next, at most as many as the past has: the seasonal naive
+        forecast is the number as many before, or so many times as many that it is known.
+    per : {"step", "column"}, default="step"
+        "step" is the mean over the columns of each column's error, "column" has them one by one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a step (1, 2, ...), or a column and step. Columns are the measure ("MAE", "RMSE",
+        "MASE") and the forecast ("model", "naive", and with `season` "seasonal"). uint8 counts as
+        0..1, as to the model.
+
+    Raises
+    ------
+    NotFittedError, DecoderError, ShapeError, DataError
+        As in `Model.predict`; also if the windows differ in length.
+    ArgumentError
+        If `season` is longer than the past or below 1, or `per` is neither of the two.
+    MissingPackageError
+        If pandas is not installed.
+
+    Notes
+    -----
+    The naive forecast is the last known number of the past, at all steps. MAE is the mean absolute
+    error over the windows, RMSE the root of the mean squared one, both in the data's units. MASE is
+    MAE divided by the mean absolute difference of one frame to the next, of the same column, over
+    all the pasts given: below 1, a forecast is off by less than frames usually change in one step
+    [1]_. It is NaN for a column that never changes. A number that is missing in the truth or in one
+    of the forecasts is left out of all.
+
+    References
+    ----------
+    .. [1] Hyndman and Koehler, "Another look at measures of forecast accuracy", International
+       Journal of Forecasting, 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast import Model, forecast_errors
+    >>> from backcast.data import windows
+    >>> t = np.arange(400)
+    >>> w = windows(np.sin(2 * np.pi * t / 12) + t / 400, past=24, future=6)
+    >>> model = Model(horizon=6, hidden_size=16, max_iter=50, device="cpu", verbose=0).fit(w[:300])
+    >>> errors = forecast_errors(model, w[300:], season=12)
+    >>> errors["MASE"].round(2)["seasonal"].tolist()  # off by the trend of 12 frames
+    [0.09, 0.09, 0.09, 0.09, 0.09, 0.09]
+    >>> errors["RMSE"].shape
+    (6, 3)
+    """
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise MissingPackageError("forecast_errors needs pandas: pip install pandas") from error
+
+    if per not in ("step", "column"):
+        raise ArgumentError(f'per must be "step" or "column", got {per!r}')
+    model._core_()
+    model._has("predict")
+    pasts, futures = model._windows(past, future, model.horizon_, fitting=False)
+    if futures is None or pasts.ragged or futures.ragged:
+        raise ShapeError("past must be windows of one length, got a list")
+    steps = max(futures.lengths)
+    seasons = {"naive": 1}
+    if season is not None:
+        seasons["seasonal"] = whole("season", season, 1)
+        if season > max(pasts.lengths):
+            raise ArgumentError(
+                f"season must be at most the {max(pasts.lengths)} frames of past, got {season}"
+            )
+
+    sums: Any = 0
+    changes: Any = 0
+    for start in range(0, len(pasts), _PIECE):
+        piece = slice(start, start + _PIECE)
+        known, truth = (_floats(side.cut(piece).array()) for side in (pasts, futures))
+        made = np.asarray(model.predict(pasts.cut(piece).array(), steps=steps), np.float64)
+        naive = [_again(known, frames, steps) for frames in seasons.values()]
+        errors = np.stack([made.reshape(truth.shape), *naive]) - truth
+        there = ~np.isnan(errors).any(axis=0)
+        off = np.where(there, np.abs(errors), 0)
+        counts = np.broadcast_to(there, errors.shape)
+        sums = sums + np.stack([off, off**2, counts]).sum(axis=2)  # (3, forecasts, steps, columns)
+        each = np.abs(np.diff(known, axis=1))
+        changes = changes + np.stack([np.nansum(each, (0, 1)), (~np.isnan(each)).sum((0, 1))])
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mae, mse = sums[:2] / sums[2]
+        scale = changes[0] / changes[1]
+        found = np.stack([mae, np.sqrt(mse), np.where(scale > 0, mae / scale, np.nan)])
+    measures = pd.MultiIndex.from_product([("MAE", "RMSE", "MASE"), ("model", *seasons)])
+    names = getattr(past, "columns", range(found.shape[-1]))
+    table = pd.DataFrame(
+        found.transpose(3, 2, 0, 1).reshape(-1, len(measures)),
+        index=pd.MultiIndex.from_product([names, range(1, steps + 1)], names=["column", "step"]),
+        columns=measures,
+    )
+    return table if per == "column" else table.groupby(level="step").mean()
+
+
+def _floats(frames: NDArray[Any]) -> NDArray[np.float64]:
+    """Return frames as the model sees them, flat: (n, T, D)."""
+    flat = frames.reshape(*frames.shape[:2], -1).astype(np.float64)
+    return flat / 255 if frames.dtype == np.uint8 else flat
+
+
+def _again(past: NDArray[np.float64], season: int, steps: int) -> NDArray[np.float64]:
+    """Repeat the last season, with each number that is missing in it from the one before."""
+    n, length, width = past.shape
+    seasons = past[:, length % season :].reshape(n, -1, season, width)[:, ::-1]
+    latest = np.argmax(~np.isnan(seasons), axis=1)[:, np.newaxis]
+    last: NDArray[np.float64] = np.take_along_axis(seasons, latest, axis=1)[:, 0]
+    return last[:, np.arange(steps) % season]

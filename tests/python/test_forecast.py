@@ -1,0 +1,292 @@
+"""Forecasts come back on the times that they are of, with errors by step that are as counted."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from backcast import forecast_errors
+from backcast.data import Windows, windows
+from backcast.errors import (
+    ArgumentError,
+    DecoderError,
+    MissingPackageError,
+    NotFittedError,
+    ShapeError,
+)
+from small import FUTURE, PAST, X, small_model
+
+
+def after(index: Any, steps: int = 3, **options: Any) -> list[Any]:
+    """Times after the last row of a table."""
+    frame = pd.DataFrame({"x": np.arange(len(index), dtype=float)}, index=index)
+    last = windows(frame, past=2, **options).last
+    return last.after(steps).get_level_values(-1).tolist()
+
+
+BERLIN = "Europe/Berlin"
+SIX: dict[str, tuple[Any, list[Any]]] = {
+    "hours": (
+        pd.date_range("2026-01-01", periods=6, freq="h"),
+        ["2026-01-01 06:00", "2026-01-01 07:00", "2026-01-01 08:00"],
+    ),
+    "months": (
+        pd.date_range("2025-09-30", periods=6, freq="ME"),
+        ["2026-03-31", "2026-04-30", "2026-05-31"],
+    ),
+    "weeks": (
+        pd.date_range("2026-01-01", periods=6, freq="7D"),
+        ["2026-02-12", "2026-02-19", "2026-02-26"],
+    ),
+    "two rows": (pd.to_datetime(["2026-01-01", "2026-01-03"]), ["2026-01-05", "2026-01-07"]),
+    "irregular": (
+        pd.to_datetime(["2026-01-01 00:00", "2026-01-01 00:59", "2026-01-01 02:00"]),
+        ["2026-01-01 02:59", "2026-01-01 03:58"],
+    ),
+    "days, the clock goes on": (
+        pd.date_range("2026-03-23", periods=6, freq="D", tz=BERLIN),
+        ["2026-03-29 00:00+01:00", "2026-03-30 00:00+02:00", "2026-03-31 00:00+02:00"],
+    ),
+    "days, there is no such hour": (
+        pd.date_range("2026-03-23 02:30", periods=6, freq="D", tz=BERLIN),
+        ["2026-03-29 03:00+02:00", "2026-03-30 02:30+02:00"],
+    ),
+    "days, the hour is there twice": (
+        pd.date_range("2026-10-19 02:30", periods=6, freq="D", tz=BERLIN),
+        ["2026-10-25 02:30+02:00", "2026-10-26 02:30+01:00"],
+    ),
+    "hours, the clock goes on": (
+        pd.date_range("2026-03-28 20:00", periods=6, freq="h", tz=BERLIN),
+        ["2026-03-29 03:00+02:00", "2026-03-29 04:00+02:00"],
+    ),
+    "hours, the clock goes back": (
+        pd.date_range("2026-10-24 21:00", periods=6, freq="h", tz=BERLIN),
+        ["2026-10-25 02:00+01:00", "2026-10-25 03:00+01:00"],
+    ),
+    "noon and midnight": (
+        pd.date_range("2026-03-28", periods=6, freq="12h").tz_localize(BERLIN),
+        ["2026-03-31 00:00+02:00", "2026-03-31 12:00+02:00"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SIX)
+def test_dates_go_on_by_the_calendar_and_the_clock(case: str) -> None:
+    index, expected = SIX[case]
+    assert after(index, len(expected)) == [
+        pd.Timestamp(day).tz_convert(index.tz) if index.tz else pd.Timestamp(day)
+        for day in expected
+    ]
+
+
+def test_business_days_skip_the_weekend() -> None:
+    days = pd.date_range("2026-01-05", periods=10, freq="B")
+    assert after(days, 1, gap="4D") == [pd.Timestamp("2026-01-19")]
+
+
+def test_periods_durations_and_numbers_go_on() -> None:
+    months = pd.period_range("2026-01", periods=4, freq="M")
+    assert after(months, 2) == [pd.Period("2026-05"), pd.Period("2026-06")]
+    ticks = pd.timedelta_range("0s", periods=4, freq="10ms")
+    assert after(ticks, 2) == [pd.Timedelta("40ms"), pd.Timedelta("50ms")]
+    assert after(pd.RangeIndex(5), 2) == [5, 6]
+    np.testing.assert_allclose(after(pd.Index([0, 0.5, 1.0, 1.5]), 2), [2, 2.5])
+    for words in (list("abcd"), [3, 1, 2, 4], [7, 7, 7]):
+        assert after(pd.Index(words), 2) == [1, 2]
+
+
+@pytest.mark.parametrize("index", [case[0] for case in SIX.values()], ids=[*SIX])
+def test_what_comes_back_is_of_the_kind_that_came(index: Any) -> None:
+    frame = pd.DataFrame({"x": 1.0}, index=index.rename("when"))
+    found = windows(frame, past=1).after(4)
+    assert found.names == ["window", "when"]
+    assert found.get_level_values("when").dtype == index.dtype
+
+
+def test_the_tables_own_times_come_first() -> None:
+    day = pd.date_range("2026-01-01", periods=20, freq="D").delete([10, 11])
+    w = windows(pd.DataFrame({"x": np.arange(18.0)}, index=day), past=4)
+    found = w.after(3).get_level_values("time").to_numpy().reshape(-1, 3)
+    np.testing.assert_array_equal(found, w.times[:, -1:] + np.arange(1, 4) * np.timedelta64(1, "D"))
+    labels = pd.Index(list("abcdefgh"))
+    w = windows(pd.DataFrame({"x": np.arange(8.0)}, index=labels), past=2)
+    assert w[:2].after(2).tolist() == [(0, "c"), (0, "d"), (1, "d"), (1, "e")]
+    assert w[-2:].after(2).tolist() == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert w[-2:].after(2).names == ["window", "step"]
+    # Whole windows: what comes after their future.
+    w = windows(pd.DataFrame({"x": np.arange(8.0)}), past=2, future=2)
+    assert w[:1].after(1).tolist() == [(0, 4)]
+    assert w[:1].past.after(1).tolist() == [(0, 2)]
+    with pytest.raises(ArgumentError, match="steps must be at least 1, got 0"):
+        w.after(0)
+
+
+def grouped() -> Windows:
+    hours = pd.date_range("2026-01-01", periods=9, freq="h")
+    days = pd.date_range("2026-01-01", periods=7, freq="D")
+    table = pd.DataFrame(
+        {"site": ["b"] * 9 + ["a"] * 7, "t": [*hours, *days], "x": np.arange(16.0), "y": 1.0}
+    )
+    return windows(table, past=5, group="site", time="t", gap="1D")
+
+
+def test_each_recording_goes_on_by_its_own_step() -> None:
+    w = grouped()
+    assert w.last.groups.tolist() == ["a", "b"]
+    assert w[::-1].last.index.equals(w.last.index)
+    assert w.last.after(2).tolist() == [
+        ("a", 0, pd.Timestamp("2026-01-08")),
+        ("a", 0, pd.Timestamp("2026-01-09")),
+        ("b", 1, pd.Timestamp("2026-01-01 09:00")),
+        ("b", 1, pd.Timestamp("2026-01-01 10:00")),
+    ]
+    # A short run goes on by the step of its recording's longest.
+    month = pd.date_range("2026-01-01", periods=9, freq="MS").delete(6)
+    assert after(month, 2) == [pd.Timestamp("2026-10-01"), pd.Timestamp("2026-11-01")]
+    # Row numbers of several recordings are not times.
+    table = pd.DataFrame({"site": ["b"] * 4 + ["a"] * 4, "x": 1.0})
+    assert windows(table, past=2, group="site").last.after(1).tolist() == [("a", 0, 1), ("b", 1, 1)]
+
+
+def test_a_model_puts_its_frames_on_those_times() -> None:
+    w = grouped()
+    model = small_model(horizon=2).fit(w)
+    found = model.predict(w.last, steps=4)
+    pd.testing.assert_index_equal(found.index, w.last.after(4))
+    assert list(found.columns) == ["x", "y"]
+    plain = model.predict(np.asarray(w.last), steps=4)
+    assert isinstance(plain, np.ndarray)
+    np.testing.assert_array_equal(found.to_numpy().reshape(plain.shape), plain)
+    pasts = model.reconstruct(w.last)
+    assert len(pasts) == 2 * 5
+    assert pasts.index[-1] == ("b", 1, pd.Timestamp("2026-01-01 08:00"))
+    with pytest.raises(ShapeError, match=r"values must be of shape \(2, steps, n\), got \(1, 3, 2"):
+        w.last.table(np.zeros((1, 3, 2)), after=True)
+
+
+# forecast_errors
+
+
+class Fixed:
+    """A model whose forecast is known."""
+
+    horizon_ = 2
+
+    def __init__(self, forecast: Any) -> None:
+        self.forecast = np.asarray(forecast, np.float32)
+        self.fitted = small_model(horizon=2).fit(np.zeros((2, 6, self.forecast.shape[-1])))
+
+    def predict(self, past: Any, *, steps: int) -> Any:
+        return np.tile(self.forecast, (len(past), 1, 1))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.fitted, name)
+
+
+def test_errors_are_as_counted_by_hand() -> None:
+    past = [[1.0, 3, 2, 4], [4.0, 4, 6, 5]]
+    future = [[5.0, 3], [4.0, 9]]
+    x = np.concatenate([past, future], axis=1)[..., None]
+    model: Any = Fixed([[[4.0], [6.0]]])
+    found = forecast_errors(model, x, season=2)
+    # Off by 1, 0 and 3, 3; naive (4; 5) by 1, 1 and 1, 4; seasonal (2, 4; 6, 5) by 3, 2 and 1, 4.
+    mae = {"model": [0.5, 3], "naive": [1, 2.5], "seasonal": [2.5, 2.5]}
+    rmse = {
+        "model": np.sqrt([0.5, 9]),
+        "naive": np.sqrt([1, 8.5]),
+        "seasonal": np.sqrt([6.5, 8.5]),
+    }
+    change = (2 + 1 + 2 + 0 + 2 + 1) / 6
+    for name in mae:
+        np.testing.assert_allclose(found["MAE"][name], mae[name])
+        np.testing.assert_allclose(found["RMSE"][name], rmse[name])
+        np.testing.assert_allclose(found["MASE"][name], np.array(mae[name]) / change)
+    assert found.index.tolist() == [1, 2] and found.index.name == "step"
+    assert forecast_errors(model, x).columns.tolist() == [
+        (measure, name) for measure in ("MAE", "RMSE", "MASE") for name in ("model", "naive")
+    ]
+
+
+def test_missing_numbers_are_left_out_of_all_forecasts_alike() -> None:
+    nan = np.nan
+    x = np.array([[1.0, 3, 2, nan, 5, 3], [nan, 4, 6, 5, nan, 9], [nan, 1, nan, 3, 1, 1]])[
+        ..., None
+    ]
+    found = forecast_errors(Fixed([[[4.0], [6.0]]]), x, season=2)  # type: ignore[arg-type]
+    # The last known: 2, 5, 3. A season before: 2, 3 (of two before); 6, 5; unknown, 3.
+    np.testing.assert_allclose(found["MAE"]["model"], [1, (3 + 3 + 5) / 3])
+    np.testing.assert_allclose(found["MAE"]["naive"], [3, (1 + 4 + 2) / 3])
+    np.testing.assert_allclose(found["MAE"]["seasonal"], [3, (0 + 4 + 2) / 3])
+    scale = (2 + 1 + 2 + 1) / 4
+    np.testing.assert_allclose(found["MASE"], found["MAE"] / scale)
+    nothing = forecast_errors(Fixed([[[4.0], [6.0]]]), x * nan)  # type: ignore[arg-type]
+    assert nothing.isna().all(axis=None)
+
+
+def test_a_column_has_its_own_errors_and_scale() -> None:
+    rows = np.arange(40.0)
+    table = pd.DataFrame({"flat": 7.0, "up": rows, "up in cm": 100 * rows})
+    w = windows(table, past=4, future=2)
+    model: Any = Fixed([[[7.0, 0, 0]] * 2])
+    found = forecast_errors(model, w, season=4, per="column")
+    assert found.index.names == ["column", "step"]
+    up, cm, flat = (found.loc[name] for name in ("up", "up in cm", "flat"))
+    np.testing.assert_allclose(up["MASE"]["naive"], [1, 2])
+    np.testing.assert_allclose(up["MASE"]["seasonal"], [4, 4])
+    np.testing.assert_allclose(cm["MASE"], up["MASE"])
+    np.testing.assert_allclose(cm["MAE"], 100 * up["MAE"])
+    assert (flat["MAE"] == 0).all(axis=None) and flat["MASE"].isna().all(axis=None)
+    mean = forecast_errors(model, w, season=4)
+    np.testing.assert_allclose(mean["MAE"], (up["MAE"] + cm["MAE"] + flat["MAE"]) / 3)
+    np.testing.assert_allclose(mean["MASE"]["naive"], [1, 2])
+
+
+def test_arrays_files_and_bytes_give_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    model = small_model().fit(PAST, FUTURE)
+    found = forecast_errors(model, X, season=3)
+    made = model.predict(PAST)
+    np.testing.assert_allclose(
+        found["RMSE"]["model"], np.sqrt(((made - FUTURE) ** 2).mean(0)).mean(1), rtol=1e-5
+    )
+    pd.testing.assert_frame_equal(forecast_errors(model, PAST, FUTURE, season=3), found)
+    monkeypatch.setattr("backcast.forecast._PIECE", 5)
+    pd.testing.assert_frame_equal(forecast_errors(model, X, season=3), found)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        data = file.create_dataset("x", data=X)
+        pd.testing.assert_frame_equal(forecast_errors(model, data, season=3), found)
+    images = (X * 255).astype(np.uint8).reshape(12, 8, 3, 1, 1)
+    seen = small_model(horizon=3).fit(images)
+    as_floats = small_model(horizon=3).fit(images / np.float32(255))
+    pd.testing.assert_frame_equal(
+        forecast_errors(seen, images), forecast_errors(as_floats, images / 255), rtol=1e-4
+    )
+    longer = forecast_errors(model, X[:, :4], X[:, 4:])
+    assert longer.index.tolist() == [1, 2, 3, 4]
+
+
+def test_what_has_no_errors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model().fit(PAST, FUTURE)
+    with pytest.raises(ArgumentError, match="season must be at most the 5 frames of past, got 6"):
+        forecast_errors(model, X, season=6)
+    with pytest.raises(ArgumentError, match="season must be at least 1, got 0"):
+        forecast_errors(model, X, season=0)
+    with pytest.raises(ArgumentError, match='per must be "step" or "column", got \'row\''):
+        forecast_errors(model, X, per="row")  # type: ignore[arg-type]
+    with pytest.raises(ShapeError, match="past must be windows of one length, got a list"):
+        forecast_errors(model, list(X))
+    with pytest.raises(ShapeError, match="must have frames of shape"):
+        forecast_errors(model, X[..., :2])
+    with pytest.raises(NotFittedError):
+        forecast_errors(small_model(), X)
+    with pytest.raises(DecoderError, match="the model has no predict decoder"):
+        forecast_errors(small_model(decoders="reconstruct").fit(X), X)
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingPackageError, match="forecast_errors needs pandas: pip install"):
+        forecast_errors(model, X)
