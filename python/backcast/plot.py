@@ -1,4 +1,4 @@
-"""Pictures: a strip of frames, an animation, the loss curve, the weights, the gates over time.
+"""Pictures: frames, the loss, weights and gates; forecasts in time, maps of embeddings.
 
 matplotlib draws them: an optional dependency, imported when the first picture is drawn. No
 function touches pyplot's global state, so none opens a window or leaves a figure open.
@@ -30,13 +30,24 @@ from backcast.errors import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.animation import AbstractMovieWriter
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from backcast.data import Windows
     from backcast.model import Model
 
-__all__ = ["Gif", "activity", "animate", "loss_curve", "strip", "weights"]
+__all__ = [
+    "Gif",
+    "activity",
+    "animate",
+    "embedding_map",
+    "forecast",
+    "loss_curve",
+    "strip",
+    "weights",
+]
 
 DPI = 100
 PAST, FUTURE = "#1f77b4", "#d95f02"  # each keeps its colour in all pictures
@@ -537,6 +548,335 @@ def activity(
     beyond = "" if mark is None else "; beyond the line, the model was never trained"
     figure.supxlabel(f"step{beyond}")
     return figure
+
+
+def forecast(
+    past: Windows | ArrayLike,
+    prediction: pd.DataFrame | ArrayLike,
+    errors: pd.DataFrame | None = None,
+    *,
+    future: ArrayLike | None = None,
+    window: int = -1,
+    columns: Sequence[Any] | None = None,
+    frames: int | None = None,
+    axes: Sequence[Axes] | None = None,
+) -> Figure:
+    """Draw one window's forecast after its past, with a band of how far forecasts are off.
+
+    Parameters
+    ----------
+    past : Windows, or array_like of shape (T, D)
+        Pasts of a table, or the past of one window.
+    prediction : DataFrame, or array_like of shape (steps, D)
+        What `Model.predict` gave for those windows, or for that one.
+    errors : DataFrame, optional
+        What `forecast_errors` gave for held-out windows; of several columns with
+        ``per="column"``. The band is the forecast plus and minus the model's RMSE at that step,
+        about two in three of the truths where errors are normal.
+    future : array_like of shape (F, D), optional
+        The frames that followed; of windows of a table those in it are drawn.
+    window : int, default -1
+        Which of several windows; the last by default.
+    columns : sequence of labels, optional
+        Columns to draw, of an array by their numbers; the first four by default.
+    frames : int, optional
+        Draw so many frames of the past, the last; by default four times as many as of the forecast.
+    axes : sequence of matplotlib.axes.Axes, optional
+        Axes to draw on, one for each column, instead of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The new figure, or that of `axes`, with one axes a column, below each other. On x are the
+        windows' times, of durations in the largest unit that fits; or steps, of which the
+        first after the past is 1.
+
+    Raises
+    ------
+    ShapeError
+        If past, prediction and future are not of as many columns, or not of these windows.
+    ArgumentError
+        If a column is not there, `window` or `frames` is out of its range, there is not an axes for
+        each column, or `errors` are means over several columns.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.plot import forecast
+    >>> wave = np.sin(np.arange(40) / 3)
+    >>> figure = forecast(wave[:30, np.newaxis], wave[30:, np.newaxis] * 0.9)
+    """
+    stretch = _stretch(past, prediction, future, window)
+    names = [*stretch.columns[:4]] if columns is None else [*columns]
+    if not names or not set(names) <= set(stretch.columns):
+        raise ArgumentError(f"columns must be some of {stretch.columns}, got {names}")
+    steps = len(stretch.prediction)
+    frames = 4 * steps if frames is None else frames
+    if frames < 1:
+        raise ArgumentError(f"frames must be at least 1, got {frames}")
+    if axes is None:
+        figure = _figure(800, 100 + (260 if len(names) == 1 else 170 * len(names)))
+        figure.set_layout_engine("constrained")
+        axes = [*figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]]
+        inner = axes[:-1]
+    elif len(axes) != len(names):
+        raise ArgumentError(f"axes must be one for each of {len(names)} columns, got {len(axes)}")
+    else:
+        figure, inner = cast("Figure", axes[0].get_figure(root=True)), []
+
+    n_past = len(stretch.past)
+    before, after = slice(max(0, n_past - frames), n_past), slice(n_past, n_past + steps)
+    for ax, name in zip(axes, names, strict=True):
+        x = _time_axis(ax, stretch.times, n_past, n_past + steps)
+        at = stretch.columns.index(name)
+        ax.plot(x[before], stretch.past[before, at], color=PAST, label="past")
+        known = stretch.future[:steps, at]
+        if len(known):
+            there = slice(n_past, n_past + len(known))
+            ax.plot(x[there], known, color="0.35", linestyle="--", label="truth")
+        made = stretch.prediction[:, at]
+        marker = "o" if steps < 13 else None
+        ax.plot(x[after], made, color=FUTURE, label="forecast", marker=marker, markersize=4)
+        if errors is not None:
+            off = _rmse(errors, name, len(stretch.columns))[:steps]
+            band, middle = slice(n_past, n_past + len(off)), made[: len(off)]
+            ax.fill_between(
+                x[band],
+                middle - off,
+                middle + off,
+                color=FUTURE,
+                alpha=0.2,
+                linewidth=0,
+                label="forecast ± RMSE at its step",
+            )
+        ax.set_ylabel(str(name) if stretch.times is not None else f"column {name}")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.grid(alpha=0.3)
+    for ax in inner:
+        ax.set_xlabel("")
+    if stretch.group is not None:
+        axes[0].set_title(str(stretch.group), loc="left", fontsize=12)
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    return figure
+
+
+def embedding_map(
+    embeddings: ArrayLike, labels: ArrayLike | None = None, *, ax: Axes | None = None
+) -> Figure:
+    """Draw embeddings as points of a plane, in the colours of their labels.
+
+    Parameters
+    ----------
+    embeddings : array_like of shape (n, D)
+        A row each, as `Model.encode` gives them, or already of two dimensions. Of more than two,
+        the first two principal components are drawn.
+    labels : array_like of shape (n,), optional
+        What each is: words or whole numbers of at most 20 kinds, which a legend names; or numbers
+        or dates, which a colour bar tells. Points whose label is missing are grey.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw on, instead of a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The new figure, or that of `ax`. Its axes tell the variance that each component explains.
+
+    Raises
+    ------
+    ShapeError
+        If embeddings are not rows of at least two numbers, or there is not a label for each.
+    DataError
+        If embeddings are not finite, or labels are words of more than 20 kinds.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.plot import embedding_map
+    >>> rows = np.random.default_rng(0).normal(size=(100, 8))
+    >>> figure = embedding_map(rows, np.where(rows[:, 0] > 0, "right", "left"))
+    """
+    points = np.asarray(embeddings)
+    if points.ndim != 2 or points.shape[1] < 2 or len(points) < 2:
+        raise ShapeError(
+            f"embeddings must be of shape (n, D), n and D at least 2, got {points.shape}"
+        )
+    if points.dtype.kind not in "buif" or not np.isfinite(points).all():
+        raise DataError("embeddings must be finite numbers, got others")
+    names = ["dimension 1", "dimension 2"]
+    if points.shape[1] > 2:
+        from sklearn.decomposition import PCA
+
+        pca = PCA(2, svd_solver="full").fit(points)
+        points = pca.transform(points)
+        parts = pca.explained_variance_ratio_
+        names = [f"component {i} ({part:.0%} of variance)" for i, part in enumerate(parts, 1)]
+    if ax is None:
+        figure = _figure(720, 520)
+        figure.set_layout_engine("constrained")
+        ax = figure.add_subplot()
+    figure = cast("Figure", ax.get_figure(root=True))
+    style = {"s": np.clip(4000 / len(points), 8, 36), "linewidths": 0, "alpha": 0.8}
+
+    if labels is None:
+        ax.scatter(points[:, 0], points[:, 1], color=PAST, **style)
+    else:
+        _coloured(ax, points, np.asarray(labels), style)
+    ax.set(xlabel=names[0], ylabel=names[1])
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _coloured(ax: Axes, points: NDArray[Any], labels: NDArray[Any], style: dict[str, Any]) -> None:
+    """Draw points in the colours of their labels, and what the colours mean beside them."""
+    from matplotlib import colormaps
+
+    if labels.shape != points.shape[:1]:
+        raise ShapeError(
+            f"labels must be one for each of {len(points)} embeddings, got shape {labels.shape}"
+        )
+    if labels.dtype == object:
+        missing = np.isin(labels.astype(str), ["None", "nan", "NaT", "<NA>"])
+    else:
+        missing = labels != labels
+    if missing.any():
+        grey = points[missing]
+        ax.scatter(grey[:, 0], grey[:, 1], color="0.8", label="unknown", **style)
+    points, known = points[~missing], labels[~missing]
+    if known.dtype.kind == "f" and (np.abs(known) < 2**53).all() and (known % 1 == 0).all():
+        known = known.astype(np.int64)  # whole numbers, of which some were missing
+    kinds, kind = np.unique(
+        known.astype(str) if known.dtype == object else known, return_inverse=True
+    )
+    figure = cast("Figure", ax.get_figure(root=True))
+    if known.dtype.kind in "fM" or (known.dtype.kind in "iu" and len(kinds) > 20):
+        numbers = _date_numbers(known) if known.dtype.kind == "M" else known
+        drawn = ax.scatter(points[:, 0], points[:, 1], c=numbers, cmap="viridis", **style)
+        bar = figure.colorbar(drawn, ax=ax)
+        if known.dtype.kind == "M":
+            _date_axis(bar.ax.yaxis)
+        return
+    if len(kinds) > 20:
+        raise DataError(f"labels must be numbers, or words of at most 20 kinds, got {len(kinds)}")
+    colours = colormaps["tab10" if len(kinds) <= 10 else "tab20"]
+    for i, name in enumerate(kinds):
+        own = points[kind == i]
+        ax.scatter(own[:, 0], own[:, 1], color=colours(i), label=str(name), **style)
+    legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    for handle in cast("list[Any]", legend.legend_handles):
+        handle.set(sizes=[36], alpha=1)
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """One past and what comes after it, frame by frame, with the times of both."""
+
+    past: NDArray[Any]
+    prediction: NDArray[Any]
+    future: NDArray[Any]
+    columns: list[Any]
+    times: Any = None
+    group: Any = None
+
+
+def _stretch(past: Any, prediction: Any, future: Any, window: int) -> _Stretch:
+    """Take one window with its forecast, and with the truth as far as it is known."""
+    from backcast.data import Windows
+
+    if isinstance(past, Windows):
+        n, _, width = past.shape
+        if not -n <= window < n:
+            raise ArgumentError(f"window must be in {-n}..{n - 1}, got {window}")
+        made = np.asarray(prediction)
+        if made.ndim not in (2, 3) or made.shape[-1] != width or made.size % (n * width):
+            raise ShapeError(
+                f"prediction must be what a model predicted of these {n} windows of {width} "
+                f"columns, got shape {made.shape}"
+            )
+        made = made.reshape(n, -1, width)[window]
+        one = past[[window]]
+        rows, ends = one._rows_after(len(made))
+        known = past.values[rows[rows < ends]] if future is None else np.asarray(future)
+        times = one._labels().append(one.after(len(made)).get_level_values(-1))
+        group = None if one.groups is None else one.groups[0]
+        stretch = _Stretch(one[0], made, known, past.columns, times, group)
+    else:
+        sides = [np.asarray(past), np.asarray(prediction)]
+        sides.append(sides[0][:0] if future is None else np.asarray(future))
+        first, made, known = (side[:, np.newaxis] if side.ndim == 1 else side for side in sides)
+        stretch = _Stretch(first, made, known, [*range(first.shape[-1])])
+    shape = np.shape(stretch.past)
+    for name in ("past", "prediction", "future"):
+        side = getattr(stretch, name)
+        if side.ndim != 2 or side.shape[1:] != shape[1:] or not (len(side) or name == "future"):
+            raise ShapeError(
+                f"{name} must be frames of one window, (n, D), of as many numbers as past's, "
+                f"got shape {side.shape}"
+            )
+    return stretch
+
+
+def _rmse(errors: Any, column: Any, width: int) -> Any:
+    """Return the model's error of a column at each step."""
+    if errors.index.nlevels == 1:
+        if width > 1:
+            raise ArgumentError(
+                'errors must be of each column, as forecast_errors(..., per="column") gives, '
+                "got means over columns"
+            )
+        return errors["RMSE", "model"].to_numpy()
+    own = errors[errors.index.get_level_values(0) == column]
+    if not len(own):
+        raise ArgumentError(f"errors must be of column {column!r} too, got others")
+    return own["RMSE", "model"].to_numpy()
+
+
+def _date_axis(axis: Any, zone: Any = None) -> None:
+    """Write dates as short as can be."""
+    from matplotlib import dates
+
+    locator: Any = dates.AutoDateLocator(zone, minticks=4, maxticks=8)  # type: ignore[no-untyped-call]
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(dates.ConciseDateFormatter(locator, zone))  # type: ignore[no-untyped-call]
+
+
+def _date_numbers(times: Any) -> NDArray[np.float64]:
+    """Return datetime64 as the numbers that matplotlib takes for them."""
+    from matplotlib import dates
+
+    return np.asarray(dates.date2num(times))  # type: ignore[no-untyped-call]
+
+
+def _time_axis(ax: Axes, times: Any, n_past: int, n: int) -> NDArray[Any]:
+    """Say times on x, or steps if there are none, and return where each frame is."""
+    steps = np.arange(n) - n_past + 1
+    ax.set_xlabel("step")
+    if times is None:
+        return steps
+    import pandas as pd
+
+    if isinstance(times, pd.PeriodIndex):
+        times = times.to_timestamp()
+    if isinstance(times, pd.DatetimeIndex):
+        _date_axis(ax.xaxis, times.tz)
+        ax.set_xlabel(f"{times.name} ({times.tz})" if times.tz else str(times.name))
+        utc = times if times.tz is None else times.tz_convert(None)
+        return _date_numbers(utc.to_numpy())
+    if isinstance(times, pd.TimedeltaIndex):
+        units = {"days": 86400.0, "hours": 3600.0, "minutes": 60.0, "seconds": 1.0, "ms": 1e-3}
+        seconds = times.total_seconds().to_numpy()
+        span = float(np.ptp(seconds))
+        unit = next((name for name in units if span > 3 * units[name]), "ms")
+        ax.set_xlabel(f"{times.name} ({unit})")
+        return np.asarray(seconds / units[unit])
+    if times.dtype.kind in "iuf" and times.is_monotonic_increasing:
+        ax.set_xlabel(str(times.name))
+        return np.asarray(times.to_numpy())
+    return steps
 
 
 def _chosen(units: int | ArrayLike, merit: NDArray[Any]) -> NDArray[np.intp]:

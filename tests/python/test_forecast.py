@@ -6,14 +6,16 @@ import sys
 from typing import Any
 
 import h5py
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from backcast import forecast_errors
+from backcast import forecast_errors, plot
 from backcast.data import Windows, windows
 from backcast.errors import (
     ArgumentError,
+    DataError,
     DecoderError,
     MissingPackageError,
     NotFittedError,
@@ -290,3 +292,204 @@ def test_what_has_no_errors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingPackageError, match="forecast_errors needs pandas: pip install"):
         forecast_errors(model, X)
+
+
+# plot.forecast
+
+
+def lines(ax: Any) -> dict[str, Any]:
+    return {line.get_label(): line for line in ax.get_lines()}
+
+
+def hourly(zone: str | None = BERLIN) -> pd.DataFrame:
+    hours = pd.date_range("2026-03-27", periods=60, freq="h", tz=zone, name="when")
+    wave = np.sin(np.arange(60) / 4)
+    return pd.DataFrame({"x": wave, "y": 10 * wave, "z": -wave}, index=hours)
+
+
+def errors_of(names: list[str], steps: int) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product([names, range(1, steps + 1)], names=["column", "step"])
+    rmse = np.arange(1.0, len(index) + 1)[:, None]
+    return pd.DataFrame(rmse, index, pd.MultiIndex.from_tuples([("RMSE", "model")]))
+
+
+def test_a_forecast_is_drawn_on_its_times_with_the_truth_and_a_band() -> None:
+    table = hourly()
+    w = windows(table, past=20, future=4)
+    model = small_model(horizon=4).fit(w)
+    found = model.predict(w.past)
+    figure = plot.forecast(w.past, found, errors_of(["x", "y", "z"], 4), window=7, frames=6)
+    assert [ax.get_ylabel() for ax in figure.axes] == ["x", "y", "z"]
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "", "when (Europe/Berlin)"]
+    drawn = lines(figure.axes[1])
+    own = table["y"].iloc[7:31]
+    np.testing.assert_array_equal(drawn["past"].get_ydata(), own.iloc[14:20])
+    np.testing.assert_array_equal(drawn["truth"].get_ydata(), own.iloc[20:])
+    np.testing.assert_array_equal(drawn["forecast"].get_ydata(), found.xs(7, level="window")["y"])
+    days = own.index.tz_convert("UTC").tz_localize(None).to_numpy()
+    expected = (days - np.datetime64(0, "D")) / np.timedelta64(1, "D")
+    np.testing.assert_allclose(drawn["past"].get_xdata(), expected[14:20])
+    np.testing.assert_allclose(drawn["forecast"].get_xdata(), expected[20:])
+    (band,) = figure.axes[1].collections
+    edges = band.get_paths()[0].vertices
+    middle = found.xs(7, level="window")["y"].to_numpy()
+    off = np.arange(5, 9)
+    np.testing.assert_allclose(edges[1:5, 1], middle - off, rtol=1e-6)
+    assert edges[:, 1].max() == pytest.approx((middle + off).max())
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert told == ["past", "truth", "forecast", "forecast ± RMSE at its step"]
+    figure.canvas.draw()
+    zone = figure.axes[2].xaxis.get_major_formatter()._tz  # type: ignore[attr-defined]
+    assert str(zone) == BERLIN
+
+
+def test_beyond_the_table_there_is_no_truth() -> None:
+    w = grouped()
+    model = small_model(horizon=3).fit(w)
+    figure = plot.forecast(w.last, model.predict(w.last), window=0, columns=["y"])
+    (ax,) = figure.axes
+    assert ax.get_title(loc="left") == "a"
+    assert [*lines(ax)] == ["past", "forecast"]
+    assert len(lines(ax)["past"].get_xdata()) == 5
+    # Six windows' forecasts, of the last by default, as an array too.
+    figure = plot.forecast(w.last, model.predict(np.asarray(w.last)), future=[[1, 2]])
+    assert figure.axes[0].get_title(loc="left") == "b"
+    np.testing.assert_array_equal(lines(figure.axes[1])["truth"].get_ydata(), [2])
+
+
+@pytest.mark.parametrize(
+    ("index", "label", "x"),
+    [
+        (pd.timedelta_range("0h", periods=9, freq="6h", name="t"), "t (hours)", [42, 48, 54]),
+        (pd.timedelta_range("0h", periods=9, freq="10us", name="t"), "t (ms)", [0.07, 0.08, 0.09]),
+        (pd.Index(np.arange(9) * 0.5, name="s"), "s", [3.5, 4, 4.5]),
+        (pd.Index(list("abcdefghi"), name="s"), "step", [0, 1, 2]),
+        (pd.Index([3, 1, 2, 5, 4, 9, 8, 7, 6], name="s"), "step", [0, 1, 2]),
+        (pd.period_range("1970-01-01", periods=9, freq="D", name="d"), "d", [7, 8, 9]),
+    ],
+    ids=["hours", "microseconds", "numbers", "words", "no order", "periods"],
+)
+def test_time_of_any_kind_is_on_x(index: Any, label: str, x: list[float]) -> None:
+    w = windows(pd.DataFrame({"x": 1.0}, index=index), past=4, future=0)[:-1]
+    figure = plot.forecast(w, np.zeros((len(w), 2, 1)))
+    (ax,) = figure.axes
+    assert ax.get_xlabel() == label
+    drawn = lines(ax)
+    found = [drawn["past"].get_xdata()[-1], *drawn["forecast"].get_xdata()]
+    np.testing.assert_allclose(found, x)
+    assert len(drawn["truth"].get_xdata()) == 1
+
+
+def test_arrays_are_drawn_by_steps_also_on_axes_given() -> None:
+    wave = np.sin(np.arange(12.0))
+    figure = plot.forecast(wave[:8], wave[8:], errors_of(["x"], 3).droplevel(0))
+    drawn = lines(figure.axes[0])
+    np.testing.assert_array_equal(drawn["past"].get_xdata(), np.arange(-7, 1))
+    np.testing.assert_array_equal(drawn["forecast"].get_xdata(), np.arange(1, 5))
+    assert figure.axes[0].get_xlabel() == "step"
+    mine, axes = plt.subplots(1, 2)
+    both = np.stack([wave, -wave], axis=1)
+    assert plot.forecast(both[:8], both[8:10], future=both[8:], axes=axes) is mine
+    assert [ax.get_xlabel() for ax in axes] == ["step", "step"]
+    assert [ax.get_ylabel() for ax in axes] == ["column 0", "column 1"]
+    assert len(lines(axes[0])["truth"].get_xdata()) == 2
+    plt.close(mine)
+
+
+def test_what_is_no_forecast_is_not_drawn() -> None:
+    w = windows(hourly(), past=20)
+    frames = np.zeros((len(w), 4, 3))
+    wave = np.zeros((8, 2))
+    with pytest.raises(ShapeError, match="prediction must be what a model predicted of these 41 w"):
+        plot.forecast(w, frames[1:])
+    with pytest.raises(ArgumentError, match=r"window must be in -41\.\.40, got 41"):
+        plot.forecast(w, frames, window=41)
+    with pytest.raises(ArgumentError, match=r"columns must be some of \['x', 'y', 'z'\], got"):
+        plot.forecast(w, frames, columns=["a"])
+    with pytest.raises(ArgumentError, match="frames must be at least 1, got 0"):
+        plot.forecast(w, frames, frames=0)
+    with pytest.raises(ArgumentError, match="axes must be one for each of 3 columns, got 0"):
+        plot.forecast(w, frames, axes=[])
+    with pytest.raises(ArgumentError, match=r'errors must be of each column, as .*per="column"'):
+        plot.forecast(w, frames, errors_of(["x"], 4).droplevel(0))
+    with pytest.raises(ArgumentError, match="errors must be of column 'y' too, got others"):
+        plot.forecast(w, frames, errors_of(["x", "z"], 4))
+    for future in (wave[:, :1], np.zeros((1, 2, 2))):
+        with pytest.raises(ShapeError, match="future must be frames of one window"):
+            plot.forecast(wave, wave, future=future)
+    with pytest.raises(ShapeError, match="prediction must be frames of one window"):
+        plot.forecast(wave, wave[:0])
+
+
+# plot.embedding_map
+
+ROWS = np.random.default_rng(0).normal(size=(60, 5)) * [9, 3, 1, 1, 1]
+
+
+def test_embeddings_are_drawn_by_their_largest_components() -> None:
+    figure = plot.embedding_map(pd.DataFrame(ROWS))
+    (points,) = figure.axes[0].collections
+    at = np.asarray(points.get_offsets())
+    centred = ROWS - ROWS.mean(0)
+    _, size, axes = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(np.abs(at), np.abs(centred @ axes[:2].T))
+    part = size[0] ** 2 / (size**2).sum()
+    assert figure.axes[0].get_xlabel() == f"component 1 ({part:.0%} of variance)"
+    plane = plot.embedding_map(ROWS[:, :2])
+    np.testing.assert_array_equal(plane.axes[0].collections[0].get_offsets(), ROWS[:, :2])
+    assert plane.axes[0].get_xlabel() == "dimension 1"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.where(np.arange(60) % 3 == 0, "a", "b"),
+        np.arange(60) % 3 > 0,
+        np.arange(60) % 15,
+        pd.Series(["a", "b", None] * 20),
+        pd.Series([1, 2, None] * 20, dtype="Int64"),
+    ],
+    ids=["words", "truths", "numbers", "missing", "nullable"],
+)
+def test_kinds_have_a_legend(labels: Any) -> None:
+    figure = plot.embedding_map(ROWS, labels)
+    (ax,) = figure.axes
+    kinds = pd.Series(labels).dropna().astype(str)
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sorted(set(told) - {"unknown"}) == sorted(set(kinds))
+    assert ("unknown" in told) == (len(kinds) < 60)
+    colours = [tuple(c) for points in ax.collections for c in np.asarray(points.get_facecolor())]
+    assert len(set(colours)) == len(told)
+    assert sum(len(points.get_offsets()) for points in ax.collections) == 60
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.arange(60),
+        np.append(np.nan, np.linspace(0, 1, 59)),
+        np.arange(60) + np.datetime64(0, "D"),
+    ],
+    ids=["many", "numbers", "dates"],
+)
+def test_numbers_and_dates_have_a_colour_bar(labels: Any) -> None:
+    mine, ax = plt.subplots()
+    assert plot.embedding_map(ROWS, labels, ax=ax) is mine
+    assert len(mine.axes) == 2 and ax.get_legend() is None
+    shown = ax.collections[-1].get_array()
+    known = labels[labels == labels]
+    np.testing.assert_allclose(shown, known.astype(float))
+    mine.canvas.draw()
+    plt.close(mine)
+
+
+def test_what_is_no_map_is_not_drawn() -> None:
+    for rows in (ROWS[0], ROWS[:, :1], ROWS[:1]):
+        with pytest.raises(ShapeError, match=r"embeddings must be of shape \(n, D\)"):
+            plot.embedding_map(rows)
+    with pytest.raises(DataError, match="embeddings must be finite numbers"):
+        plot.embedding_map(np.full((3, 3), np.nan))
+    with pytest.raises(ShapeError, match="labels must be one for each of 60 embeddings"):
+        plot.embedding_map(ROWS, [1, 2])
+    with pytest.raises(DataError, match="labels must be numbers, or words of at most 20 kinds"):
+        plot.embedding_map(ROWS, [f"word {i}" for i in range(60)])
