@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backcast import Classifier, Model, plot
+from backcast import Classifier, Model, forecast_errors, plot
 from backcast.data import Windows, digits, moving_digits, video, windows
 from backcast.errors import BackcastError, TrainingWarning
 
@@ -38,6 +38,9 @@ of_table: Windows = windows(pd.DataFrame({"x": [1.0, 2.0]}), past=1, time="x", g
 table: pd.DataFrame = model.predict(of_table.last)
 again: pd.DataFrame = of_table.past.table(model.reconstruct(np.asarray(of_table.past)))
 plot.loss_curve(model).savefig("loss.png")
+errors: pd.DataFrame = forecast_errors(model, of_table, season=1, per="column")
+plot.forecast(of_table.last, table, errors).savefig("forecast.png")
+plot.embedding_map(embedding, shown[:, 0]).savefig("map.png")
 for batch in video("film.mp4", 32, crops=4):
     model.partial_fit(batch)
 try:
