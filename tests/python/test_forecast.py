@@ -150,6 +150,9 @@ def test_each_recording_goes_on_by_its_own_step() -> None:
     # A short run goes on by the step of its recording's longest.
     month = pd.date_range("2026-01-01", periods=9, freq="MS").delete(6)
     assert after(month, 2) == [pd.Timestamp("2026-10-01"), pd.Timestamp("2026-11-01")]
+    # Another day of the week than that run's is kept.
+    week = pd.date_range("2026-01-04", periods=5, freq="7D")
+    assert after(week.append(week[:3] + pd.Timedelta("60D")), 1) == [pd.Timestamp("2026-03-26")]
     # Row numbers of several recordings are not times.
     table = pd.DataFrame({"site": ["b"] * 4 + ["a"] * 4, "x": 1.0})
     assert windows(table, past=2, group="site").last.after(1).tolist() == [("a", 0, 1), ("b", 1, 1)]

@@ -46,6 +46,7 @@ def _dates_after(labels: Any, known: Any, steps: int) -> pd.DatetimeIndex:
     clock does in between.
     """
     import pandas as pd
+    from pandas.tseries.frequencies import to_offset
 
     wall = known.tz_localize(None)
     each = np.diff(known.asi8)
@@ -56,7 +57,8 @@ def _dates_after(labels: Any, known: Any, steps: int) -> pd.DatetimeIndex:
         after = pd.date_range(labels[-1], periods=steps + 1, freq=step)
     else:
         last = labels.tz_localize(None)[-1]
-        after = pd.date_range(last, periods=steps + 1, freq=step if offset is None else offset)
+        on = offset is not None and to_offset(offset).is_on_offset(last)
+        after = pd.date_range(last, periods=steps + 1, freq=offset if on else step)
         # An hour that there is twice is the first, one that there is not the next.
         first = np.ones(steps + 1, np.bool_)
         after = after.tz_localize(labels.tz, nonexistent="shift_forward", ambiguous=first)
