@@ -685,7 +685,7 @@ class Model(TransformerMixin, Estimator):
 
         return pd.DataFrame(embeddings, past.index, self.get_feature_names_out())
 
-    def fit_transform(self, past: Any, y: object = None) -> Any:
+    def fit_transform(self, past: Any, y: object = None, **fit_params: Any) -> Any:
         """Fit to whole windows and encode them.
 
         Parameters
@@ -694,13 +694,16 @@ class Model(TransformerMixin, Estimator):
             Whole windows, as `fit` takes them when it is given one array.
         y : object, default=None
             Ignored, so that a pipeline may pass labels through.
+        **fit_params
+            What else `fit` takes: a pipeline that is given ``model__validation`` passes
+            ``validation`` on.
 
         Returns
         -------
         ndarray of shape (n_windows, hidden_size)
             Embeddings of all frames, float32.
         """
-        return self.fit(past).transform(past)
+        return self.fit(past, **fit_params).transform(past)
 
     def losses(
         self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"

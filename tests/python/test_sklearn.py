@@ -117,6 +117,14 @@ def test_embeddings_feed_a_classifier_in_a_pipeline() -> None:
     assert 0 <= pipeline.score(X, LABELS) <= 1
 
 
+def test_a_pipeline_passes_on_what_fit_takes() -> None:
+    model = small_model(max_iter=20, patience=3)
+    pipeline = Pipeline([("embed", model), ("classify", LogisticRegression())])
+    pipeline.fit(X, LABELS, embed__validation=0.25)
+    assert_same_weights(pipeline["embed"], clone(model).fit(X, validation=0.25))
+    assert "validation_loss" in pipeline["embed"].history_[0]
+
+
 def test_a_pipeline_may_make_the_windows() -> None:
     scale = FunctionTransformer(lambda x: (x - x.mean()) / x.std())
     pipeline = make_pipeline(scale, small_model(), PCA(2))
