@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from sklearn.utils import check_random_state
 
 from backcast import _core
 from backcast._arrays import Column, Sequences, sequences
+from backcast._brief import brief
 from backcast._memory import check_memory, training_bytes
 from backcast._progress import Progress
 from backcast._scaling import Scale, learn, scale_of
@@ -217,11 +219,14 @@ class Estimator(BaseEstimator):
             yield
         except DivergedError:
             raise
-        except BaseException:
+        except BaseException as error:
             now = self.__dict__.get("_core")
-            trained = now is not None and now.progress[0] > (step if now is core else 0)
+            done = now.progress[0] if now is not None else 0
+            trained = done > (step if now is core else 0)
             if not trained:
                 self.__dict__ = before
+            if isinstance(error, KeyboardInterrupt):
+                raise _stopped(done if trained else 0) from None
             raise
 
     # -- files -------------------------------------------------------------------------------------
@@ -577,6 +582,14 @@ def seed(random_state: Any) -> int:
         raise ArgumentError(
             f"random_state must be None, an int or a RandomState, got {random_state!r}"
         ) from None
+
+
+def _stopped(updates: int) -> KeyboardInterrupt:
+    """Tell what an interrupted training leaves; no class of its own, by which scripts end."""
+    kept = f"after update {updates:,}; its weights are kept"
+    error = KeyboardInterrupt(f"training stopped {kept if updates else 'before its first update'}")
+    vars(error)["_render_traceback_"] = partial(brief, error)
+    return error
 
 
 def _taken(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:
