@@ -86,9 +86,11 @@ class Progress:
 
     def on_report(self, step: int, epoch: int, losses: Record, learning_rate: float) -> None:
         """Take means since the last report; append a record when one is due."""
+        if step == self._told:  # Ctrl-C came in the middle, and the engine tells again.
+            return
+        self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
         self._pending.append((step - self._told, losses))
         self._told = step
-        self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
         if step % self.every == 0:
             self.flush()
         self.on_progress(step, losses)
