@@ -28,6 +28,7 @@ from backcast._view import view
 from backcast._watch import Watch, advise
 from backcast.errors import (
     ArgumentError,
+    BusyError,
     DataError,
     DeviceError,
     DivergedError,
@@ -40,6 +41,8 @@ _FORMAT_VERSION = 1
 # About so many records in `history_` for `max_iter` updates.
 _RECORDS = 100
 _NEVER = 2**62
+# The estimators in training, by `id`.
+_TRAINING: dict[int, object] = {}
 
 
 class Estimator(BaseEstimator):
@@ -119,7 +122,7 @@ class Estimator(BaseEstimator):
         labels: NDArray[np.int64] | None,
         *,
         until: int | None,
-        watch: Watch | None = None,
+        watch: Watch,
     ) -> Self:
         core, training = self._core, self._training()
         first = core.progress[0]
@@ -132,29 +135,27 @@ class Estimator(BaseEstimator):
         columns = self._columns(pasts, futures, targets=True)
         sides = [side for side in (pasts, futures) if side is not None]
         check = all(s.in_memory for s in sides) and any(s.looked_through for s in sides)
-        stopped = False
+        watched, stopped = not watch.idle, False
         with progress:
             try:
                 while until is None or core.progress[0] < until:
                     stop = until
-                    if until is not None and watch is not None and not watch.idle:
+                    if until is not None and watched:
                         stop = min(until, (core.progress[0] // every + 1) * every)
                     core.train(
                         *columns, labels, training, stop, every, progress, check, self._threads()
                     )
                     check = False
                     progress.flush()
-                    if until is None or watch is None:
-                        break
-                    stopped = watch.after(self.history_[-1])
-                    if stopped:
+                    stopped = watched and watch.after(self.history_[-1])
+                    if stopped or until is None:
                         break
             except KeyboardInterrupt:
-                if watch is not None and core.progress[0] > first:
+                if core.progress[0] > first:
                     watch.write()
                 raise
-        if watch is not None:
-            watch.finish()
+        watch.finish()
+        if until is not None:
             advise(self.history_, first, stopped)
         return self
 
@@ -233,6 +234,13 @@ class Estimator(BaseEstimator):
         before = dict(self.__dict__)
         core = before.get("_core")
         step = core.progress[0] if core else 0
+        # A dict's own method is one step, also between threads.
+        ours = object()
+        if _TRAINING.setdefault(id(self), ours) is not ours:
+            raise BusyError(
+                "this model is in use by another thread; give each thread its own copy "
+                "(copy.deepcopy)"
+            )
         try:
             yield
         except DivergedError:
@@ -246,6 +254,8 @@ class Estimator(BaseEstimator):
             if isinstance(error, KeyboardInterrupt):
                 raise _stopped(done if trained else 0) from None
             raise
+        finally:
+            del _TRAINING[id(self)]
 
     # -- files -------------------------------------------------------------------------------------
 

@@ -7,16 +7,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
+from sklearn.utils._set_output import _get_output_config
 
 from backcast._arrays import Column, Sequences, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast._scaling import undo
 from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
+from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
 
 if TYPE_CHECKING:
@@ -320,7 +322,7 @@ class Model(TransformerMixin, Estimator):
         with self._or_as_before():
             pasts, futures, _ = self._taken(past, future, goes_on=True)
             self._ready(pasts, futures, goes_on=True)
-            return self._train(pasts, futures, None, until=None)
+            return self._train(pasts, futures, None, until=None, watch=Watch(self))
 
     def _taken(
         self, past: Any, future: Any, validation: Any = None, *, goes_on: bool | None = None
@@ -525,6 +527,10 @@ class Model(TransformerMixin, Estimator):
         )
         return self._in_time(frames, decoder)
 
+    @overload
+    def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[np.float32]]: ...
+    @overload
+    def reconstruct(self, past: Any) -> NDArray[np.float32]: ...
     def reconstruct(self, past: Any) -> Frames:
         """Rebuild each past from its state.
 
@@ -556,6 +562,12 @@ class Model(TransformerMixin, Estimator):
             ]
         return self._in_time(frames, "reconstruct")
 
+    @overload
+    def predict(
+        self, past: list[NDArray[Any]], *, steps: int | None = None
+    ) -> list[NDArray[np.float32]]: ...
+    @overload
+    def predict(self, past: Any, *, steps: int | None = None) -> NDArray[np.float32]: ...
     def predict(self, past: Any, *, steps: int | None = None) -> Frames:
         """Predict what comes after each past.
 
@@ -638,7 +650,7 @@ class Model(TransformerMixin, Estimator):
             for part, (h, c, gates) in parts.items()
         }
 
-    def transform(self, past: Any) -> NDArray[np.float32]:
+    def transform(self, past: Any) -> Any:
         """Encode all the frames given: `encode` by the name that a scikit-learn pipeline calls.
 
         Parameters
@@ -649,11 +661,19 @@ class Model(TransformerMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows, hidden_size)
-            Embeddings, float32.
+            Embeddings, float32; after ``set_output(transform="pandas")`` a DataFrame, on the index
+            of the windows where they have one, as those that `backcast.data.windows` makes of a
+            table.
         """
-        return self.encode(past)
+        embeddings = self.encode(past)
+        wanted = _get_output_config("transform", self)["dense"]
+        if wanted != "pandas" or not isinstance(past, Windows):
+            return embeddings
+        import pandas as pd
 
-    def fit_transform(self, past: Any, y: object = None) -> NDArray[np.float32]:
+        return pd.DataFrame(embeddings, past.index, self.get_feature_names_out())
+
+    def fit_transform(self, past: Any, y: object = None) -> Any:
         """Fit to whole windows and encode them.
 
         Parameters

@@ -68,6 +68,30 @@ def test_a_model_in_use_by_another_thread_says_so(
     assert_same_weights(model, small_model().fit(X))  # the other thread was not disturbed
 
 
+def test_a_model_is_not_fitted_for_the_first_time_by_two_threads_at_once() -> None:
+    reading, ended = threading.Event(), threading.Event()
+
+    class Held:
+        shape, dtype = X.shape, X.dtype
+
+        def __getitem__(self, key: Any) -> Any:
+            reading.set()
+            assert ended.wait(30)
+            return X[key]
+
+    model = small_model(scale="standard")  # learnt before there is anything to train
+    thread = threading.Thread(target=model.fit, args=(Held(),))
+    thread.start()
+    try:
+        assert reading.wait(30)
+        with pytest.raises(BusyError, match="in use by another thread; give each thread its own"):
+            model.fit(X)
+    finally:
+        ended.set()
+        thread.join()
+    assert_same_weights(model, small_model(scale="standard").fit(X))
+
+
 def test_a_model_may_not_be_used_by_its_own_progress_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

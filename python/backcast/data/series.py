@@ -1,44 +1,256 @@
-"""Windows of long series."""
+"""Windows of long series and of tables, on the user's own index."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from backcast.data._arguments import whole
-from backcast.errors import DataError, ShapeError
+from backcast.errors import ArgumentError, DataError, ShapeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def windows(series: ArrayLike, past: int, future: int = 0, stride: int = 1) -> NDArray[Any]:
-    """Cut a long series into windows, without copying it.
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Windows of a table, made when they are read, that know their times and groups.
+
+    An array of shape (n_windows, n_frames, n_columns) to `backcast.Model` and to scikit-learn's
+    splitters; ``w[rows]`` and ``w[:, frames]`` are windows again, ``w[i]`` and ``np.asarray(w)``
+    are arrays. `windows` makes them.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_rows, n_columns)
+        The table's numbers, ordered by group and time.
+    columns : list of str
+        Names of its columns.
+    starts : ndarray of int, of shape (n_windows,)
+        The row of `values` that each window's first frame is.
+    frames : range
+        Which frames from there on are in a window.
+    n_past : int
+        Frames of past in a whole window.
+    row_labels : pandas.Index
+        Time of each row of `values`; the table's index where it has no time.
+    row_groups : ndarray of shape (n_rows,)
+        Group of each row; None where the table has none.
+    row_positions : ndarray of int, of shape (n_rows,)
+        Where each row of `values` is in the table.
+    names : tuple of str
+        What group and time are called.
+    """
+
+    values: NDArray[Any]
+    columns: list[Any]
+    starts: NDArray[np.intp]
+    frames: range
+    n_past: int
+    row_labels: Any
+    row_groups: Any
+    row_positions: NDArray[np.intp]
+    names: tuple[Any, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(n_windows, n_frames, n_columns)."""
+        return len(self.starts), len(self.frames), self.values.shape[1]
+
+    @property
+    def ndim(self) -> int:
+        """3."""
+        return 3
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the numbers are."""
+        return self.values.dtype
+
+    @property
+    def past(self) -> Windows:
+        """The first frames of each window, those of the past."""
+        return replace(self, frames=range(self.n_past))
+
+    @property
+    def future(self) -> Windows:
+        """The frames after the past."""
+        return replace(self, frames=range(self.n_past, max(self.frames.stop, self.n_past)))
+
+    @property
+    def positions(self) -> NDArray[np.intp]:
+        """Where each frame is in the table, as ``table.iloc`` takes it: (n_windows, n_frames)."""
+        return self.row_positions[self._rows()]
+
+    @property
+    def times(self) -> Any:
+        """Time of each frame, (n_windows, n_frames); its label where the table has no time."""
+        return self.row_labels.to_numpy()[self._rows()]
+
+    @property
+    def groups(self) -> Any:
+        """Group of each window, (n_windows,); None where the table has none."""
+        return None if self.row_groups is None else self.row_groups[self.starts]
+
+    @property
+    def index(self) -> pd.Index[Any]:
+        """Index of the windows: their group, where there is one, and the time of the last frame."""
+        index: pd.Index[Any] = self._index(self._rows()[:, -1])
+        return index
+
+    def table(self, values: ArrayLike, columns: list[Any] | None = None) -> pd.DataFrame:
+        """Put what a model made of these windows in a table on their own index.
+
+        Parameters
+        ----------
+        values : array_like of shape (n_windows, n_frames, n_columns) or (n_windows, n_numbers)
+            Frames, as ``model.predict(w.past)`` gives for ``w.future``, or one row a window, as
+            ``model.encode(w)`` gives.
+        columns : list, default=None
+            Names of the columns; of frames those of the table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row a window, on `index`; or one row a window and frame, on group (where there is
+            one), window (0, 1, ...) and the frame's time.
+
+        Raises
+        ------
+        ShapeError
+            If `values` has not a row for each of these windows, or not their frames.
+        """
+        import pandas as pd
+
+        array = np.asarray(values)
+        if array.ndim == 3 and array.shape[:2] == self.shape[:2]:
+            n, steps, width = array.shape
+            index = self._index(self._rows().reshape(-1), np.repeat(np.arange(n), steps))
+            names = columns if columns is not None else self.columns
+            return pd.DataFrame(array.reshape(n * steps, width), index=index, columns=names)
+        if array.ndim == 2 and len(array) == len(self):
+            return pd.DataFrame(array, index=self.index, columns=columns)
+        raise ShapeError(
+            f"values must be of shape {self.shape}, or ({len(self)}, n) for a row a window, "
+            f"got {array.shape}"
+        )
+
+    def _index(self, rows: NDArray[np.intp], window: NDArray[np.intp] | None = None) -> Any:
+        import pandas as pd
+
+        of_group, of_time = self.names
+        groups = None if self.row_groups is None else self.row_groups[rows]
+        levels = {of_group: groups, "window": window, of_time: self.row_labels[rows]}
+        there = {name: level for name, level in levels.items() if level is not None}
+        if len(there) == 1:
+            return self.row_labels[rows].rename(of_time)
+        return pd.MultiIndex.from_arrays([*there.values()], names=[*there])
+
+    def _rows(self) -> NDArray[np.intp]:
+        return self.starts[:, np.newaxis] + np.arange(self.frames.start, self.frames.stop)
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self.starts)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Choose windows by number, slice, mask or array of numbers, and frames by a slice."""
+        rows, frames = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(rows, tuple):
+            raise IndexError(f"windows are chosen by rows and a slice of frames, got {key!r}")
+        part = self.frames if frames is Ellipsis else self.frames[frames]
+        if not isinstance(part, range) or part.step != 1:
+            raise IndexError(f"frames are chosen by a slice without a step, got {frames!r}")
+        if isinstance(rows, int | np.integer):
+            return replace(self, starts=self.starts[[int(rows)]], frames=part).__array__()[0]
+        chosen: NDArray[np.intp] = self.starts[slice(None) if rows is Ellipsis else rows]
+        return replace(self, starts=chosen, frames=part)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of them, copied: as much memory as ``shape`` says."""
+        if copy is False:
+            raise ValueError("windows of a table are made anew each time: a copy cannot be avoided")
+        return self.values[self._rows()].astype(dtype or self.dtype, copy=False)
+
+    def __repr__(self) -> str:
+        """Say how many there are, of what, and from when to when."""
+        n, length, width = self.shape
+        told = f"<{n:,} windows of {length} frames of {width} columns"
+        if n:
+            rows = self._rows()
+            told += f", {self.row_labels[rows[:, 0]].min()} to {self.row_labels[rows[:, -1]].max()}"
+        return told + (f", {len(set(self.groups))} groups>" if self.groups is not None else ">")
+
+
+@overload
+def windows(
+    series: pd.DataFrame | pd.Series[Any],
+    past: int,
+    future: int = 0,
+    stride: int = 1,
+    *,
+    group: Any = None,
+    time: Any = None,
+    columns: list[Any] | None = None,
+    gap: Any = None,
+) -> Windows: ...
+@overload
+def windows(series: ArrayLike, past: int, future: int = 0, stride: int = 1) -> NDArray[Any]: ...
+def windows(
+    series: Any,
+    past: int,
+    future: int = 0,
+    stride: int = 1,
+    *,
+    group: Any = None,
+    time: Any = None,
+    columns: list[Any] | None = None,
+    gap: Any = None,
+) -> NDArray[Any] | Windows:
+    """Cut a long series, or each series of a table, into windows, without copying it.
 
     Parameters
     ----------
-    series : array_like of shape (n_frames, *frame_shape) or (n_frames,)
+    series : array_like of shape (n_frames, *frame_shape) or (n_frames,), or pandas.DataFrame
         One recording; a memory-mapped array stays on disk. A one-dimensional series is one number
-        a frame.
+        a frame. Or a table in long format: a row a frame, of one recording or of many (`group`), in
+        any order.
     past, future : int
         Frames of past (at least 1) and of future (default 0) in a window.
     stride : int, default 1
         Frames from the start of a window to the start of the next.
+    group : label, default=None
+        Column of a table that names the recording which a row belongs to: no window holds rows of
+        two.
+    time : label, default=None
+        Column of a table by which each recording is ordered: numbers, dates or durations. Without
+        it a table's index of dates or durations is taken, else rows are in order and there are no
+        gaps.
+    columns : list of labels, default=None
+        Columns of a table that hold the numbers of a frame: all others of numbers, by default. NaN
+        is a number that is missing, as in `backcast.Model.fit`.
+    gap : number or duration, default=None
+        Longest time from one frame to the next within a window, in the units of `time`: one and a
+        half times the median by default. No window holds a longer one.
 
     Returns
     -------
-    ndarray of shape (n_windows, past + future, *frame_shape)
-        A read-only view of `series`. Window i starts at frame ``i * stride``; the frames behind
-        the last whole window are in none.
+    ndarray of shape (n_windows, past + future, *frame_shape), or Windows
+        A read-only view of an array. Window i starts at frame ``i * stride``; the frames behind
+        the last whole window are in none. Of a table, `Windows`, which know their times and groups.
 
     Raises
     ------
     ArgumentError
-        If `past` or `stride` is less than 1, or `future` less than 0.
+        If `past`, `stride` or `gap` is too small, `future` less than 0, or a column is not there.
     ShapeError
         If the series is shorter than one window, or a single number.
     DataError
-        If the series does not hold numbers.
+        If the series does not hold numbers, or two rows of a recording have the same time.
 
     Notes
     -----
@@ -56,9 +268,24 @@ def windows(series: ArrayLike, past: int, future: int = 0, stride: int = 1) -> N
     (2, 4, 1)
     >>> w[1, :3, 0], w[1, 3:, 0]
     (array([2., 3., 4.]), array([5.]))
+
+    >>> import pandas as pd
+    >>> day = pd.date_range("2026-01-01", periods=6, freq="D")
+    >>> table = pd.DataFrame({"sensor": ["a"] * 6 + ["b"] * 6, "day": [*day, *day], "x": range(12)})
+    >>> w = windows(table, past=3, future=1, group="sensor", time="day")
+    >>> w.shape, w.past.shape
+    ((6, 4, 1), (6, 3, 1))
+    >>> w.index[-1]
+    ('b', Timestamp('2026-01-06 00:00:00'))
     """
     past, future = whole("past", past, 1), whole("future", future, 0)
     stride = whole("stride", stride, 1)
+    if hasattr(series, "iloc"):
+        table = series.to_frame() if series.ndim == 1 else series
+        return _of_table(table, past, future, stride, group, time, columns, gap)
+    for name, value in {"group": group, "time": time, "columns": columns, "gap": gap}.items():
+        if value is not None:
+            raise ArgumentError(f"{name} must be None for an array; a DataFrame has columns")
     frames = np.asarray(series)
     if frames.dtype.kind not in "buif":
         raise DataError(f"series must hold real numbers, got dtype {frames.dtype}")
@@ -72,3 +299,133 @@ def windows(series: ArrayLike, past: int, future: int = 0, stride: int = 1) -> N
             f"got {len(frames)}"
         )
     return np.moveaxis(sliding_window_view(frames, past + future, axis=0), -1, 1)[::stride]
+
+
+def _of_table(
+    table: Any,
+    past: int,
+    future: int,
+    stride: int,
+    group: Any,
+    time: Any,
+    columns: list[Any] | None,
+    gap: Any,
+) -> Windows:
+    import pandas as pd
+
+    for name, label in (("group", group), ("time", time)):
+        if label is not None and label not in table.columns:
+            raise ArgumentError(f"{name} must be a column of the table, got {label!r}")
+    values, columns = _numbers(table, columns, {group, time} - {None})
+    codes, names = (None, None) if group is None else pd.factorize(table[group], sort=True)
+    if codes is not None and (codes < 0).any():
+        raise DataError(f"group must be known in every row, got NaN in {group!r}")
+    labels = table.index if time is None else pd.Index(table[time])
+    times = _times(labels, given=time is not None)
+    if gap is not None and times is None:
+        raise ArgumentError("gap must be None without a time")
+
+    # Recordings one after another, each in order.
+    keys = [key for key in (times, codes) if key is not None]
+    order = np.lexsort(keys) if keys else np.arange(len(table))
+    times = None if times is None else times[order]
+    codes = np.zeros(len(table), np.intp) if codes is None else codes[order]
+    # A run is of one recording and has no gap.
+    same = codes[1:] == codes[:-1]
+    if times is not None and len(times) > 1:
+        same &= ~_gaps(times, same, gap)
+    ends = np.append(np.flatnonzero(~same) + 1, len(table))
+    begins = np.append(0, ends[:-1])
+    length = past + future
+    starts = [
+        np.arange(begin, end - length + 1, stride) for begin, end in zip(begins, ends, strict=True)
+    ]
+    every = np.concatenate(starts).astype(np.intp)
+    if not len(every):
+        raise ShapeError(
+            f"series must have at least past + future = {length} frames of one recording without "
+            f"a gap, got {int((ends - begins).max(initial=0))} at most"
+        )
+    row_groups = None if group is None else np.asarray(names)[codes]
+    return Windows(
+        values=values[order],
+        columns=columns,
+        starts=every,
+        frames=range(length),
+        n_past=past,
+        row_labels=labels[order],
+        row_groups=row_groups,
+        row_positions=order,
+        names=("group" if group is None else group, labels.name or "time"),
+    )
+
+
+def _numbers(
+    table: Any, columns: list[Any] | None, others: set[Any]
+) -> tuple[NDArray[Any], list[Any]]:
+    """Return the numbers of a table, and what their columns are called."""
+    if columns is None:
+        columns = [
+            name for name in table.select_dtypes(["number", "bool"]).columns if name not in others
+        ]
+        if not columns:
+            raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
+    for name in columns:
+        if name not in table.columns:
+            raise ArgumentError(f"columns must be of the table, got {name!r}")
+        if table[name].dtype.kind not in "buif":
+            raise DataError(f"{name!r} must hold real numbers, got dtype {table[name].dtype}")
+    chosen = table[columns]
+    # Columns of several kinds, and those that may lack numbers, for which NaN stands.
+    several = len(set(chosen.dtypes)) > 1 or not isinstance(chosen.dtypes.iloc[0], np.dtype)
+    numbers = chosen.to_numpy(dtype=np.float64, na_value=np.nan) if several else chosen.to_numpy()
+    return np.ascontiguousarray(numbers), list(columns)
+
+
+def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
+    """Return the time of each row as numbers that can be ordered, if the labels tell."""
+    import pandas as pd
+
+    if isinstance(labels, pd.PeriodIndex):
+        labels = labels.to_timestamp()
+    if isinstance(labels, pd.DatetimeIndex) and labels.tz is not None:
+        labels = labels.tz_convert(None)
+    if not given and not isinstance(labels, pd.DatetimeIndex | pd.TimedeltaIndex):
+        return None
+    if labels.isna().any():
+        raise DataError("time must be known in every row, got NaN")
+    times: NDArray[Any] = labels.to_numpy()
+    if times.dtype.kind not in "iufmM":
+        raise DataError(f"time must hold numbers, dates or durations, got dtype {times.dtype}")
+    return times
+
+
+def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> NDArray[np.bool_]:
+    """Return after which rows there is more time than a window may hold."""
+    steps = np.diff(times)
+    within = steps[same]
+    if not len(within):
+        return np.zeros(len(steps), np.bool_)
+    nothing = within.dtype.type(0)
+    if (within <= nothing).any():
+        at = times[:-1][same][within <= nothing][0]
+        raise DataError(f"time must differ within a recording, got {at} twice")
+    if gap is None:
+        longest = 1.5 * float(np.median(within.astype(np.float64)))
+    else:
+        longest = _duration(gap, within.dtype)
+        if not longest > 0:
+            raise ArgumentError(f"gap must be greater than 0, got {gap!r}")
+    return np.asarray(steps.astype(np.float64) > longest)
+
+
+def _duration(gap: Any, dtype: np.dtype[Any]) -> float:
+    """Return a duration as a number, in the units of `dtype`."""
+    import pandas as pd
+
+    try:
+        if dtype.kind == "m":
+            return float(pd.Timedelta(gap).to_timedelta64().astype(dtype).astype(np.int64))
+        return float(gap)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"gap must be a duration in the units of time, got {gap!r}") from None

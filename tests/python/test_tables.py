@@ -1,0 +1,240 @@
+"""Windows of tables: no gap is bridged, and every result comes back on the user's own index."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+
+from backcast import Classifier
+from backcast.data import Windows, windows
+from backcast.errors import ArgumentError, DataError, ShapeError
+from small import assert_same_weights, small_model
+
+
+def table(n: int = 40, groups: int = 3, start: str = "2026-03-01") -> pd.DataFrame:
+    """Sensors in long format: minutes, two numbers, a word."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for g in range(groups):
+        t = pd.date_range(start, periods=n, freq="min")
+        x = np.sin(np.arange(n) / 3 + g) + 0.1 * rng.normal(size=n)
+        y = np.cos(np.arange(n) / 3 + g)
+        parts.append(pd.DataFrame({"sensor": f"s{g}", "t": t, "x": x, "y": y, "note": "-"}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_windows_are_the_rows_of_one_group_in_the_order_of_time() -> None:
+    rows = table()
+    w = windows(rows, past=5, future=3, group="sensor", time="t", stride=2)
+    assert isinstance(w, Windows)
+    assert w.shape == (3 * 17, 8, 2)
+    assert w.columns == ["x", "y"]
+    whole = np.asarray(w)
+    for i in (0, 20, 50):
+        own = rows.iloc[w.positions[i]]
+        assert own["sensor"].nunique() == 1
+        assert (own["t"].diff().dropna() == pd.Timedelta("1min")).all()
+        np.testing.assert_array_equal(whole[i], own[["x", "y"]])
+        np.testing.assert_array_equal(w[i], whole[i])
+        np.testing.assert_array_equal(w.times[i], own["t"].to_numpy())
+        assert w.groups[i] == own["sensor"].iloc[0]
+    assert w.index.names == ["sensor", "t"]
+    assert w.index[0] == ("s0", rows["t"][7])
+    assert w.past.index[0] == ("s0", rows["t"][4])
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    rows = table()
+    shuffled = rows.sample(frac=1, random_state=0)
+    options: dict[str, Any] = {"past": 5, "future": 3, "group": "sensor", "time": "t"}
+    one, other = windows(rows, **options), windows(shuffled, **options)
+    np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+    pd.testing.assert_index_equal(one.index, other.index)
+    i = 17
+    np.testing.assert_array_equal(shuffled.iloc[other.positions[i]][["x", "y"]], other[i])
+
+
+def test_no_window_bridges_a_gap_or_two_recordings() -> None:
+    rows = table(groups=2)
+    holed = rows.drop(index=[10, 11, 12, 55])
+    w = windows(holed, past=4, future=2, group="sensor", time="t")
+    steps = np.diff(w.times, axis=1)
+    assert (steps == np.timedelta64(1, "m")).all()
+    runs = [10, 27, 15, 24]
+    assert len(w) == sum(n - 5 for n in runs)
+    wide = windows(holed, past=4, future=2, group="sensor", time="t", gap="5min")
+    assert len(wide) == (37 - 5) + (39 - 5)
+    with pytest.raises(ShapeError, match="series must have at least past \\+ future = 28 frames"):
+        windows(holed, past=20, future=8, group="sensor", time="t")
+
+
+@pytest.mark.parametrize("kind", ["dates", "zoned", "durations", "periods"])
+def test_an_index_of_time_is_taken_and_comes_back_as_it_is(kind: str) -> None:
+    n = 30
+    index: Any = {
+        "dates": pd.date_range("2026-01-01", periods=n, freq="h"),
+        "zoned": pd.date_range("2026-01-01", periods=n, freq="h", tz="Asia/Seoul"),
+        "durations": pd.timedelta_range("0s", periods=n, freq="10ms"),
+        "periods": pd.period_range("2026-01-01", periods=n, freq="D"),
+    }[kind]
+    frame = pd.DataFrame({"x": np.arange(n, dtype=float)}, index=index.rename("when"))
+    w = windows(frame.drop(index=frame.index[12]), past=3, future=1)
+    assert len(w) == (12 - 3) + (17 - 3)
+    pd.testing.assert_index_equal(w[:2].index, index[[3, 4]].rename("when"), exact=False)
+    assert w.index.dtype == index.dtype
+
+
+def test_a_table_without_time_keeps_its_own_labels() -> None:
+    frame = pd.DataFrame({"x": np.arange(6.0)}, index=list("abcdef"))
+    w = windows(frame, past=2, future=1)
+    assert list(w.index) == list("cdef")
+    assert list(windows(frame["x"], past=2).index) == list("bcdef")
+    assert windows(frame, past=2).names == ("group", "time")
+
+
+def test_numbers_as_time_and_floats_with_a_gap() -> None:
+    seconds = np.concatenate([np.arange(10) * 0.5, 20 + np.arange(10) * 0.5])
+    frame = pd.DataFrame({"s": seconds, "x": 1.0})
+    assert len(windows(frame, past=4, time="s")) == 14
+    assert len(windows(frame, past=4, time="s", gap=100)) == 17
+
+
+def test_columns_of_any_numbers_and_missing_ones() -> None:
+    frame = pd.DataFrame(
+        {
+            "a": pd.array([1, None, 3, 4], dtype="Int64"),
+            "b": [True, False, True, True],
+            "c": np.arange(4, dtype=np.float32),
+        }
+    )
+    w = windows(frame, past=2)
+    assert w.dtype == np.float64
+    np.testing.assert_array_equal(w[0], [[1, 1, 0], [np.nan, 0, 1]])
+    assert windows(frame, past=2, columns=["c"]).dtype == np.float32
+    model = small_model(horizon=1).fit(windows(frame, past=2, future=1))
+    assert np.isfinite(model.encode(w)).all()
+
+
+def test_windows_are_chosen_as_arrays_are() -> None:
+    w = windows(table(), past=5, future=3, group="sensor", time="t")
+    whole = np.asarray(w)
+    mask = np.arange(len(w)) % 3 == 0
+    for rows in (slice(4, 9), [3, 1, 2], mask, np.array([7, 7])):
+        np.testing.assert_array_equal(np.asarray(w[rows]), whole[rows])
+        np.testing.assert_array_equal(np.asarray(w[rows, :5]), whole[rows][:, :5])
+    np.testing.assert_array_equal(np.asarray(w[:, 5:]), np.asarray(w.future))
+    np.testing.assert_array_equal(np.asarray(w[..., 2:4]), whole[:, 2:4])
+    np.testing.assert_array_equal(w[-1], whole[-1])
+    assert w[:5].past.shape == (5, 5, 2)
+    assert repr(w).startswith("<99 windows of 8 frames of 2 columns, 2026-03-01 00:00:00 to 2026-")
+    for key in ((0, 0, 0), (slice(None), 3), (slice(None), slice(None, None, 2))):
+        with pytest.raises(IndexError):
+            w[key]
+
+
+def test_training_on_windows_of_a_table_is_training_on_the_array() -> None:
+    w = windows(table(), past=5, future=3, group="sensor", time="t")
+    model = small_model(horizon=3).fit(w)
+    same = small_model(horizon=3).fit(np.asarray(w))
+    assert_same_weights(model, same)
+    np.testing.assert_array_equal(model.encode(w.past), same.encode(np.asarray(w.past)))
+    assert_same_weights(small_model().fit(w.past, w.future), same)
+    held_out = small_model(horizon=3, scale="standard").fit(w, validation=0.2)
+    cut = len(w) - round(0.2 * len(w))
+    assert_same_weights(held_out, small_model(horizon=3, scale="standard").fit(np.asarray(w)[:cut]))
+
+
+def test_results_come_back_on_the_users_index() -> None:
+    rows = table()
+    w = windows(rows, past=5, future=3, group="sensor", time="t")
+    model = small_model(horizon=3).fit(w)
+    predicted = w.future.table(model.predict(w.past))
+    assert list(predicted.columns) == ["x", "y"]
+    assert predicted.index.names == ["sensor", "window", "t"]
+    one = predicted.xs(4, level="window")
+    np.testing.assert_array_equal(one.to_numpy(), model.predict(w.past)[4])
+    np.testing.assert_array_equal(
+        one.index.get_level_values("t"), rows["t"].iloc[w.future.positions[4]]
+    )
+    embeddings = w.past.table(model.encode(w.past), columns=model.get_feature_names_out())
+    pd.testing.assert_index_equal(embeddings.index, w.past.index)
+    with pytest.raises(ShapeError, match="values must be of shape"):
+        w.table(np.zeros((2, 2)))
+
+
+def test_set_output_gives_frames_on_the_index_of_the_windows() -> None:
+    w = windows(table(), past=8, group="sensor", time="t")
+    model = small_model(horizon=3).set_output(transform="pandas")
+    frame = model.fit_transform(w)
+    assert isinstance(frame, pd.DataFrame)
+    pd.testing.assert_index_equal(frame.index, w.index)
+    assert list(frame.columns) == [f"h{i}" for i in range(6)]
+    np.testing.assert_array_equal(frame, model.encode(w))
+    plain = model.transform(np.asarray(w))
+    assert isinstance(plain, pd.DataFrame)
+    assert list(plain.index) == list(range(len(w)))
+    assert isinstance(small_model(horizon=3).fit(w).transform(w), np.ndarray)
+
+
+def test_windows_go_through_pipelines_splits_and_searches() -> None:
+    w = windows(table(), past=8, group="sensor", time="t", stride=3)
+    y = (w.groups == "s1").astype(int)
+    model = small_model(horizon=3)
+    assert make_pipeline(model, PCA(2)).fit_transform(w).shape == (len(w), 2)
+    assert set(make_pipeline(model, KMeans(2, n_init=1)).fit_predict(w)) == {0, 1}
+    pipeline = make_pipeline(model, LogisticRegression())
+    assert cross_val_score(pipeline, w, y, cv=3).shape == (3,)
+    search = GridSearchCV(pipeline, {"model__hidden_size": [3, 5]}, cv=2)
+    assert search.fit(w, y).best_score_ > 0
+    train, test, y_train, y_test = train_test_split(w, y, random_state=0, stratify=y)
+    assert isinstance(train, Windows)
+    assert len(train) + len(test) == len(w)
+    classifier = Classifier(model.fit(train), max_iter=3, verbose=0).fit(train, y_train)
+    assert 0 <= classifier.score(test, y_test) <= 1
+
+
+REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"group": "device"}, ArgumentError, "group must be a column of the table, got 'device'"),
+    ({"time": "when"}, ArgumentError, "time must be a column of the table, got 'when'"),
+    ({"columns": ["z"]}, ArgumentError, "columns must be of the table, got 'z'"),
+    ({"columns": ["note"]}, DataError, "'note' must hold real numbers"),
+    ({"time": "note"}, DataError, "time must hold numbers, dates or durations"),
+    ({"time": "t"}, DataError, "time must differ within a recording, got .* twice"),
+    ({"group": "sensor", "time": "t", "gap": "soon"}, ArgumentError, "gap must be a duration"),
+    ({"group": "sensor", "time": "t", "gap": -1}, ArgumentError, "gap must be greater than 0"),
+    ({"gap": 3}, ArgumentError, "gap must be None without a time"),
+    ({"past": 0}, ArgumentError, "past must be at least 1, got 0"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=str)
+def test_what_makes_no_windows_is_refused(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        windows(table(), **({"past": 4, "future": 2} | change))
+
+
+def test_more_that_makes_no_windows() -> None:
+    rows = table()
+    rows.loc[3, "t"] = pd.NaT
+    with pytest.raises(DataError, match="time must be known in every row, got NaN"):
+        windows(rows, past=4, group="sensor", time="t")
+    rows = table()
+    rows.loc[3, "sensor"] = None
+    with pytest.raises(DataError, match="group must be known in every row"):
+        windows(rows, past=4, group="sensor", time="t")
+    with pytest.raises(DataError, match="series must have a column of numbers"):
+        windows(table()[["note"]], past=4)
+    with pytest.raises(ArgumentError, match="group must be None for an array"):
+        windows(np.zeros(9), past=4, group="sensor")  # type: ignore[call-overload]
+    with pytest.raises(ShapeError, match=r"windows of a table are made by backcast\.data\.windows"):
+        small_model().fit(table()[["x", "y"]])
