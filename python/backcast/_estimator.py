@@ -6,8 +6,9 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Self
@@ -19,9 +20,11 @@ from sklearn.utils import check_random_state
 
 from backcast import _core
 from backcast._arrays import Column, Sequences, sequences
+from backcast._brief import brief
 from backcast._memory import check_memory, training_bytes
 from backcast._progress import Progress
 from backcast._scaling import Scale, learn, scale_of
+from backcast._view import view
 from backcast._watch import Watch, advise
 from backcast.errors import (
     ArgumentError,
@@ -56,6 +59,8 @@ class Estimator(BaseEstimator):
     _scale: Scale | None
     # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: nobody knows.
     _scaled: bool | None
+    # What the last training was on, as `_remember` has it; None where nobody said.
+    _trained_on: dict[str, Any] | None = None
 
     # Parameters that both have.
     dropout: float
@@ -121,6 +126,7 @@ class Estimator(BaseEstimator):
     ) -> Self:
         core, training = self._core, self._training()
         first = core.progress[0]
+        self._remember(pasts, futures, training["batch_size"], whole=until is not None)
         last = until
         if last is None:
             last = first + math.ceil(len(pasts) / training["batch_size"])
@@ -163,7 +169,21 @@ class Estimator(BaseEstimator):
         """Make one update on a batch."""
         columns = self._columns(pasts, futures, targets=True)
         training = self._training() | {"batch_size": len(pasts)}
+        self._remember(pasts, futures, len(pasts), whole=False)
         self._core.train(*columns, None, training, None, _NEVER, progress, True, self._threads())
+
+    def _remember(
+        self, pasts: Sequences, futures: Sequences | None, batch_size: int, *, whole: bool
+    ) -> None:
+        """Remember what the training is on: the least and most frames, and windows if all came."""
+        lengths = [side.lengths if side is not None else [0] for side in (pasts, futures)]
+        past, future = ([min(side), max(side)] for side in lengths)
+        self._trained_on = {
+            "windows": len(pasts) if whole else None,
+            "past": past,
+            "future": future,
+            "batch": min(batch_size, len(pasts)),
+        }
 
     def _check_memory(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Refuse what does not fit, before anything is made."""
@@ -225,11 +245,14 @@ class Estimator(BaseEstimator):
             yield
         except DivergedError:
             raise
-        except BaseException:
+        except BaseException as error:
             now = self.__dict__.get("_core")
-            trained = now is not None and now.progress[0] > (step if now is core else 0)
+            done = now.progress[0] if now is not None else 0
+            trained = done > (step if now is core else 0)
             if not trained:
                 self.__dict__ = before
+            if isinstance(error, KeyboardInterrupt):
+                raise _stopped(done if trained else 0) from None
             raise
         finally:
             del _TRAINING[id(self)]
@@ -300,6 +323,7 @@ class Estimator(BaseEstimator):
             "seed": self.seed_,
             "n_iter": self.n_iter_,
             "history": self.history_,
+            "trained_on": self._trained_on,
         }
 
     def _set_fitted_items(self, fitted: Mapping[str, Any]) -> None:
@@ -374,6 +398,7 @@ class Estimator(BaseEstimator):
             )
             core = estimator._core
             estimator.history_ = fitted["history"]
+            estimator._trained_on = fitted.get("trained_on")
             training = fitted.get("training")
             if training is None:
                 core.set_training_state(None, None, [0, fitted["n_iter"], 0, 0])
@@ -447,6 +472,20 @@ class Estimator(BaseEstimator):
                     f"got {now!r}; set it back or fit anew"
                 )
         return core
+
+    # -- what a notebook shows ---------------------------------------------------------------------
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """Scikit-learn's view, and ours below it; absent where scikit-learn's is switched off."""
+        return partial(view, self, super()._repr_html_)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook chooses from."""
+        bundle = {"text/plain": repr(self)}
+        if hasattr(self, "_repr_html_"):
+            bundle["text/html"] = self._repr_html_()
+        return bundle
 
     # -- parameters, made ready for the engine -----------------------------------------------------
 
@@ -587,6 +626,14 @@ def seed(random_state: Any) -> int:
         raise ArgumentError(
             f"random_state must be None, an int or a RandomState, got {random_state!r}"
         ) from None
+
+
+def _stopped(updates: int) -> KeyboardInterrupt:
+    """Tell what an interrupted training leaves; no class of its own, by which scripts end."""
+    kept = f"after update {updates:,}; its weights are kept"
+    error = KeyboardInterrupt(f"training stopped {kept if updates else 'before its first update'}")
+    vars(error)["_render_traceback_"] = partial(brief, error)
+    return error
 
 
 def _taken(arrays: dict[str, Any], prefix: str) -> dict[str, Any]:

@@ -70,12 +70,15 @@ def check_memory(needed: Mapping[str, int]) -> None:
     total, there = sum(needed.values()), available_bytes()
     if there is not None and total > there:
         raise OutOfMemoryError(
-            f"training needs about {_gigabytes(total)} of memory ({_gigabytes(needed['weights'])} "
-            f"for the weights and their moments, {_gigabytes(needed['batch'])} for a batch), and "
-            f"{_gigabytes(there)} are free; try a smaller batch_size, hidden_size or num_layers, "
+            f"training needs about {readable(total)} of memory ({readable(needed['weights'])} "
+            f"for the weights and their moments, {readable(needed['batch'])} for a batch), and "
+            f"{readable(there)} are free; try a smaller batch_size, hidden_size or num_layers, "
             "or shorter windows"
         )
 
 
-def _gigabytes(n: int) -> str:
-    return f"{n / 1e9:.2g} GB" if n < 1e10 else f"{n / 1e9:,.0f} GB"
+def readable(n: int) -> str:
+    """Write a number of bytes for people."""
+    power = min(len(str(n)) - 1, 14) // 3
+    size = n / 1000**power
+    return f"{size:{'.2g' if size < 10 else '.0f'}} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

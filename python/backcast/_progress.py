@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from typing import Any, Self
 
 Record = dict[str, float]
@@ -49,13 +50,25 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._verbose:
-            from tqdm.auto import tqdm
+            from tqdm import TqdmWarning
+
+            with warnings.catch_warnings():
+                # A notebook without ipywidgets gets a bar of text, which will do.
+                warnings.simplefilter("ignore", TqdmWarning)
+                from tqdm.auto import tqdm
 
             start, end = self._range
+            notebook = type(sys.stderr).__module__ == "ipykernel.iostream"
             # A log file gets a line now and then, a person a bar that moves.
-            interval = 0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10.0
-            total = None if end is None else end - start
-            self._bar = tqdm(total=total, unit="step", mininterval=interval, dynamic_ncols=True)
+            interval = 0.1 if sys.stderr.isatty() or notebook else 10.0
+            self._bar = tqdm(
+                total=None if end is None else end - start,
+                unit="step",
+                mininterval=interval,
+                dynamic_ncols=True,
+                # Notebooks show what comes from stderr in red.
+                file=sys.stdout if notebook else sys.stderr,
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,16 +79,18 @@ class Progress:
     def on_progress(self, step: int, losses: Record) -> None:
         """Move the bar to `step`."""
         if self._bar is not None:
-            self._bar.set_postfix(
-                {name: f"{loss:.4g}" for name, loss in losses.items()}, refresh=False
-            )
+            # With zeros at the end, as a text that grows and shrinks makes the bar jump.
+            shown = {name: f"{loss:#.4g}".rstrip(".") for name, loss in losses.items()}
+            self._bar.set_postfix(shown, refresh=False)
             self._bar.update(step - self._range[0] - self._bar.n)
 
     def on_report(self, step: int, epoch: int, losses: Record, learning_rate: float) -> None:
         """Take means since the last report; append a record when one is due."""
+        if step == self._told:  # Ctrl-C came in the middle, and the engine tells again.
+            return
+        self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
         self._pending.append((step - self._told, losses))
         self._told = step
-        self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
         if step % self.every == 0:
             self.flush()
         self.on_progress(step, losses)

@@ -6,9 +6,15 @@ who has never heard of backcast would expect, so that ``except ValueError`` keep
 
 import sklearn.exceptions
 
+from backcast._brief import brief, rendered
+
 
 class BackcastError(Exception):
     """Anything that backcast itself raises."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Tell IPython what to show."""
+        return brief(self)
 
 
 class ArgumentError(BackcastError, ValueError):
@@ -61,3 +67,6 @@ class MissingPackageError(BackcastError, ImportError):
 
 class InternalError(BackcastError, RuntimeError):
     """A bug of backcast: please report it."""
+
+    def _render_traceback_(self) -> list[str]:
+        return rendered(self, self.__traceback__)

@@ -51,9 +51,11 @@ struct Since {
 }
 
 impl Since {
-    fn report(&mut self, progress: Progress) -> Report {
-        let losses = std::mem::take(&mut self.losses);
-        Report { progress, losses, learning_rate: self.learning_rate }
+    /// Tell of it and start again; what an error (Ctrl-C) kept from being heard is there to tell again.
+    fn tell(&mut self, progress: Progress, observer: &mut dyn Observer) -> Result<()> {
+        observer.on_report(&Report { progress, losses: self.losses, learning_rate: self.learning_rate })?;
+        self.losses = Losses::default();
+        Ok(())
     }
 }
 
@@ -98,7 +100,7 @@ impl Trainer {
         let mut since = Since::default();
         let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
         // However it ended, no update goes untold.
-        let told = if since.losses.is_empty() { Ok(()) } else { observer.on_report(&since.report(self.progress)) };
+        let told = if since.losses.is_empty() { Ok(()) } else { since.tell(self.progress, observer) };
         outcome.and(told)
     }
 
@@ -125,7 +127,7 @@ impl Trainer {
                 since.losses.add(&losses);
                 // report
                 if self.progress.step % report_every == 0 {
-                    observer.on_report(&since.report(self.progress))?;
+                    since.tell(self.progress, observer)?;
                 }
                 observer.on_step(self.progress.step, &losses)?;
             }
