@@ -1,9 +1,9 @@
 """The composite LSTM autoencoder: reconstruct the past, predict the future, on NumPy arrays.
 
 `Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
-Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder.
-`backcast.data` has moving digits and windows, `backcast.plot` pictures, `backcast.errors` what can
-go wrong.
+Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder;
+`AnomalyDetector` scores the rows of a series by what a model gets wrong of them. `backcast.data` has
+moving digits and windows, `backcast.plot` pictures, `backcast.errors` what can go wrong.
 """
 
 from importlib import import_module
@@ -14,13 +14,14 @@ from backcast import _libtorch
 _libtorch.load()
 
 from backcast import errors  # noqa: E402
+from backcast.anomaly import AnomalyDetector  # noqa: E402
 from backcast.classifier import Classifier  # noqa: E402
 from backcast.model import Model  # noqa: E402
 
 if TYPE_CHECKING:
     from backcast import data, plot
 
-__all__ = ["Classifier", "Model", "data", "errors", "plot"]
+__all__ = ["AnomalyDetector", "Classifier", "Model", "data", "errors", "plot"]
 __version__ = "0.1.0"
 
 

@@ -301,6 +301,50 @@ def windows(
     return np.moveaxis(sliding_window_view(frames, past + future, axis=0), -1, 1)[::stride]
 
 
+@dataclass(frozen=True, eq=False)
+class Recordings:
+    """Rows of an array or a table, recording after recording, each in order, cut at gaps.
+
+    Fields are those of `Windows`, of all rows, and where each run without a gap begins and ends,
+    and the longest time from one of its rows to the next.
+    """
+
+    values: NDArray[Any]
+    columns: list[Any]
+    row_labels: Any
+    row_groups: Any
+    row_positions: NDArray[np.intp]
+    names: tuple[Any, Any]
+    begins: NDArray[np.intp]
+    ends: NDArray[np.intp]
+    gap: Any
+
+    def windows(self, past: int, future: int, stride: int = 1) -> Windows:
+        """Cut windows, each out of one run."""
+        length = past + future
+        runs = zip(self.begins, self.ends, strict=True)
+        starts = [np.arange(begin, end - length + 1, stride) for begin, end in runs]
+        return Windows(
+            values=self.values,
+            columns=self.columns,
+            starts=np.concatenate(starts).astype(np.intp),
+            frames=range(length),
+            n_past=past,
+            row_labels=self.row_labels,
+            row_groups=self.row_groups,
+            row_positions=self.row_positions,
+            names=self.names,
+        )
+
+    def too_short(self, length: int) -> ShapeError:
+        """Say that there is no window of that length."""
+        longest = int((self.ends - self.begins).max(initial=0))
+        return ShapeError(
+            f"series must have at least past + future = {length} frames of one recording without "
+            f"a gap, got {longest} at most"
+        )
+
+
 def _of_table(
     table: Any,
     past: int,
@@ -311,6 +355,17 @@ def _of_table(
     columns: list[Any] | None,
     gap: Any,
 ) -> Windows:
+    rows = recordings(table, group, time, columns, gap)
+    windows = rows.windows(past, future, stride)
+    if not len(windows):
+        raise rows.too_short(past + future)
+    return windows
+
+
+def recordings(
+    table: Any, group: Any, time: Any, columns: list[Any] | None, gap: Any
+) -> Recordings:
+    """Order the rows of a table as `windows` says, and find its gaps."""
     import pandas as pd
 
     for name, label in (("group", group), ("time", time)):
@@ -333,30 +388,19 @@ def _of_table(
     # A run is of one recording and has no gap.
     same = codes[1:] == codes[:-1]
     if times is not None and len(times) > 1:
-        same &= ~_gaps(times, same, gap)
+        gaps, gap = _gaps(times, same, gap)
+        same &= ~gaps
     ends = np.append(np.flatnonzero(~same) + 1, len(table))
-    begins = np.append(0, ends[:-1])
-    length = past + future
-    starts = [
-        np.arange(begin, end - length + 1, stride) for begin, end in zip(begins, ends, strict=True)
-    ]
-    every = np.concatenate(starts).astype(np.intp)
-    if not len(every):
-        raise ShapeError(
-            f"series must have at least past + future = {length} frames of one recording without "
-            f"a gap, got {int((ends - begins).max(initial=0))} at most"
-        )
-    row_groups = None if group is None else np.asarray(names)[codes]
-    return Windows(
+    return Recordings(
         values=values[order],
         columns=columns,
-        starts=every,
-        frames=range(length),
-        n_past=past,
         row_labels=labels[order],
-        row_groups=row_groups,
+        row_groups=None if group is None else np.asarray(names)[codes],
         row_positions=order,
         names=("group" if group is None else group, labels.name or "time"),
+        begins=np.append(0, ends[:-1]),
+        ends=ends,
+        gap=gap,
     )
 
 
@@ -400,23 +444,29 @@ def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
     return times
 
 
-def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> NDArray[np.bool_]:
-    """Return after which rows there is more time than a window may hold."""
+def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> tuple[NDArray[np.bool_], Any]:
+    """Return after which rows there is more time than a window may hold, and how much it may."""
     steps = np.diff(times)
     within = steps[same]
     if not len(within):
-        return np.zeros(len(steps), np.bool_)
+        return np.zeros(len(steps), np.bool_), gap
     nothing = within.dtype.type(0)
     if (within <= nothing).any():
         at = times[:-1][same][within <= nothing][0]
         raise DataError(f"time must differ within a recording, got {at} twice")
     if gap is None:
         longest = 1.5 * float(np.median(within.astype(np.float64)))
+        is_duration = within.dtype.kind == "m"
+        gap = (
+            np.timedelta64(int(longest), np.datetime_data(within.dtype)[0])
+            if is_duration
+            else longest
+        )
     else:
         longest = _duration(gap, within.dtype)
         if not longest > 0:
             raise ArgumentError(f"gap must be greater than 0, got {gap!r}")
-    return np.asarray(steps.astype(np.float64) > longest)
+    return np.asarray(steps.astype(np.float64) > longest), gap
 
 
 def _duration(gap: Any, dtype: np.dtype[Any]) -> float:
