@@ -2,8 +2,8 @@
 
 `Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
 Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder;
-`AnomalyDetector` scores the rows of a series by what a model gets wrong of them. `backcast.data` has
-moving digits and windows, `backcast.plot` pictures, `backcast.errors` what can go wrong.
+`AnomalyDetector` scores the rows of a series by what a model gets wrong of them. `backcast.data`
+has moving digits and windows, `backcast.plot` pictures, `backcast.errors` what can go wrong.
 """
 
 from importlib import import_module

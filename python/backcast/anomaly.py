@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -627,7 +626,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return truth, truth - made
 
     def _nothing(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Sums and counts of rows that no window covers yet."""
+        """Return sums and counts of rows that no window covers yet."""
         shape = (n, 2, self.n_features_in_)
         return np.zeros(shape), np.zeros(shape)
 
