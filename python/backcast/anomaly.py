@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._estimator import integer, number
-from backcast.data.series import Recordings, Windows, recordings
+from backcast.data._recordings import Recordings, recordings
+from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -42,14 +43,24 @@ _SAMPLE = 10_000
 _OWN = ("score", "outlier", "final")
 
 
+class _Stream(NamedTuple):
+    """Rows of a live stream that windows to come may cover, and what they have so far."""
+
+    # Rows since it began.
+    seen: int
+    table: pd.DataFrame
+    sums: NDArray[np.float64]
+    counts: NDArray[np.float64]
+
+
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Outlier detector of series: a row is scored by how badly a `Model` rebuilds and predicts it.
 
     Each number of a row is scored by the squared errors of all windows that cover it, each error
     standardised by the mean and standard deviation that its column and step had in training:
     reconstructions are averaged, predictions are averaged, and then the two. The numbers of
-    ordinary rows thus have scores of about 1, and a row's score is the mean of its columns'. It
-    depends on nothing but the rows less than a window away.
+    ordinary rows thus have scores of about 1, and a row's score is their root mean
+    square. It depends on nothing but the rows less than a window away.
 
     Parameters
     ----------
@@ -116,6 +127,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     # Mean and standard deviation of the errors, (n_frames, n_columns) each.
     _mean: NDArray[np.float64]
     _std: NDArray[np.float64]
+    _stream: _Stream | None = None
 
     def __init__(
         self,
@@ -191,7 +203,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if hasattr(series, "columns") and all(isinstance(name, str) for name in rows.columns):
             self.feature_names_in_ = np.array(rows.columns, dtype=object)
         self._learn_errors(windows)
-        normal = rows if held_out is None else self._known(held_out)
+        normal = rows if held_out is None else self._same_columns(held_out)
         scores = _of_rows(self._score(normal))
         if np.isnan(scores).all():
             raise normal.too_short(len(windows.frames))
@@ -224,7 +236,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 f"model must be a backcast.Model, its parameters or None, got {got}"
             )
         future = integer("future", self.future, least=0)
-        if not future and model.decoders == "both":
+        if not future and model.decoders == "predict":
+            raise ArgumentError('future must be at least 1 with decoders="predict", got 0')
+        if not future:
             model.set_params(decoders="reconstruct")
         return model.set_params(horizon=future or None), True
 
@@ -287,7 +301,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_rows,)
-            Minus the mean of the `scores` of the row's numbers.
+            Minus the root mean square of the `scores` of the row's numbers.
         """
         rows = self._known(series)
         return -_of_rows(_in_order(rows, self._score(rows)))
@@ -374,7 +388,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 values.insert(0, rows.row_groups[first])
             for name, value in zip(events, values, strict=True):
                 events[name].append(value)
-        return pandas.DataFrame(events)
+        table: pd.DataFrame = pandas.DataFrame(events)
+        return table
 
     # -- a live stream -----------------------------------------------------------------------------
 
@@ -416,59 +431,48 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise ArgumentError(
                 f"columns must have other names to be scored live, got {clash[0]!r}"
             )
-        seen, old, sums, counts = getattr(self, "_stream", (0, None, None, None))
-        new = rows
+        stream = self._stream
+        seen = stream.seen if stream else 0
         if not hasattr(rows, "iloc"):
             array = self._array(rows)
-            new = pandas.DataFrame(array, index=seen + np.arange(len(array)))
-        elif rows.ndim == 1:
-            new = rows.to_frame()
-        table = new if old is None else pandas.concat([old, new])
-        n_old = 0 if old is None else len(old)
+            table = pandas.DataFrame(array, index=seen + np.arange(len(array)))
+        else:
+            table = rows.to_frame() if rows.ndim == 1 else rows
+        seen += len(table)
+        if stream:
+            table = pandas.concat([stream.table, table])
 
         taken = self._known(table)
-        late = taken.row_positions < n_old
-        same = np.ones(len(table) - 1, bool)
-        if taken.row_groups is not None:
-            same = taken.row_groups[1:] == taken.row_groups[:-1]
-        if (same & late[1:] & ~late[:-1]).any():
+        order = taken.row_positions
+        old = order < (len(stream.table) if stream else 0)
+        groups = np.zeros(len(order)) if taken.row_groups is None else taken.row_groups
+        if (old[1:] & ~old[:-1] & (groups[1:] == groups[:-1])).any():
             raise DataError("rows must come later than those before them, got an earlier one")
-        windows = self._windows(taken, self.model_)
-        length = len(windows.frames)
-        before = taken.row_positions[late]
-        all_sums, all_counts = self._nothing(len(table))
-        if old is not None:
-            all_sums[late], all_counts[late] = sums[before], counts[before]
-        changed = ~late
-        for piece in _pieces(windows):
-            self._add(piece, all_sums, all_counts, 0)
-            changed[piece._rows()] = True
 
-        # The last rows of the last run of each group may still be covered.
-        last = np.ones(len(taken.ends), bool)
-        if taken.row_groups is not None:
-            last[:-1] = taken.row_groups[taken.ends[:-1]] != taken.row_groups[taken.ends[:-1] - 1]
-        else:
-            last[:-1] = False
-        kept = np.zeros(len(table), bool)
+        sums, counts = self._nothing(len(order))
+        if stream:
+            sums[old], counts[old] = stream.sums[order[old]], stream.counts[order[old]]
+        told = ~old
+        # What was kept is shorter than a window, so that every window is a new one.
+        for piece in _pieces(self._windows(taken, self.model_)):
+            self._add(piece, sums, counts, 0)
+            told[piece._rows()] = True
+        # Later windows may still cover the last rows of each group's last run.
+        final = np.ones(len(order), bool)
+        last = np.append(groups[taken.ends[:-1]] != groups[taken.ends[:-1] - 1], True)
         for begin, end in zip(taken.begins[last], taken.ends[last], strict=True):
-            kept[max(begin, end - length + 1) : end] = True
-        scores = _mean_of(all_sums, all_counts)
-        row_scores = _of_rows(scores)
-        told = pandas.DataFrame(
-            {"score": row_scores, "outlier": row_scores > -self.offset_, "final": ~kept},
-        )
-        told[self.columns_] = scores
-        told.index = table.index[taken.row_positions]
-        back = np.argsort(taken.row_positions)
-        inside = kept[back]
-        self._stream = (
-            seen + len(new),
-            table[inside],
-            all_sums[back][inside],
-            all_counts[back][inside],
-        )
-        return told.iloc[back[(changed | ~kept)[back]]]
+            final[max(begin, end - self._length() + 1) : end] = False
+
+        scores = _mean_of(sums, counts)
+        score = _of_rows(scores)
+        own = {"score": score, "outlier": score > -self.offset_, "final": final}
+        result = pandas.DataFrame(own, index=table.index[order])
+        result[self.columns_] = scores
+        back = np.argsort(order)
+        kept = back[~final[back]]
+        self._stream = _Stream(seen, table.iloc[order[kept]], sums[kept], counts[kept])
+        changed: pd.DataFrame = result.iloc[back[(told | final)[back]]]
+        return changed
 
     def reset(self) -> Self:
         """Forget the rows given to `update`: another stream begins.
@@ -478,7 +482,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         AnomalyDetector
             This detector.
         """
-        vars(self).pop("_stream", None)
+        self._stream = None
         return self
 
     # -- files -------------------------------------------------------------------------------------
@@ -563,8 +567,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise NotFittedError("this AnomalyDetector is not fitted yet; call fit or load first")
 
     def _known(self, series: Any) -> Recordings:
-        """Take rows of the columns that were fitted."""
+        """Take rows to score."""
         self._fitted()
+        return self._same_columns(series)
+
+    def _same_columns(self, series: Any) -> Recordings:
+        """Take rows of the columns that were fitted."""
         rows = self._rows(series, self.columns_, self.gap_)
         if len(rows.columns) != self.n_features_in_:
             raise ShapeError(
@@ -609,9 +617,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Cut all windows whose past holds a number."""
         past = integer("past", self.past, least=1)
         future = integer("future", self.future, least=0) if "predict" in model._present() else 0
-        windows = rows.windows(past, future)
+        windows = Windows._of(rows, past, future)
         known = np.append(0, np.cumsum(~np.isnan(rows.values).all(1)))
-        return windows[known[windows.starts + past] > known[windows.starts]]
+        some: Windows = windows[known[windows.starts + past] > known[windows.starts]]
+        return some
+
+    def _length(self) -> int:
+        return len(self._mean)
 
     def _errors(self, windows: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the windows, and what the model did not get right of them; NaN where nothing."""
@@ -677,7 +689,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def __sklearn_tags__(self) -> Any:
         """Say what `fit` takes: rows with missing numbers, in order."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.one_d_array = True
         tags.input_tags.allow_nan = True
         return tags
 
@@ -706,15 +717,16 @@ def _mean_of(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[
 
 
 def _of_rows(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Score of each row, from those of its columns."""
-    return _nanmean(scores, 1)
+    """Score rows by the root mean square of their numbers' scores."""
+    return np.sqrt(_nanmean(scores**2, 1))
 
 
 def _nanmean(numbers: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Average of what is there; NaN, without a warning, where nothing is."""
     known = ~np.isnan(numbers)
     total, n = np.where(known, numbers, 0).sum(axis), known.sum(axis)
-    return np.divide(total, n, out=np.full(total.shape, np.nan), where=n > 0)
+    means: NDArray[np.float64] = np.divide(total, n, np.full(total.shape, np.nan), where=n > 0)
+    return means
 
 
 def _in_order(rows: Recordings, scores: NDArray[np.float64]) -> NDArray[np.float64]:
