@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
+from backcast._arrays import _array
 from backcast._estimator import integer, number
 from backcast.data._recordings import Recordings, recordings
 from backcast.data.series import Windows
@@ -190,18 +191,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         part = self._part_of_outliers()
         if held_out is not None and self.contamination is not None:
             raise ArgumentError("contamination must be None with held_out rows")
-        for name in [name for name in vars(self) if name.endswith("_") or name.startswith("_")]:
-            delattr(self, name)
         rows = self._rows(series, self.columns, self.gap)
         model, train = self._model(rows)
         windows = self._windows(rows, model)
         if not len(windows):
             raise rows.too_short(len(windows.frames))
+        self._stream = None
         self.model_ = model.fit(windows) if train else model
         self.columns_, self.gap_ = rows.columns, rows.gap
-        self.n_features_in_ = len(rows.columns)
-        if hasattr(series, "columns") and all(isinstance(name, str) for name in rows.columns):
-            self.feature_names_in_ = np.array(rows.columns, dtype=object)
+        self._name_features()
         self._learn_errors(windows)
         normal = rows if held_out is None else self._same_columns(held_out)
         scores = _of_rows(self._score(normal))
@@ -209,6 +207,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise normal.too_short(len(windows.frames))
         self.offset_ = -float(np.nanquantile(scores, 1 - part))
         return self
+
+    def _name_features(self) -> None:
+        self.n_features_in_ = len(self.columns_)
+        self.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in self.columns_):
+            self.feature_names_in_ = np.array(self.columns_, dtype=object)
 
     def _part_of_outliers(self) -> float:
         if self.contamination is not None:
@@ -517,7 +521,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "columns": self.columns_,
             "gap": str(self.gap_) if isinstance(self.gap_, np.timedelta64) else self.gap_,
             "offset": self.offset_,
-            "named": hasattr(self, "feature_names_in_"),
             "mean": self._mean,
             "std": self._std,
         }
@@ -553,9 +556,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         detector = cls(**(saved["parameters"] | {"model": model}))
         detector.model_ = model
         detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
-        detector.n_features_in_ = len(detector.columns_)
-        if saved["named"]:
-            detector.feature_names_in_ = np.array(detector.columns_, dtype=object)
+        detector._name_features()
         detector.offset_ = saved["offset"]
         detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
         return detector
@@ -604,13 +605,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     @staticmethod
     def _array(series: Any) -> NDArray[Any]:
-        array = np.asarray(series)
-        if array.dtype.kind not in "buif":
-            raise DataError(f"series must hold real numbers, got dtype {array.dtype}")
+        array = _array("series", series)
         if array.ndim not in (1, 2):
             raise ShapeError(
                 f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
             )
+        if array.shape[1:] == (0,):
+            raise DataError(f"series must have at least 1 column, got shape {array.shape}")
         return array if array.ndim == 2 else array[:, np.newaxis]
 
     def _windows(self, rows: Recordings, model: Model) -> Windows:

@@ -273,7 +273,8 @@ def test_anomalies_in_waves_are_found(trained: AnomalyDetector, odd: pd.DataFram
     assert scores[labels].mean() > 10 * np.median(scores[~labels])
     outliers = trained.predict(odd.to_numpy()) == -1
     assert outliers[[300, 510, 705]].all()
-    assert outliers[~labels].mean() < 0.05
+    near = np.convolve(labels, np.ones(2 * 25 + 1), "same") > 0
+    assert outliers[~near].mean() < 0.03
 
 
 def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame) -> None:
@@ -385,6 +386,13 @@ OWN_WORDS = "it is refused with a ValueError, but in our words"
 NOT_APPLICABLE = {
     "check_methods_subset_invariance": ROWS_HAVE_NEIGHBOURS,
     "check_methods_sample_order_invariance": ROWS_HAVE_NEIGHBOURS,
+    "check_fit1d": "a series of one column may have one dimension",
+    "check_dtype_object": "objects are refused",
+    "check_n_features_in_after_fitting": OWN_WORDS,
+    "check_complex_data": OWN_WORDS,
+    "check_estimators_empty_data_messages": OWN_WORDS,
+    "check_fit2d_1sample": OWN_WORDS,
+    "check_fit2d_predict1d": OWN_WORDS,
 }
 
 
