@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._arrays import _array
 from backcast._estimator import integer, number
-from backcast.data._recordings import Recordings, recordings
+from backcast.data._recordings import Recordings, has_times, recordings
 from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
@@ -125,6 +125,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     model_: Model
     n_features_in_: int
     offset_: float
+    # Of past and future in a window.
+    _lengths: tuple[int, int]
     # Mean and standard deviation of the errors, (n_frames, n_columns) each.
     _mean: NDArray[np.float64]
     _std: NDArray[np.float64]
@@ -176,9 +178,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         ArgumentError, ShapeError, DataError
-            If a parameter or the data cannot be used; the detector is then as it was before.
+            If a parameter or the data cannot be used.
         OutOfMemoryError, DivergedError, KeyboardInterrupt
-            As in `Model.fit`.
+            As in `Model.fit`; whatever is raised, the detector is then as it was before.
         """
         before = dict(self.__dict__)
         try:
@@ -192,21 +194,28 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if held_out is not None and self.contamination is not None:
             raise ArgumentError("contamination must be None with held_out rows")
         rows = self._rows(series, self.columns, self.gap)
-        model, train = self._model(rows)
-        windows = self._windows(rows, model)
-        if not len(windows):
-            raise rows.too_short(len(windows.frames))
+        model, train = self._model()
+        future = integer("future", self.future, least=0) if "predict" in model._present() else 0
+        self._lengths = integer("past", self.past, least=1), future
+        windows = self._windows(rows)
+        self._some(windows, rows)
         self._stream = None
         self.model_ = model.fit(windows) if train else model
         self.columns_, self.gap_ = rows.columns, rows.gap
         self._name_features()
         self._learn_errors(windows)
         normal = rows if held_out is None else self._same_columns(held_out)
+        self._some(self._windows(normal), normal)
         scores = _of_rows(self._score(normal))
-        if np.isnan(scores).all():
-            raise normal.too_short(len(windows.frames))
         self.offset_ = -float(np.nanquantile(scores, 1 - part))
         return self
+
+    def _some(self, windows: Windows, rows: Recordings) -> None:
+        if not len(windows):
+            length = len(windows.frames)
+            if (rows.ends - rows.begins >= length).any():
+                raise DataError("series must hold numbers, got only NaN")
+            raise rows.too_short(length)
 
     def _name_features(self) -> None:
         self.n_features_in_ = len(self.columns_)
@@ -225,7 +234,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise ArgumentError(f"quantile must be in 0..1, got {quantile}")
         return 1 - quantile
 
-    def _model(self, rows: Recordings) -> tuple[Model, bool]:
+    def _model(self) -> tuple[Model, bool]:
         """Return the model, and whether to train it."""
         given = self.model
         if isinstance(given, Model):
@@ -255,9 +264,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         for piece in _pieces(sample):
             truth, errors = self._errors(piece)
             known = ~np.isnan(errors)
+            errors[~known] = 0
             count += known.sum(0)
-            total += np.where(known, errors, 0).sum(0)
-            squares += np.where(known, errors, 0).__pow__(2).sum(0)
+            total += errors.sum(0)
+            squares += (errors**2).sum(0)
             largest = np.fmax(largest, np.abs(truth).max((0, 1), initial=0, where=~np.isnan(truth)))
         n = np.maximum(count, 1)
         self._mean = total / n
@@ -438,8 +448,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         stream = self._stream
         seen = stream.seen if stream else 0
         if not hasattr(rows, "iloc"):
-            array = self._array(rows)
-            table = pandas.DataFrame(array, index=seen + np.arange(len(array)))
+            array = self._known(rows).values
+            index = seen + np.arange(len(array))
+            table = pandas.DataFrame(array, index=index, columns=self.columns_)
         else:
             table = rows.to_frame() if rows.ndim == 1 else rows
         seen += len(table)
@@ -458,14 +469,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             sums[old], counts[old] = stream.sums[order[old]], stream.counts[order[old]]
         told = ~old
         # What was kept is shorter than a window, so that every window is a new one.
-        for piece in _pieces(self._windows(taken, self.model_)):
+        for piece in _pieces(self._windows(taken)):
             self._add(piece, sums, counts, 0)
             told[piece._rows()] = True
         # Later windows may still cover the last rows of each group's last run.
         final = np.ones(len(order), bool)
         last = np.append(groups[taken.ends[:-1]] != groups[taken.ends[:-1] - 1], True)
         for begin, end in zip(taken.begins[last], taken.ends[last], strict=True):
-            final[max(begin, end - self._length() + 1) : end] = False
+            final[max(begin, end - sum(self._lengths) + 1) : end] = False
 
         scores = _mean_of(sums, counts)
         score = _of_rows(scores)
@@ -505,7 +516,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         NotFittedError
             If there is nothing to save yet.
         ArgumentError
-            If a label or a gap is none of what JSON has: words, numbers.
+            If a column is called neither by a word nor by a number.
         OSError
             If the file cannot be written; one that was there is left as it was.
 
@@ -514,12 +525,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         The rows given to `update` are not kept; a pickle keeps them.
         """
         self._fitted()
+        for label in (*self.columns_, self.group, self.time):
+            if not isinstance(label, str | int | float | None):
+                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        gap = str(self.gap_) if isinstance(self.gap_, np.timedelta64) else self.gap_
         parameters = self.get_params(deep=False) | {"model": None}
-        parameters["gap"] = None
         detector = {
-            "parameters": parameters,
+            "parameters": parameters | {"gap": None if self.gap is None else gap},
             "columns": self.columns_,
-            "gap": str(self.gap_) if isinstance(self.gap_, np.timedelta64) else self.gap_,
+            "gap": gap,
+            "lengths": self._lengths,
             "offset": self.offset_,
             "mean": self._mean,
             "std": self._std,
@@ -540,7 +555,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         AnomalyDetector
-            As it was saved, with its fitted model as the parameter `model`.
+            As it was saved, with its fitted model as the parameter `model`: `fit` learns errors
+            and threshold anew, and does not train.
 
         Raises
         ------
@@ -553,12 +569,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if "detector" not in fitted:
             raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
         saved = fitted["detector"]
-        detector = cls(**(saved["parameters"] | {"model": model}))
+        try:
+            detector = cls(**(saved["parameters"] | {"model": model}))
+            detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
+            detector._lengths = tuple(saved["lengths"])
+            detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
+            detector.offset_ = saved["offset"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path}: is a damaged backcast detector: {error}") from error
         detector.model_ = model
-        detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
         detector._name_features()
-        detector.offset_ = saved["offset"]
-        detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
         return detector
 
     # -- rows, windows, errors ---------------------------------------------------------------------
@@ -585,6 +605,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _rows(self, series: Any, columns: list[Any] | None, gap: Any) -> Recordings:
         if hasattr(series, "iloc"):
             table = series.to_frame() if series.ndim == 1 else series
+            if self.gap is None and self.time is None and not has_times(table.index):
+                gap = None
             return recordings(table, self.group, self.time, columns, gap)
         for name in ("group", "time"):
             if getattr(self, name) is not None:
@@ -614,17 +636,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise DataError(f"series must have at least 1 column, got shape {array.shape}")
         return array if array.ndim == 2 else array[:, np.newaxis]
 
-    def _windows(self, rows: Recordings, model: Model) -> Windows:
+    def _windows(self, rows: Recordings) -> Windows:
         """Cut all windows whose past holds a number."""
-        past = integer("past", self.past, least=1)
-        future = integer("future", self.future, least=0) if "predict" in model._present() else 0
+        past, future = self._lengths
         windows = Windows._of(rows, past, future)
         known = np.append(0, np.cumsum(~np.isnan(rows.values).all(1)))
         some: Windows = windows[known[windows.starts + past] > known[windows.starts]]
         return some
-
-    def _length(self) -> int:
-        return len(self._mean)
 
     def _errors(self, windows: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the windows, and what the model did not get right of them; NaN where nothing."""
@@ -662,7 +680,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _score(self, rows: Recordings) -> NDArray[np.float64]:
         """Score each number of the rows, piece by piece."""
-        windows = self._windows(rows, self.model_)
+        windows = self._windows(rows)
         scores = np.full((len(rows.values), self.n_features_in_), np.nan)
         first, (sums, counts) = 0, self._nothing(0)
         for piece, following in _pieces_and_next(windows, len(rows.values)):

@@ -425,12 +425,14 @@ def scores(
         below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--")
         below.set_title("threshold", fontsize=11, loc="right", pad=3, color=FUTURE)
     for ax in axes:
+        ax.margins(x=0.01)
+        # Events before or after the series do not make it narrow.
+        ax.set_xlim(ax.get_xlim())
         for start, end in spans:
             # With an edge, so that one row is seen too.
             ax.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.3)
-        ax.margins(x=0.01)
     below.set_xlabel("" if x.dtype.kind in "mM" else "row" if time is None else str(time))
     return figure
 

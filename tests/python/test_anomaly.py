@@ -359,6 +359,15 @@ def test_the_state_of_a_stream_is_bounded_and_pickled() -> None:
     pd.testing.assert_frame_equal(found.update(waves(9)), twin.update(waves(9)))
 
 
+def test_a_detector_of_tables_takes_a_stream_of_arrays() -> None:
+    index = pd.date_range("2026-01-01", periods=200, freq="h")
+    found = detector().fit(pd.DataFrame(waves(), index=index, columns=["a", "b"]))
+    told = found.update(waves(30, seed=1))
+    np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
+    found.set_params(past=3)  # until the next fit, this is nothing to the detector
+    np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
+
+
 def test_another_stream_begins_after_reset_and_fit() -> None:
     found = detector().fit(waves())
     first = found.update(waves(30, seed=1))
@@ -450,6 +459,11 @@ def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:
     assert again.scores(rows[::2]).isna().all(axis=None)
     alone = Model.load(tmp_path / "d.safetensors", device="cpu")
     alone.save(tmp_path / "m.safetensors")
+    wide = of_table(gap="5min").fit(rows)
+    wide.save(tmp_path / "w.safetensors")
+    again = AnomalyDetector.load(tmp_path / "w.safetensors", device="cpu")
+    assert pd.Timedelta(again.get_params()["gap"]) == pd.Timedelta("5min")
+    pd.testing.assert_frame_equal(again.scores(rows[::2]), wide.scores(rows[::2]))
     with pytest.raises(FileFormatError, match="must be a backcast AnomalyDetector, got a Model"):
         AnomalyDetector.load(tmp_path / "m.safetensors")
 
@@ -489,5 +503,9 @@ def test_a_refused_fit_leaves_the_detector_as_it_was() -> None:
     assert found.offset_ == offset
     with pytest.raises(ShapeError, match="series must have 2 columns, as in fit, got 1"):
         found.scores(waves()[:, 0])
+    with pytest.raises(DataError, match="series must hold numbers, got only NaN"):
+        found.fit(np.full((50, 2), np.nan))
+    with pytest.raises(DataError, match="inf"):
+        found.scores(np.full((50, 2), np.inf))
     with pytest.raises(ArgumentError, match="must have other names to be scored live, got 'final'"):
         detector().fit(pd.DataFrame(waves(), columns=["x", "final"])).update(waves(9))

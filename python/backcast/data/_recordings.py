@@ -102,6 +102,11 @@ def _numbers(
     return np.ascontiguousarray(numbers), list(columns)
 
 
+def has_times(index: Any) -> bool:
+    """Whether a table's index orders its rows in time."""
+    return _times(index, given=False) is not None
+
+
 def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
     """Return the time of each row as numbers that can be ordered, if the labels tell."""
     import pandas as pd
