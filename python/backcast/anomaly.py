@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._arrays import _array
@@ -32,7 +32,7 @@ _DEFAULTS: dict[str, Any] = {
     "hidden_size": 64,
     "feedback": "none",
     "scale": "standard",
-    "learning_rate": 3e-3,
+    "learning_rate": 1e-2,
     "schedule": "cosine",
     "max_grad_norm": 1.0,
     "max_iter": 1000,
@@ -59,15 +59,16 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Each number of a row is scored by the squared errors of all windows that cover it, each error
     standardised by the mean and standard deviation that its column and step had in training:
-    reconstructions are averaged, predictions are averaged, and then the two. The numbers of
-    ordinary rows thus have scores of about 1, and a row's score is their root mean
-    square. It depends on nothing but the rows less than a window away.
+    those of reconstructions are averaged, those of predictions too, and the score is the geometric
+    mean of both, where both are there. Numbers of ordinary rows thus score about 1; a row's score
+    is the root mean square of its numbers'. It depends on nothing but the rows less than a window
+    away.
 
     Parameters
     ----------
     model : Model, mapping or None, default=None
         What rebuilds and predicts. A mapping holds parameters of `Model` that shall differ from
-        the default, ``Model(64, feedback="none", scale="standard", learning_rate=3e-3,
+        the default, ``Model(64, feedback="none", scale="standard", learning_rate=1e-2,
         schedule="cosine", max_grad_norm=1.0)``. An unfitted `Model` gives all of its parameters; a
         fitted one is used as it is, and not trained.
     past, future : int, default=50, 10
@@ -277,7 +278,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     # -- scores ------------------------------------------------------------------------------------
 
-    def scores(self, series: Any) -> Any:
+    @overload
+    def scores(self, series: pd.DataFrame | pd.Series[Any]) -> pd.DataFrame: ...
+    @overload
+    def scores(self, series: ArrayLike) -> NDArray[np.float64]: ...
+    def scores(self, series: Any) -> pd.DataFrame | NDArray[np.float64]:
         """Score each number of each row: about 1 where all is ordinary, higher where it is not.
 
         Parameters
@@ -620,8 +625,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             row_groups=None,
             row_positions=rows,
             names=("group", "time"),
-            begins=rows[:1],
-            ends=rows[-1:] + 1,
+            begins=np.array([0]),
+            ends=np.array([len(rows)]),
             gap=None,
         )
 
@@ -730,9 +735,10 @@ def _pieces(windows: Windows) -> Iterator[Windows]:
 
 
 def _mean_of(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over windows, (n, 2, D), and then over the decoders that are there."""
+    """Average over windows, (n, 2, D); geometrically over the decoders that are there."""
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return _nanmean(means, 1)
+    with np.errstate(divide="ignore"):
+        return np.exp(_nanmean(np.log(means), 1))
 
 
 def _of_rows(scores: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -387,7 +387,8 @@ def scores(
     >>> wave[200:210] += 1
     >>> figure = scores(wave, np.exp(-((np.arange(300) - 205) ** 2) / 50) + 0.1, threshold=0.5)
     """
-    values, names, x = _table(series, time, getattr(scores, "columns", None))
+    values, names, index = _table(series, time, getattr(scores, "columns", None))
+    x = _axis(index, index)
     each = np.asarray(scores, dtype=np.float64)
     if each.shape not in ((len(values),), (len(values), each.shape[-1])):
         raise ShapeError(
@@ -403,7 +404,8 @@ def scores(
     if events is not None:
         if not {"start", "end"} <= set(events):
             raise ArgumentError(f"events must have a start and an end, got {[*events]}")
-        spans = [*zip(events["start"], events["end"], strict=True)]
+        ends = [_axis(events[name], index) for name in ("start", "end")]
+        spans = [*zip(*ends, strict=True)]
 
     lane = 220 if len(shown) == 1 else 110
     figure = _figure(1000, lane * len(shown) + 220)
@@ -433,14 +435,13 @@ def scores(
             ax.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
         ax.spines[["top", "right"]].set_visible(False)
         ax.grid(alpha=0.3)
-    below.set_xlabel("" if x.dtype.kind in "mM" else "row" if time is None else str(time))
+    unit = "seconds" if getattr(index, "dtype", x.dtype).kind == "m" else "row"
+    below.set_xlabel("" if x.dtype.kind == "M" else unit if time is None else str(time))
     return figure
 
 
-def _table(
-    series: Any, time: Any, columns: Any
-) -> tuple[NDArray[np.float64], list[str], NDArray[Any]]:
-    """Return numbers (n, D), what the columns are called, and where the rows lie on the x axis."""
+def _table(series: Any, time: Any, columns: Any) -> tuple[NDArray[np.float64], list[str], Any]:
+    """Return numbers (n, D), what the columns are called, and the labels of the rows."""
     if not hasattr(series, "iloc"):
         if time is not None:
             raise ArgumentError("time must be None for an array; a DataFrame has columns")
@@ -456,18 +457,33 @@ def _table(
     table = series.to_frame() if series.ndim == 1 else series
     if time is not None and time not in table.columns:
         raise ArgumentError(f"time must be a column of the table, got {time!r}")
-    labels = table.index if time is None else table[time]
-    if hasattr(labels, "to_timestamp"):
-        labels = labels.to_timestamp()
     if columns is not None and set(columns) <= set(table.columns):
         numbers = table[list(columns)]
     else:
         numbers = table.select_dtypes(["number", "bool"]).drop(columns=[time], errors="ignore")
     if numbers.size == 0:
         raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
-    x = labels.to_numpy()
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    return values, [*map(str, numbers.columns)], x
+    labels = table.index if time is None else table[time]
+    return values, [*map(str, numbers.columns)], labels
+
+
+def _axis(labels: Any, of: Any) -> NDArray[Any]:
+    """Return where labels, some `of` the rows', lie on the x axis."""
+    if isinstance(of, np.ndarray):
+        return np.asarray(labels)
+    import pandas as pd
+
+    index: Any = pd.Index(labels)
+    if isinstance(index, pd.PeriodIndex):
+        index = index.to_timestamp()
+    if isinstance(index, pd.DatetimeIndex):
+        return np.asarray(index.tz_localize(None))
+    if isinstance(index, pd.TimedeltaIndex):
+        return np.asarray(index.total_seconds())
+    if index.dtype.kind in "biuf":
+        return np.asarray(index)
+    return np.asarray(pd.Index(of).get_indexer(index))
 
 
 def weights(

@@ -79,7 +79,7 @@ def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]
     scores = []
     for row in range(len(series)):
         each = [np.mean(squares[row, d], 0) for d in (False, True) if (row, d) in squares]
-        scores.append(np.mean(each, 0))
+        scores.append(each[0] if len(each) == 1 else np.sqrt(each[0] * each[1]))
     return np.array(scores)
 
 
@@ -374,6 +374,18 @@ def test_another_stream_begins_after_reset_and_fit() -> None:
     assert found.update(waves(3)).index[-1] == 32
     pd.testing.assert_frame_equal(found.reset().update(waves(30, seed=1)), first)
     pd.testing.assert_frame_equal(found.fit(waves()).update(waves(30, seed=1)), first)
+
+
+def test_nothing_to_score_gives_nothing() -> None:
+    found = detector().fit(waves())
+    nothing = np.empty((0, 2))
+    assert found.scores(nothing).shape == (0, 2)
+    assert found.predict(nothing).shape == (0,)
+    assert len(found.events(nothing)) == len(found.update(nothing)) == 0
+    assert len(found.update(waves(3))) == 3
+    assert len(found.update(nothing)) == 0
+    rows = table()
+    assert len(of_table().fit(rows).scores(rows[:0])) == 0
 
 
 def test_rows_that_come_late_are_refused_and_change_nothing() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 DATA = ["mnist", "moving", "series", "videos"]
-MODULES = ["backcast.model", "backcast.classifier", "backcast.plot"] + [
+MODULES = [f"backcast.{name}" for name in ("model", "classifier", "anomaly", "plot")] + [
     f"backcast.data.{name}" for name in DATA
 ]
 

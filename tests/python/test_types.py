@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backcast import Classifier, Model, plot
+from backcast import AnomalyDetector, Classifier, Model, plot
 from backcast.data import Windows, digits, moving_digits, video, windows
 from backcast.errors import BackcastError, TrainingWarning
 
@@ -36,6 +36,13 @@ likely: NDArray[np.float32] = classifier.predict_proba(frames)
 cut: NDArray[np.float64] = windows(np.zeros(9), past=3)
 of_table: Windows = windows(pd.DataFrame({"x": [1.0, 2.0]}), past=1, time="x", gap=3)
 table: pd.DataFrame = of_table.future.table(model.predict(of_table.past))
+detector = AnomalyDetector({"max_iter": 9}, time="t").fit(table, held_out=table)
+by_column: pd.DataFrame = detector.scores(table)
+of_array: NDArray[np.float64] = detector.scores(np.zeros(9))
+outliers: NDArray[np.int64] = detector.predict(table)
+events: pd.DataFrame = detector.events(table)
+live: pd.DataFrame = detector.update(table[-1:])
+plot.scores(table, by_column, -detector.offset_, events, time="t").savefig("scores.png")
 plot.loss_curve(model).savefig("loss.png")
 for batch in video("film.mp4", 32, crops=4):
     model.partial_fit(batch)
