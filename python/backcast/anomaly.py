@@ -108,6 +108,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     window covers, since their run between two gaps is shorter than ``past + future``, have the
     score NaN and are no outliers. Series are scored in pieces: memory is that of the scores.
 
+    A model rebuilds the rows it was trained on better than others, so that more of the rows that
+    follow are outliers than `quantile` or `contamination` says; a threshold learnt from `held_out`
+    rows keeps what it promises.
+
     Examples
     --------
     >>> import numpy as np
