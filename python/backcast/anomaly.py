@@ -109,8 +109,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     score NaN and are no outliers. Series are scored in pieces: memory is that of the scores.
 
     A model rebuilds the rows it was trained on better than others, so that more of the rows that
-    follow are outliers than `quantile` or `contamination` says; a threshold learnt from `held_out`
-    rows keeps what it promises.
+    follow are outliers than `quantile` or `contamination` says; `held_out` rows that are like those
+    to be scored give a threshold that keeps to it.
 
     Examples
     --------
