@@ -1,9 +1,10 @@
 """The composite LSTM autoencoder: reconstruct the past, predict the future, on NumPy arrays.
 
 `Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
-Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder.
-`forecast_errors` says how far off its forecasts are. `backcast.data` has moving digits and windows,
-`backcast.plot` pictures, `backcast.errors` what can go wrong.
+Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder;
+`AnomalyDetector` scores the rows of a series by what a model gets wrong of them; `forecast_errors`
+says how far off its forecasts are. `backcast.data` has moving digits and windows, `backcast.plot`
+pictures, `backcast.errors` what can go wrong.
 """
 
 from importlib import import_module
@@ -14,6 +15,7 @@ from backcast import _libtorch
 _libtorch.load()
 
 from backcast import errors  # noqa: E402
+from backcast.anomaly import AnomalyDetector  # noqa: E402
 from backcast.classifier import Classifier  # noqa: E402
 from backcast.forecast import forecast_errors  # noqa: E402
 from backcast.model import Model  # noqa: E402
@@ -21,7 +23,15 @@ from backcast.model import Model  # noqa: E402
 if TYPE_CHECKING:
     from backcast import data, plot
 
-__all__ = ["Classifier", "Model", "data", "errors", "forecast_errors", "plot"]
+__all__ = [
+    "AnomalyDetector",
+    "Classifier",
+    "Model",
+    "data",
+    "errors",
+    "forecast_errors",
+    "plot",
+]
 __version__ = "0.1.0"
 
 

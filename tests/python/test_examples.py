@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 DATA = ["mnist", "moving", "series", "videos"]
-MODULES = ["backcast.model", "backcast.classifier", "backcast.forecast", "backcast.plot"] + [
-    f"backcast.data.{name}" for name in DATA
-]
+NAMES = ["model", "classifier", "anomaly", "forecast", "plot"]
+MODULES = [f"backcast.{name}" for name in NAMES] + [f"backcast.data.{name}" for name in DATA]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib import dates
 from matplotlib.animation import FFMpegWriter
 from PIL import Image
 
@@ -526,12 +528,113 @@ def test_activity_refuses(error, match, change, options):
         plot.activity(traces, **options)
 
 
+# scores
+
+
+def scored(columns=1, n=200):
+    series = np.sin(np.arange(n)[:, None] / 10 + np.arange(columns))
+    scores = np.full((n, columns), 0.5)
+    scores[120:125] = 40
+    return series, scores
+
+
+def test_scores_have_a_panel_for_each_column_and_one_for_the_rows():
+    series, scores = scored(3)
+    index = pd.date_range("2026-01-01", periods=200, freq="h")
+    table = pd.DataFrame(series, index=index, columns=["a", "b", "c"])
+    events = pd.DataFrame({"start": index[[120]], "end": index[[124]]})
+    figure = plot.scores(table, scores, 3.0, events)
+    assert [ax.get_title("left") for ax in figure.axes] == ["a", "b", "c", "score"]
+    for ax, column in zip(figure.axes[:3], "abc", strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), table[column])
+        assert len(ax.patches) == 1
+    below = figure.axes[-1]
+    np.testing.assert_allclose(below.lines[0].get_ydata(), scores[:, 0])
+    np.testing.assert_array_equal(below.lines[1].get_ydata(), [3, 3])
+    assert below.get_yscale() == "log"
+    shaded = below.patches[0].get_window_extent()
+    peak = below.transData.transform((dates.date2num(index[122]), 1))[0]
+    assert shaded.x0 < peak < shaded.x1
+
+
+def test_scores_are_drawn_on_a_column_of_time_and_of_the_columns_scored():
+    series, scores = scored(2)
+    table = pd.DataFrame(series, columns=["a", "b"])
+    table["day"] = np.arange(200) + 5.0
+    table["machine"] = 1
+    figure = plot.scores(table, pd.DataFrame(scores, columns=["a", "b"]), time="day")
+    assert [ax.get_title("left") for ax in figure.axes] == ["a", "b", "score"]
+    assert figure.axes[0].lines[0].get_xdata()[0] == 5
+    assert figure.axes[-1].get_xlabel() == "day"
+
+
+@pytest.mark.parametrize("kind", ["zoned", "durations", "periods", "words"])
+def test_scores_are_drawn_on_any_index(kind):
+    series, scores = scored()
+    index = {
+        "zoned": pd.date_range("2026-01-01", periods=200, freq="h", tz="Asia/Seoul"),
+        "durations": pd.timedelta_range("0s", periods=200, freq="10ms"),
+        "periods": pd.period_range("2026-01-01", periods=200, freq="D"),
+        "words": pd.Index([f"w{i}" for i in range(200)]),
+    }[kind]
+    table = pd.DataFrame(series, index=index, columns=["a"])
+    events = pd.DataFrame({"start": index[[120]], "end": index[[124]]})
+    figure = plot.scores(table, scores, events=events)
+    pixels(figure)
+    ax = figure.axes[0]
+    x = np.asarray(ax.lines[0].get_xdata(orig=False), dtype=float)
+    left, right = ax.patches[0].get_x(), ax.patches[0].get_x() + ax.patches[0].get_width()
+    np.testing.assert_allclose([left, right], x[[120, 124]])
+    if kind == "zoned":
+        assert dates.num2date(x[0]).hour == 0  # as on the user's own clock
+
+
+def test_of_many_columns_those_of_the_highest_scores_are_drawn():
+    series, scores = scored(20)
+    scores[50, [3, 7]] = 1000
+    figure = plot.scores(series, scores)
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert len(titles) == 9
+    assert {"3", "7"} <= set(titles)
+
+
+def test_scores_of_rows_may_lack_numbers_and_events_lie_beyond():
+    series, scores = scored()
+    series[:5] = scores[:5] = np.nan
+    events = pd.DataFrame({"start": [-50, 120], "end": [-40, 124]})
+    figure = plot.scores(series[:, 0], scores[:, 0], events=events)
+    assert figure.axes[0].get_xlim()[0] > -10
+    assert np.isfinite(pixels(figure)).all()
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "change"),
+    [
+        (ShapeError, r"scores must be one a row, \(200,\)", {"scores": np.zeros(3)}),
+        (DataError, "series must hold numbers", {"series": np.array(["a"])}),
+        (ArgumentError, "time must be None for an array", {"time": "t"}),
+        (ArgumentError, "events must have a start", {"events": pd.DataFrame({"a": []})}),
+        (ArgumentError, "time must be a column", {"series": pd.DataFrame({"a": [1]}), "time": 1}),
+        (DataError, "series must have a column of", {"series": pd.DataFrame({"a": ["b"]})}),
+    ],
+)
+def test_scores_refuses(error, match, change):
+    series, scores = scored()
+    with pytest.raises(error, match=match):
+        plot.scores(**({"series": series, "scores": scores} | change))
+
+
 # Figures
 
 
 @pytest.mark.parametrize(
     "figure",
-    [plot.strip(FRAMES), plot.loss_curve(RECORDS), plot.activity(made_up_traces(), mark=10)],
+    [
+        plot.strip(FRAMES),
+        plot.loss_curve(RECORDS),
+        plot.activity(made_up_traces(), mark=10),
+        plot.scores(np.arange(9.0), np.ones(9)),
+    ],
 )
 def test_a_notebook_shows_a_figure(figure):
     assert figure._repr_png_().startswith(b"\x89PNG")
@@ -551,6 +654,7 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         lambda: plot.loss_curve(RECORDS),
         lambda: plot.weights(model_of((4, 5))[0]),
         lambda: plot.activity(made_up_traces()),
+        lambda: plot.scores(np.arange(9.0), np.ones(9)),
     ):
         with pytest.raises(MissingPackageError, match=r"pip install 'backcast\[plot\]'"):
             draw()

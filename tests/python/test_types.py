@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backcast import Classifier, Model, forecast_errors, plot
+from backcast import AnomalyDetector, Classifier, Model, forecast_errors, plot
 from backcast.data import Windows, digits, moving_digits, video, windows
 from backcast.errors import BackcastError, TrainingWarning
 
@@ -37,6 +37,13 @@ cut: NDArray[np.float64] = windows(np.zeros(9), past=3)
 of_table: Windows = windows(pd.DataFrame({"x": [1.0, 2.0]}), past=1, time="x", gap=3)
 table: pd.DataFrame = model.predict(of_table.last)
 again: pd.DataFrame = of_table.past.table(model.reconstruct(np.asarray(of_table.past)))
+detector = AnomalyDetector({"max_iter": 9}, time="t").fit(table, held_out=table)
+by_column: pd.DataFrame = detector.scores(table)
+of_array: NDArray[np.float64] = detector.scores(np.zeros(9))
+outliers: NDArray[np.int64] = detector.predict(table)
+events: pd.DataFrame = detector.events(table)
+live: pd.DataFrame = detector.update(table[-1:])
+plot.scores(table, by_column, -detector.offset_, events, time="t").savefig("scores.png")
 plot.loss_curve(model).savefig("loss.png")
 errors: pd.DataFrame = forecast_errors(model, of_table, season=1, per="column")
 plot.forecast(of_table.last, table, errors).savefig("forecast.png")

@@ -1,0 +1,523 @@
+"""Anomalies: a row's score is that of the windows that cover it, in batches and in streams."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from backcast import AnomalyDetector, Model, anomaly
+from backcast.errors import (
+    ArgumentError,
+    DataError,
+    FileFormatError,
+    NotFittedError,
+    ShapeError,
+)
+
+QUICK: dict[str, Any] = {
+    "hidden_size": 6,
+    "max_iter": 5,
+    "batch_size": 32,
+    "device": "cpu",
+    "random_state": 0,
+    "num_threads": 1,
+    "verbose": 0,
+}
+PAST, FUTURE = 6, 3
+LENGTH = PAST + FUTURE
+
+
+def detector(model: Any = QUICK, **params: Any) -> AnomalyDetector:
+    return AnomalyDetector(model, **({"past": PAST, "future": FUTURE} | params))
+
+
+def waves(n: int = 200, seed: int = 0) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    t = np.arange(n)[:, None]
+    return np.sin(t / 3 + np.array([0, 1.0])) * [1, 100] + rng.normal(size=(n, 2)) * [0.05, 5]
+
+
+def table(n: int = 60, groups: int = 2) -> pd.DataFrame:
+    """Sensors in long format, a column first that is none of numbers."""
+    parts = []
+    for g in range(groups):
+        t = pd.date_range("2026-03-01", periods=n, freq="min")
+        x, y = waves(n, g).T
+        parts.append(pd.DataFrame({"sensor": f"s{g}", "t": t, "x": x, "y": y}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def of_table(**params: Any) -> AnomalyDetector:
+    return detector(group="sensor", time="t", **params)
+
+
+# -- scores ----------------------------------------------------------------------------------------
+
+
+def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores as they are described, one window and one row after another."""
+    starts = range(len(series) - LENGTH + 1)
+    squares: dict[tuple[int, bool], list[Any]] = {}
+    for start in starts:
+        window = series[start : start + LENGTH]
+        past = window[None, :PAST]
+        made = np.concatenate([found.model_.reconstruct(past)[0], found.model_.predict(past)[0]])
+        z = (window - made - found._mean) / found._std
+        for step in range(LENGTH):
+            squares.setdefault((start + step, step >= PAST), []).append(z[step] ** 2)
+    scores = []
+    for row in range(len(series)):
+        each = [np.mean(squares[row, d], 0) for d in (False, True) if (row, d) in squares]
+        scores.append(each[0] if len(each) == 1 else np.sqrt(each[0] * each[1]))
+    return np.array(scores)
+
+
+def test_a_score_is_the_average_over_the_windows_that_cover_the_row() -> None:
+    found = detector().fit(waves())
+    series = waves(12, seed=1)
+    scores = found.scores(series)
+    np.testing.assert_allclose(scores, by_hand(found, series), rtol=1e-4)
+    rows = np.sqrt((scores**2).mean(1))
+    np.testing.assert_allclose(found.score_samples(series), -rows)
+
+
+def test_errors_are_standardised_on_the_training_data() -> None:
+    series = waves(400)
+    found = detector().fit(series)
+    windows = np.lib.stride_tricks.sliding_window_view(series, LENGTH, axis=0).transpose(0, 2, 1)
+    past = windows[:, :PAST]
+    made = np.concatenate([found.model_.reconstruct(past), found.model_.predict(past)], axis=1)
+    np.testing.assert_allclose(found._mean, (windows - made).mean(0), atol=1e-4)
+    np.testing.assert_allclose(found._std, (windows - made).std(0), rtol=1e-4)
+    assert 0.5 < found.scores(series).mean() < 1.5
+
+
+def test_a_score_does_not_depend_on_how_much_else_was_passed() -> None:
+    found = detector().fit(waves())
+    series = waves(300, seed=1)
+    whole = found.scores(series)
+    for first, last in ((0, 100), (57, 200), (200, 300)):
+        part = found.scores(series[first:last])
+        # But for the rows that fewer windows cover.
+        inside = slice(LENGTH - 1, last - first - LENGTH + 1)
+        np.testing.assert_allclose(part[inside], whole[first:last][inside], rtol=1e-5)
+    loud = series.copy()
+    loud[250:] *= 1000
+    np.testing.assert_allclose(found.scores(loud)[:200], whole[:200], rtol=1e-5)
+
+
+def test_pieces_give_the_scores_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = of_table().fit(table())
+    rows = table(70, 3).drop(index=[30, 31, 95])
+    whole = found.scores(rows)
+    for numbers in (1, 5 * LENGTH * 2, 40 * LENGTH * 2):
+        monkeypatch.setattr(anomaly, "_PIECE", numbers)
+        pd.testing.assert_frame_equal(found.scores(rows), whole, rtol=1e-5)
+
+
+def test_long_series_are_scored_in_bounded_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anomaly, "_PIECE", 2**14)
+    found = detector().fit(waves())
+    n = 100_000
+    series = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (n, 2))
+    series[:] = waves(n)
+    tracemalloc.start()
+    found.score_samples(series)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The windows alone are nine times the series' 1.6 MB as float64.
+    assert peak < 5 * n * 2 * 8
+
+
+def test_missing_numbers_have_no_score_and_do_no_harm() -> None:
+    found = detector().fit(waves())
+    series = waves(100, seed=1)
+    series[40, 0] = np.nan
+    series[60:80] = np.nan
+    scores = found.scores(series)
+    np.testing.assert_array_equal(np.isnan(scores), np.isnan(series))
+    assert (found.predict(series)[60:80] == 1).all()
+    np.testing.assert_array_equal(np.isnan(found.score_samples(series)), np.isnan(series).all(1))
+    assert np.isfinite(detector().fit(series).offset_)
+
+
+def test_a_column_that_never_changes_is_scored() -> None:
+    series = np.column_stack([waves(200)[:, 0], np.full(200, 7.0)])
+    found = detector().fit(series)
+    assert np.isfinite(found.scores(series)).all()
+    series[100, 1] = 8
+    assert np.argmax(found.scores(series)[:, 1]) == 100
+
+
+@pytest.mark.parametrize("decoders", ["both", "reconstruct", "predict"])
+@pytest.mark.parametrize("future", [0, 3])
+def test_either_decoder_will_do(decoders: str, future: int) -> None:
+    model = Model(**QUICK, decoders=decoders)
+    found = detector(model, future=future)
+    if decoders == "predict" and not future:
+        with pytest.raises(ArgumentError, match="future must be at least 1"):
+            found.fit(waves())
+        return
+    scores = found.fit(waves()).scores(waves())
+    assert np.isnan(scores[:PAST]).all() == (decoders == "predict")
+    assert np.isfinite(scores[PAST:]).all()
+    assert not hasattr(model, "_core")
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def test_scores_of_a_table_are_on_its_index_and_in_its_order() -> None:
+    rows = table()
+    found = of_table().fit(rows)
+    scores = found.scores(rows)
+    pd.testing.assert_index_equal(scores.index, rows.index)
+    assert list(scores.columns) == found.columns_ == ["x", "y"]
+    shuffled = rows.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(found.scores(shuffled).sort_index(), scores, rtol=1e-5)
+    np.testing.assert_allclose(
+        found.score_samples(shuffled), found.score_samples(rows)[shuffled.index], rtol=1e-5
+    )
+    one = rows[rows.sensor == "s1"]
+    pd.testing.assert_frame_equal(found.scores(one), scores.loc[one.index], rtol=1e-5)
+
+
+def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
+    rows = table(groups=1)
+    found = of_table().fit(rows)
+    holed = rows.drop(index=[20, *range(26, 30)])
+    scores = found.scores(holed)
+    assert scores.loc[21:25].isna().all(axis=None)
+    assert (found.predict(holed[20:25]) == 1).all()
+    pd.testing.assert_frame_equal(scores.loc[:19], found.scores(rows[:20]), rtol=1e-5)
+    pd.testing.assert_frame_equal(scores.loc[30:], found.scores(rows[30:]), rtol=1e-5)
+
+
+def test_what_a_gap_is_was_learnt_in_training() -> None:
+    rows = table(groups=1)
+    found = of_table().fit(rows)
+    assert found.gap_ == np.timedelta64(90, "s")
+    assert found.scores(rows[::2]).isna().all(axis=None)
+    assert found.predict(rows[:3]).tolist() == [1, 1, 1]
+    wide = of_table(gap="5min").fit(rows)
+    assert wide.scores(rows[::2]).notna().all(axis=None)
+
+
+def test_an_index_of_time_and_a_series_of_pandas() -> None:
+    index = pd.date_range("2026-01-01", periods=200, freq="h", tz="Asia/Seoul", name="when")
+    series = pd.Series(waves()[:, 0], index=index, name="x")
+    found = detector().fit(series)
+    assert list(found.feature_names_in_) == ["x"]
+    pd.testing.assert_index_equal(found.scores(series).index, index)
+    np.testing.assert_allclose(
+        found.scores(series)["x"], detector().fit(waves()[:, 0]).scores(waves()[:, 0])[:, 0]
+    )
+
+
+# -- thresholds ------------------------------------------------------------------------------------
+
+
+def test_the_threshold_is_learnt_in_three_ways() -> None:
+    series, calm = waves(300), waves(300, seed=1) * 0.1
+    scores = -detector().fit(series).score_samples(series)
+    found = detector(contamination=0.1).fit(series)
+    assert (found.predict(series) == -1).sum() == 30
+    found = detector(quantile=0.98).fit(series)
+    np.testing.assert_allclose(-found.offset_, np.quantile(scores, 0.98))
+    assert (found.predict(series) == -1).sum() == 6
+    found = detector(quantile=0.98).fit(series, held_out=calm)
+    assert (found.predict(calm) == -1).sum() == 6
+    np.testing.assert_allclose(-found.offset_, np.quantile(-found.score_samples(calm), 0.98))
+    np.testing.assert_allclose(
+        found.decision_function(series), found.score_samples(series) - found.offset_
+    )
+
+
+# -- finding anomalies -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained() -> AnomalyDetector:
+    model = QUICK | {"hidden_size": 32, "max_iter": 300, "learning_rate": 0.01}
+    return detector(model, past=20, future=5).fit(waves(1000))
+
+
+@pytest.fixture
+def odd() -> pd.DataFrame:
+    """A table of waves in which three things went wrong."""
+    series = waves(1000, seed=1)
+    series[300] += [2.0, 0]  # a spike
+    series[500:520, 1] = 0  # a sensor that hangs
+    series[700:715] += [2, 200]  # a jump of both
+    index = pd.date_range("2026-05-01", periods=1000, freq="s", name="when")
+    return pd.DataFrame(series, index=index, columns=["a", "b"])
+
+
+def test_anomalies_in_waves_are_found(trained: AnomalyDetector, odd: pd.DataFrame) -> None:
+    labels = np.zeros(1000, bool)
+    labels[[300, *range(500, 520), *range(700, 715)]] = True
+    scores = -trained.score_samples(odd.to_numpy())
+    assert scores[labels].mean() > 10 * np.median(scores[~labels])
+    outliers = trained.predict(odd.to_numpy()) == -1
+    assert outliers[[300, 510, 705]].all()
+    near = np.convolve(labels, np.ones(2 * 25 + 1), "same") > 0
+    assert outliers[~near].mean() < 0.03
+
+
+def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame) -> None:
+    events = trained.events(odd.to_numpy())
+    assert list(events.columns) == ["start", "end", "peak", "score", "columns"]
+    for first, last, columns in ((300, 300, [0]), (500, 519, [1]), (700, 714, [0, 1])):
+        hit = events[(events.start <= last) & (events.end >= first)]
+        assert len(hit) == 1
+        event = hit.iloc[0]
+        assert first - 25 <= event.start <= event.peak <= event.end <= last + 25
+        assert event["columns"][0] in columns
+    scores = -trained.score_samples(odd.to_numpy())
+    np.testing.assert_allclose(scores[events.peak], events.score)
+    assert (events.score > -trained.offset_).all()
+    assert (events.start.to_numpy()[1:] > events.end.to_numpy()[:-1] + 6).all()
+    apart = trained.events(odd.to_numpy(), join=0)
+    assert len(apart) > len(events)
+    assert sum(apart.end - apart.start + 1) == (scores > -trained.offset_).sum()
+
+
+def test_events_have_the_users_times_and_groups() -> None:
+    rows = table()
+    rows.loc[80, "y"] += 5000
+    found = of_table(contamination=0.02).fit(rows)
+    events = found.events(rows.sample(frac=1, random_state=0))
+    assert list(events.columns) == ["sensor", "start", "end", "peak", "score", "columns"]
+    worst = events.loc[events.score.idxmax()]
+    assert worst.sensor == "s1"
+    assert worst.start <= rows.t[80] <= worst.end
+    assert worst["columns"] == ["y"]
+    none = of_table(quantile=1.0).fit(rows).events(rows)
+    assert len(none) == 0
+    assert list(none.columns) == list(events.columns)
+
+
+# -- streams ---------------------------------------------------------------------------------------
+
+
+def streamed(found: AnomalyDetector, parts: list[Any]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    """The last that was said of each row, and all that was said."""
+    told = [found.update(part) for part in parts]
+    every = pd.concat(told)
+    return every[~every.index.duplicated(keep="last")].sort_index(), told
+
+
+@pytest.mark.parametrize("size", [1, 4, 50])
+def test_a_stream_gives_the_scores_of_the_batch(size: int) -> None:
+    found = detector().fit(waves())
+    series = waves(60, seed=1)
+    parts = [series[i : i + size] for i in range(0, 60, size)]
+    last, told = streamed(found, parts)
+    np.testing.assert_allclose(last[[0, 1]], found.scores(series), rtol=1e-5)
+    np.testing.assert_allclose(last["score"], -found.score_samples(series), rtol=1e-5)
+    np.testing.assert_array_equal(last["outlier"], found.predict(series) == -1)
+    np.testing.assert_array_equal(last["final"], np.arange(60) <= 60 - LENGTH)
+    for i, part in enumerate(told):
+        # All that is said is what the rows so far give, and what is final is said once.
+        so_far = found.scores(np.concatenate(parts[: i + 1]))[part.index]
+        np.testing.assert_allclose(part[[0, 1]], so_far, rtol=1e-5)
+    final = pd.concat(told).query("final")
+    assert final.index.is_unique
+
+
+def test_a_stream_of_groups_with_gaps() -> None:
+    rows = table(40).drop(index=[12, 13, 60]).sort_values(["t", "sensor"])
+    found = of_table().fit(table())
+    last, _ = streamed(found, [rows[i : i + 7] for i in range(0, len(rows), 7)])
+    pd.testing.assert_frame_equal(
+        last[["x", "y"]], found.scores(rows).sort_index(), rtol=1e-5, check_names=False
+    )
+    newest = pd.concat([rows[rows.sensor == s].tail(LENGTH - 1) for s in ("s0", "s1")])
+    np.testing.assert_array_equal(last.index[~last["final"]], newest.index.sort_values())
+
+
+def test_the_state_of_a_stream_is_bounded_and_pickled() -> None:
+    found = detector().fit(waves())
+    for seed in range(5):
+        found.update(waves(50, seed))
+        assert found._stream is not None
+        assert [len(part) for part in found._stream[1:]] == [LENGTH - 1] * 3
+    twin = pickle.loads(pickle.dumps(found))
+    pd.testing.assert_frame_equal(found.update(waves(9)), twin.update(waves(9)))
+
+
+def test_a_detector_of_tables_takes_a_stream_of_arrays() -> None:
+    index = pd.date_range("2026-01-01", periods=200, freq="h")
+    found = detector().fit(pd.DataFrame(waves(), index=index, columns=["a", "b"]))
+    told = found.update(waves(30, seed=1))
+    np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
+    found.set_params(past=3)  # until the next fit, this is nothing to the detector
+    np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
+
+
+def test_another_stream_begins_after_reset_and_fit() -> None:
+    found = detector().fit(waves())
+    first = found.update(waves(30, seed=1))
+    assert found.update(waves(3)).index[-1] == 32
+    pd.testing.assert_frame_equal(found.reset().update(waves(30, seed=1)), first)
+    pd.testing.assert_frame_equal(found.fit(waves()).update(waves(30, seed=1)), first)
+
+
+def test_nothing_to_score_gives_nothing() -> None:
+    found = detector().fit(waves())
+    nothing = np.empty((0, 2))
+    assert found.scores(nothing).shape == (0, 2)
+    assert found.predict(nothing).shape == (0,)
+    assert len(found.events(nothing)) == len(found.update(nothing)) == 0
+    assert len(found.update(waves(3))) == 3
+    assert len(found.update(nothing)) == 0
+    rows = table()
+    assert len(of_table().fit(rows).scores(rows[:0])) == 0
+
+
+def test_rows_that_come_late_are_refused_and_change_nothing() -> None:
+    rows = table(groups=1)
+    found = of_table().fit(rows)
+    twin = copy.deepcopy(found)
+    found.update(rows[:20])
+    twin.update(rows[:20])
+    for late in (rows[15:18], rows[2:3], rows[18:25]):
+        with pytest.raises(DataError, match="rows must come later|time must differ"):
+            found.update(late)
+    pd.testing.assert_frame_equal(found.update(rows[20:40]), twin.update(rows[20:40]))
+
+
+# -- scikit-learn ----------------------------------------------------------------------------------
+
+ROWS_HAVE_NEIGHBOURS = "a row's score depends on the rows about it"
+OWN_WORDS = "it is refused with a ValueError, but in our words"
+NOT_APPLICABLE = {
+    "check_methods_subset_invariance": ROWS_HAVE_NEIGHBOURS,
+    "check_methods_sample_order_invariance": ROWS_HAVE_NEIGHBOURS,
+    "check_fit1d": "a series of one column may have one dimension",
+    "check_dtype_object": "objects are refused",
+    "check_n_features_in_after_fitting": OWN_WORDS,
+    "check_complex_data": OWN_WORDS,
+    "check_estimators_empty_data_messages": OWN_WORDS,
+    "check_fit2d_1sample": OWN_WORDS,
+    "check_fit2d_predict1d": OWN_WORDS,
+}
+
+
+@parametrize_with_checks(
+    [AnomalyDetector(QUICK, past=2, future=1)],
+    expected_failed_checks=lambda _: NOT_APPLICABLE,
+)
+def test_checks_of_scikit_learn_pass(
+    estimator: AnomalyDetector, check: Callable[[AnomalyDetector], None]
+) -> None:
+    check(estimator)
+
+
+def test_a_clone_has_the_parameters_and_a_fitted_model() -> None:
+    found = detector(Model(**QUICK), quantile=0.9).fit(waves())
+    twin = clone(found)
+    assert twin.model is not found.model
+    assert twin.get_params(deep=False).keys() == found.get_params(deep=False).keys()
+    assert twin.quantile == 0.9
+    with pytest.raises(NotFittedError, match="call fit or load first"):
+        twin.scores(waves())
+    np.testing.assert_array_equal(twin.fit(waves()).scores(waves()), found.scores(waves()))
+    np.testing.assert_array_equal(found.fit_predict(waves()), found.predict(waves()))
+    reuse = detector(found.model_)
+    assert clone(reuse).model is found.model_
+
+
+def test_a_fitted_model_is_used_as_it_is() -> None:
+    windows = np.lib.stride_tricks.sliding_window_view(waves(), LENGTH, axis=0).transpose(0, 2, 1)
+    model = Model(**QUICK, horizon=FUTURE).fit(windows)
+    found = detector(model).fit(waves())
+    assert found.model_ is model
+    assert model.n_iter_ == 5
+    np.testing.assert_allclose(
+        found.scores(waves(12, seed=1)), by_hand(found, waves(12, seed=1)), rtol=1e-4
+    )
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:
+    rows = table()
+    found = of_table(quantile=0.9).fit(rows)
+    found.save(tmp_path / "d.safetensors")
+    again = AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu")
+    pd.testing.assert_frame_equal(again.scores(rows), found.scores(rows))
+    pd.testing.assert_frame_equal(again.events(rows), found.events(rows))
+    assert (again.offset_, again.columns_) == (found.offset_, found.columns_)
+    assert list(again.feature_names_in_) == ["x", "y"]
+    assert again.get_params(deep=False) | {"model": 0} == found.get_params(deep=False) | {
+        "model": 0
+    }
+    # A gap, once learnt, is not learnt anew from what is scored.
+    assert again.scores(rows[::2]).isna().all(axis=None)
+    alone = Model.load(tmp_path / "d.safetensors", device="cpu")
+    alone.save(tmp_path / "m.safetensors")
+    wide = of_table(gap="5min").fit(rows)
+    wide.save(tmp_path / "w.safetensors")
+    again = AnomalyDetector.load(tmp_path / "w.safetensors", device="cpu")
+    assert pd.Timedelta(again.get_params()["gap"]) == pd.Timedelta("5min")
+    pd.testing.assert_frame_equal(again.scores(rows[::2]), wide.scores(rows[::2]))
+    with pytest.raises(FileFormatError, match="must be a backcast AnomalyDetector, got a Model"):
+        AnomalyDetector.load(tmp_path / "m.safetensors")
+
+
+# -- errors ----------------------------------------------------------------------------------------
+
+REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"model": 3}, ArgumentError, "model must be a backcast.Model, its parameters or None, got a"),
+    ({"past": 0}, ArgumentError, "past must be at least 1, got 0"),
+    ({"future": -1}, ArgumentError, "future must be at least 0, got -1"),
+    ({"contamination": 0.7}, ArgumentError, r"contamination must be in \(0, 0.5\], got 0.7"),
+    ({"quantile": 2}, ArgumentError, "quantile must be in 0..1, got 2"),
+    ({"past": 500}, ShapeError, "series must have at least past \\+ future = 503 frames"),
+    ({"group": "sensor"}, ArgumentError, "series must be a DataFrame, which has a group"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED, ids=str)
+def test_what_cannot_be_used_is_refused(
+    change: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        detector(**change).fit(waves())
+
+
+def test_a_refused_fit_leaves_the_detector_as_it_was() -> None:
+    found = detector().fit(waves())
+    offset = found.offset_
+    with pytest.raises(ShapeError, match="series must be of shape"):
+        found.fit(np.zeros((4, 4, 4)))
+    with pytest.raises(DataError, match="series must hold real numbers"):
+        found.fit(np.array(["a"]))
+    with pytest.raises(ArgumentError, match="contamination must be None with held_out rows"):
+        detector(contamination=0.1).fit(waves(), held_out=waves())
+    with pytest.raises(ShapeError, match="series must have at least past"):
+        found.fit(waves(), held_out=waves(5))
+    assert found.offset_ == offset
+    with pytest.raises(ShapeError, match="series must have 2 columns, as in fit, got 1"):
+        found.scores(waves()[:, 0])
+    with pytest.raises(DataError, match="series must hold numbers, got only NaN"):
+        found.fit(np.full((50, 2), np.nan))
+    with pytest.raises(DataError, match="inf"):
+        found.scores(np.full((50, 2), np.inf))
+    with pytest.raises(ArgumentError, match="must have other names to be scored live, got 'final'"):
+        detector().fit(pd.DataFrame(waves(), columns=["x", "final"])).update(waves(9))
