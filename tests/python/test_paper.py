@@ -372,7 +372,7 @@ def test_a_row_that_is_done_is_not_done_again(digits, unbroken, no_pictures, cap
         (["--minutes", "1"], "minutes must be None"),
         (["--size", "small"], "name must be 'quick'"),
         (["--on", "patches"], "on must be 'digits'"),
-        (["--feed", "truth"], "feedback must be {'reconstruct': 'none', 'predict': 'scheduled'}"),
+        (["--feed", "truth"], "feedback must be {'reconstruct': 'none', 'predict': 'output'}"),
         (["--peepholes"], "peepholes must be False"),
         (["--data", "others"], "data must be"),
     ],
