@@ -283,11 +283,14 @@ def strip(
 def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Figure:
     """Draw the training loss, and each decoder's part in it, over the optimizer's updates.
 
+    Validation losses are drawn too where there are some, dashed, in the same colours.
+
     Parameters
     ----------
     history : Model or list of dict
         A fitted model, or its `history_`: records with ``step``, ``loss`` and, where there is
-        such a decoder, ``reconstruct`` and ``predict``.
+        such a decoder, ``reconstruct`` and ``predict``; with ``validation_`` before these names
+        where windows were held out.
     ax : matplotlib.axes.Axes, optional
         Axes to draw on, instead of a new figure.
 
@@ -335,15 +338,25 @@ def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | Non
         ("reconstruct", "reconstruct", PAST, 1.5),
         ("predict", "predict", FUTURE, 1.5),
     ):
-        if any(key in record for record in records):
-            losses = [float(record.get(key, np.nan)) for record in records]
-            marker = "o" if len(records) < 20 else None
-            ax.plot(steps, losses, label=label, color=colour, linewidth=width, marker=marker)
-            shown += [loss for loss in losses if np.isfinite(loss)]
+        for name, told, style in (
+            (key, label, "-"),
+            (f"validation_{key}", f"{label}, validation", "--"),
+        ):
+            if any(name in record for record in records):
+                losses = [float(record.get(name, np.nan)) for record in records]
+                marker = "o" if len(records) < 20 else None
+                look: dict[str, Any] = {
+                    "color": colour,
+                    "linewidth": width,
+                    "linestyle": style,
+                    "marker": marker,
+                }
+                ax.plot(steps, losses, label=told, **look)
+                shown += [loss for loss in losses if np.isfinite(loss)]
     if shown and 0 < 10 * min(shown) < max(shown):
         ax.set_yscale("log")
     ax.set_xlabel("optimizer updates")
-    ax.set_ylabel("training loss")
+    ax.set_ylabel("loss")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)

@@ -82,7 +82,11 @@ pub fn exception(error: anyhow::Error) -> PyErr {
     }
     match error.downcast_ref::<io::Error>().map(io::Error::raw_os_error) {
         // Python picks FileNotFoundError, PermissionError and so on by the number.
-        Some(Some(number)) => PyOSError::new_err((number, text)),
+        Some(Some(number)) => {
+            // It tells the number itself.
+            let text = text.trim_end_matches(&format!(" (os error {number})")).to_owned();
+            PyOSError::new_err((number, text))
+        }
         Some(None) => PyOSError::new_err(text),
         None => InternalError::new_err(text),
     }

@@ -255,6 +255,18 @@ def test_the_loss_curve_draws_every_record():
     assert axes.get_xlabel() and axes.get_ylabel()
 
 
+def test_the_loss_curve_draws_validation_losses_dashed():
+    records = [
+        {"step": 10 * i, "loss": 1 / i, "predict": 1 / i, "validation_loss": 2 / i} for i in (1, 2)
+    ]
+    (ax,) = plot.loss_curve(records).axes
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert set(lines) == {"total", "total, validation", "predict"}
+    np.testing.assert_array_equal(lines["total, validation"].get_ydata(), [2, 1])
+    assert lines["total, validation"].get_linestyle() == "--"
+    assert lines["total, validation"].get_color() == lines["total"].get_color()
+
+
 def test_the_loss_curve_is_logarithmic_where_the_loss_fell_far():
     assert plot.loss_curve(RECORDS).axes[0].get_yscale() == "log"
     assert plot.loss_curve(RECORDS[:2]).axes[0].get_yscale() == "linear"
