@@ -5,6 +5,8 @@ import re
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 README = Path(__file__).parents[2] / "README.md"
@@ -15,13 +17,28 @@ def blocks(language):
     return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.DOTALL | re.MULTILINE)
 
 
+def write_sensors(path):
+    """Two sensors that swing, one of which stands still for half a minute."""
+    t = np.arange(4000)
+    noise = np.random.default_rng(0).normal(scale=0.05, size=(2, len(t)))
+    a, b = np.sin(t / 8) + noise[0], np.cos(t / 13) + noise[1]
+    a[3500:3530] = a[3500]
+    time = pd.date_range("2026-01-01", periods=len(t), freq="s")
+    pd.DataFrame({"time": time, "a": a, "b": b}).to_csv(path, index=False)
+
+
 def test_readme_examples_run_in_their_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    write_sensors("sensors.csv")
     examples = blocks("python")
-    assert examples
+    assert len(examples) == 2
     names = {}
     for example in examples:
         exec(compile(example, README.name, "exec"), names)
+    worst = names["events"].sort_values("score").iloc[-1]
+    assert worst["columns"][0] == "a"
+    assert abs((worst["peak"] - pd.Timestamp("2026-01-01 00:58:35")).total_seconds()) < 30
+    assert (tmp_path / "events.png").stat().st_size > 10_000
 
 
 def test_readme_names_files_that_are_there():
