@@ -154,6 +154,18 @@ def test_scores_are_cross_validated_with_pasts_and_futures() -> None:
     np.testing.assert_array_equal(one, two)
 
 
+def test_a_search_in_two_processes_gives_the_same_scores() -> None:
+    """Each worker keeps to the threads that `num_threads` says, and so do its numbers."""
+    grid = {"hidden_size": [3, 5], "num_layers": [1, 2]}
+    model = small_model(horizon=3, num_threads=1)
+    found = [
+        GridSearchCV(model, grid, cv=3, n_jobs=n, refit=False).fit(X).cv_results_ for n in (1, 2)
+    ]
+    for split in range(3):
+        alone, together = (results[f"split{split}_test_score"] for results in found)
+        np.testing.assert_array_equal(together, alone)
+
+
 def test_embeddings_come_as_a_table_when_asked() -> None:
     model = small_model().set_output(transform="pandas")
     table = model.fit_transform(X)
