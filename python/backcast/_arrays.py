@@ -105,10 +105,27 @@ class Sequences:
         return [self.frames.shape[1]] * len(self)
 
     @property
+    def span(self) -> tuple[int, int]:
+        """The least and the most frames in a sequence."""
+        if isinstance(self.frames, list):
+            lengths = self.lengths
+            return min(lengths), max(lengths)
+        return self.frames.shape[1], self.frames.shape[1]
+
+    @property
     def is_bytes(self) -> bool:
         """Whether there are bytes, 0..255, which the engine scales to 0..1."""
+        return np.dtype(np.uint8) in self._dtypes
+
+    @property
+    def only_bytes(self) -> bool:
+        """Whether nothing can be wrong with the numbers, as all are bytes."""
+        return self._dtypes == {np.dtype(np.uint8)}
+
+    @property
+    def _dtypes(self) -> set[np.dtype[Any]]:
         arrays = self.frames if isinstance(self.frames, list) else [self.frames]
-        return any(array.dtype == np.uint8 for array in arrays)
+        return {array.dtype for array in arrays}
 
     @property
     def in_memory(self) -> bool:
@@ -126,12 +143,6 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.frames) if isinstance(self.frames, list) else self.frames.shape[0]
-
-    @property
-    def looked_through(self) -> bool:
-        """Whether to look at all of it before training: it is quickly read, and may be bad."""
-        arrays = self.frames if isinstance(self.frames, list) else [self.frames]
-        return self.in_memory and any(array.dtype != np.uint8 for array in arrays)
 
     def array(self) -> NDArray[Any]:
         """Read all of it, which is of equal length."""
@@ -206,6 +217,12 @@ def sequences(name: str, given: Any) -> Sequences:
         _check_dtype(name, given, np.dtype(given.dtype))
         return Sequences(name, Lazy(name, given, range(shape[0]), range(shape[1])))
     return Sequences(name, array)
+
+
+def floats(frames: NDArray[Any]) -> NDArray[np.float64]:
+    """Convert numbers as the engine does: bytes are 0..255 and become 0..1."""
+    numbers = np.asarray(frames, dtype=np.float64)
+    return numbers / 255 if frames.dtype == np.uint8 else numbers
 
 
 def is_iterable(given: Any) -> bool:

@@ -134,7 +134,8 @@ class Estimator(BaseEstimator):
         every = progress.every
         columns = self._columns(pasts, futures, targets=True)
         sides = [side for side in (pasts, futures) if side is not None]
-        check = all(s.in_memory for s in sides) and any(s.looked_through for s in sides)
+        # What is quickly read, and may be bad, is looked through first.
+        check = all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
         watched, stopped = not watch.idle, False
         with progress:
             try:
@@ -176,12 +177,10 @@ class Estimator(BaseEstimator):
         self, pasts: Sequences, futures: Sequences | None, batch_size: int, *, whole: bool
     ) -> None:
         """Remember what the training is on: the least and most frames, and windows if all came."""
-        lengths = [side.lengths if side is not None else [0] for side in (pasts, futures)]
-        past, future = ([min(side), max(side)] for side in lengths)
         self._trained_on = {
             "windows": len(pasts) if whole else None,
-            "past": past,
-            "future": future,
+            "past": [*pasts.span],
+            "future": [*futures.span] if futures is not None else [0, 0],
             "batch": min(batch_size, len(pasts)),
         }
 
@@ -190,11 +189,13 @@ class Estimator(BaseEstimator):
         device = self._device()
         if device == "cpu" or (device == "auto" and not _core.cuda_device_count()):
             architecture = self._architecture(math.prod(pasts.frame_shape))
-            lengths = [max(side.lengths) if side is not None else 0 for side in (pasts, futures)]
+            lengths = _most(pasts), _most(futures)
             batch = min(self._batch_size(), len(pasts))
             check_memory(training_bytes(architecture, batch, *lengths))
 
-    def _resume(self, checkpoint: Any, windows: list[int]) -> tuple[dict[str, Any], Any] | None:
+    def _resume(
+        self, checkpoint: Any, pasts: Sequences, futures: Sequences | None
+    ) -> tuple[dict[str, Any], Any] | None:
         """Become what a training of these parameters and windows has left in its file."""
         if checkpoint is None or not Path(checkpoint).exists():
             return None
@@ -209,17 +210,17 @@ class Estimator(BaseEstimator):
             free.add("random_state")
         mine, theirs = self.get_params(deep=False), other.get_params(deep=False)
         for name in sorted(set(mine) - free):
-            now, then = (json.dumps(p[name], default=_plain) for p in (mine, theirs))
-            if now != then:
+            asked, had = (json.dumps(p[name], default=_plain) for p in (mine, theirs))
+            if asked != had:
                 raise ArgumentError(
-                    f"{name} must be {then}, as in the training that {checkpoint} is of, got {now};"
-                    " remove the file to train anew"
+                    f"{name} must be {had}, as in the training that {checkpoint} is of, got "
+                    f"{asked}; remove the file to train anew"
                 )
-        if fitted["windows"] != windows:
-            told = [
-                f"{n:,} windows of {past} + {future}"
-                for n, past, future in (fitted["windows"], windows)
-            ]
+        was = fitted["trained_on"]
+        then = was["windows"], was["past"][1], was["future"][1]
+        now = len(pasts), _most(pasts), _most(futures)
+        if then != now:
+            told = [f"{n:,} windows of {past} + {future}" for n, past, future in (then, now)]
             raise ShapeError(
                 f"there must be {told[0]} frames, as in the training that {checkpoint} is of, got "
                 f"{told[1]}; remove the file to train anew"
@@ -360,7 +361,7 @@ class Estimator(BaseEstimator):
     def _read(
         cls, path: str | os.PathLike[str], device: str
     ) -> tuple[Self, dict[str, NDArray[np.float32]], dict[str, Any]]:
-        """Read a file: an estimator, and what else is in it."""
+        """Read a file: an estimator, its best weights if a training has any, and the rest."""
         device = word("device", device)
         arrays, metadata = _core.read(os.fspath(Path(path)))
         if metadata.get("format") != "backcast":
@@ -382,7 +383,7 @@ class Estimator(BaseEstimator):
                     f"backcast.{saved}.load"
                 )
             first, second = (_taken(arrays, f"optimizer.{order}.") for order in ("first", "second"))
-            best = {f"best.{name}": array for name, array in _taken(arrays, "best.").items()}
+            best = _taken(arrays, "best.")
             parameters = json.loads(metadata["parameters"])
             fitted = json.loads(metadata["fitted"])
             if "loss_weights" in parameters:
@@ -549,7 +550,7 @@ class Estimator(BaseEstimator):
 
     @staticmethod
     def _not_empty(pasts: Sequences) -> None:
-        if min(pasts.lengths) < 1:
+        if pasts.span[0] < 1:
             raise ShapeError(f"{pasts.name} must have at least 1 frame in every window, got 0")
 
     def _columns(
@@ -582,6 +583,11 @@ def integer(name: str, value: Any, least: int | None = None, most: int = 2**53) 
     if whole > most:
         raise ArgumentError(f"{name} must be at most {most}, got {whole}")
     return whole
+
+
+def _most(side: Sequences | None) -> int:
+    """Return the frames of the longest sequence."""
+    return side.span[1] if side is not None else 0
 
 
 def steps_or_horizon(steps: int | None, horizon: int | None) -> int:

@@ -10,6 +10,28 @@ from typing import Any, Self
 Record = dict[str, float]
 
 
+def bar(total: int, initial: int = 0) -> Any:
+    """Make a bar of so many updates, `initial` of them made before."""
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        # A notebook without ipywidgets gets a bar of text, which will do.
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.auto import tqdm
+
+    notebook = type(sys.stderr).__module__ == "ipykernel.iostream"
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit="step",
+        # A log file gets a line now and then, a person a bar that moves.
+        mininterval=0.1 if sys.stderr.isatty() or notebook else 10.0,
+        dynamic_ncols=True,
+        # Notebooks show what comes from stderr in red.
+        file=sys.stdout if notebook else sys.stderr,
+    )
+
+
 class Progress:
     """Shows a training's progress and keeps its records, as the engine tells them.
 
@@ -18,7 +40,7 @@ class Progress:
     history : list of dict
         Records are appended to it.
     start, end : int
-        Updates made before, and in all when it is done; `end` is None where it is not known.
+        Updates made before, and in all when it is done.
     every : int
         Updates from one record to the next.
     weights : tuple of float
@@ -31,7 +53,7 @@ class Progress:
         self,
         history: list[Record],
         start: int,
-        end: int | None,
+        end: int,
         every: int,
         weights: tuple[float, float],
         verbose: int,
@@ -50,25 +72,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._verbose:
-            from tqdm import TqdmWarning
-
-            with warnings.catch_warnings():
-                # A notebook without ipywidgets gets a bar of text, which will do.
-                warnings.simplefilter("ignore", TqdmWarning)
-                from tqdm.auto import tqdm
-
             start, end = self._range
-            notebook = type(sys.stderr).__module__ == "ipykernel.iostream"
-            # A log file gets a line now and then, a person a bar that moves.
-            interval = 0.1 if sys.stderr.isatty() or notebook else 10.0
-            self._bar = tqdm(
-                total=None if end is None else end - start,
-                unit="step",
-                mininterval=interval,
-                dynamic_ncols=True,
-                # Notebooks show what comes from stderr in red.
-                file=sys.stdout if notebook else sys.stderr,
-            )
+            self._bar = bar(end - start)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._arrays import Lazy, Sequences
+from backcast._arrays import Lazy, Sequences, floats
 from backcast.errors import ArgumentError
 
 # Offset and factor, (D) each: the model sees (x - offset) / factor.
@@ -25,29 +25,48 @@ def learn(scale: Any, sides: list[Sequences]) -> Scale | None:
     if scale not in ("standard", "minmax"):
         raise ArgumentError(f'scale must be None, "standard" or "minmax", got {scale!r}')
     size = int(np.prod(sides[0].frame_shape))
-    count, total, squares = np.zeros(size), np.zeros(size), np.zeros(size)
+    moments = Moments((size,))
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     for frames in _chunks(sides, size):
-        known = np.isfinite(frames)
-        filled = np.where(known, frames, 0.0)
-        n = known.sum(0)
-        # Chan, Golub and LeVeque 1979: sums of squares about a mean, put together.
-        mean = np.divide(filled.sum(0), n, out=np.zeros(size), where=n > 0)
-        before = np.divide(total, count, out=np.zeros(size), where=count > 0)
-        both = np.maximum(count + n, 1)
-        squares += (np.where(known, frames - mean, 0.0) ** 2).sum(0)
-        squares += np.where(n > 0, (mean - before) ** 2 * count * n / both, 0.0)
-        total += filled.sum(0)
-        count += n
+        known = moments.add(frames)
         low = np.minimum(low, np.where(known, frames, np.inf).min(0))
         high = np.maximum(high, np.where(known, frames, -np.inf).max(0))
-    there = count > 0
     if scale == "standard":
-        offset, factor = total / np.maximum(count, 1), np.sqrt(squares / np.maximum(count, 1))
+        offset, factor = moments.mean, moments.std
     else:
+        there = moments.count > 0
         offset, factor = np.where(there, low, 0.0), np.where(there, high - low, 0.0)
     # A column that never changes is only moved.
     return offset, np.where(factor > 0, factor, 1.0)
+
+
+class Moments:
+    """Mean and standard deviation of rows that come in pieces; what is not finite is left out.
+
+    Chan, Golub and LeVeque 1979: sums of squares about the means of the pieces, put together.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count, self.mean, self._squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+
+    def add(self, rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Take more rows, (n, *shape); return which of their numbers count."""
+        known = np.isfinite(rows)
+        n = known.sum(0)
+        both = np.maximum(self.count + n, 1)
+        mean = np.where(known, rows, 0.0).sum(0) / np.maximum(n, 1)
+        apart = mean - self.mean
+        self._squares += (np.where(known, rows - mean, 0.0) ** 2).sum(0)
+        self._squares += apart**2 * self.count * n / both
+        self.mean += apart * n / both
+        self.count += n
+        return known
+
+    @property
+    def std(self) -> NDArray[np.float64]:
+        """Standard deviation, 0 where nothing came."""
+        deviation: NDArray[np.float64] = np.sqrt(self._squares / np.maximum(self.count, 1))
+        return deviation
 
 
 def scale_of(saved: Any) -> Scale | None:
@@ -81,6 +100,5 @@ def _chunks(sides: list[Sequences], size: int) -> Iterator[NDArray[np.float64]]:
             else:
                 pieces = (frames[first : first + step] for first in starts)
         for piece in pieces:
-            numbers = np.asarray(piece, dtype=np.float64).reshape(-1, size)
-            if len(numbers):
-                yield numbers / 255 if piece.dtype == np.uint8 else numbers
+            if len(piece):
+                yield floats(piece).reshape(-1, size)

@@ -43,8 +43,6 @@ class Watch:
         File that the training is kept in.
     minutes : float
         From one writing of it to the next.
-    windows : list of int, default=None
-        How many windows there are, and the frames of past and future in them.
     """
 
     def __init__(
@@ -56,7 +54,6 @@ class Watch:
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         minutes: float = 5.0,
-        windows: list[int] | None = None,
     ) -> None:
         self._estimator = estimator
         self._validate = validate
@@ -64,7 +61,6 @@ class Watch:
         self._callback = callback
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._seconds = 60 * minutes
-        self._windows = windows
         self._written = time.monotonic()
         self.best = math.inf
         self.waited = 0
@@ -111,7 +107,6 @@ class Watch:
                 training=True,
                 arrays={f"best.{name}": array for name, array in self.weights.items()},
                 watch=self.state,
-                windows=self._windows,
             )
 
     @property
@@ -120,12 +115,11 @@ class Watch:
         best = None if math.isinf(self.best) else self.best
         return {"best": best, "waited": self.waited, "done": self.done}
 
-    def resume(self, state: dict[str, Any], arrays: dict[str, NDArray[np.float32]]) -> None:
+    def resume(self, state: dict[str, Any], weights: dict[str, NDArray[np.float32]]) -> None:
         """Take up the state of an earlier training."""
         self.best = math.inf if state["best"] is None else state["best"]
         self.waited, self.done = state["waited"], state["done"]
-        best = {name: array for name, array in arrays.items() if name.startswith("best.")}
-        self.weights = {name.removeprefix("best."): array for name, array in best.items()}
+        self.weights = weights
 
 
 def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> None:

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._arrays import _array
 from backcast._estimator import integer, number
+from backcast._scaling import Moments
 from backcast.data._recordings import Recordings, has_times, recordings
 from backcast.data.series import Windows
 from backcast.errors import (
@@ -263,22 +264,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _learn_errors(self, windows: Windows) -> None:
         """Learn mean and standard deviation of the errors, of each step and column."""
         sample = windows[:: -(-len(windows) // _SAMPLE)]
-        shape = sample.shape[1:]
-        count, total, squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-        largest = np.zeros(shape[1])
+        moments, largest = Moments(sample.shape[1:]), np.zeros(sample.shape[2])
         for piece in _pieces(sample):
             truth, errors = self._errors(piece)
-            known = ~np.isnan(errors)
-            errors[~known] = 0
-            count += known.sum(0)
-            total += errors.sum(0)
-            squares += (errors**2).sum(0)
+            moments.add(errors)
             largest = np.fmax(largest, np.abs(truth).max((0, 1), initial=0, where=~np.isnan(truth)))
-        n = np.maximum(count, 1)
-        self._mean = total / n
-        std = np.sqrt(np.maximum(squares / n - self._mean**2, 0))
+        self._mean = moments.mean
         # Single precision is all that the model has.
-        self._std = np.maximum(std, np.maximum(1e-6 * largest, 1e-30))
+        self._std = np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
 
     # -- scores ------------------------------------------------------------------------------------
 

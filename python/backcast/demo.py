@@ -289,12 +289,16 @@ def _draw(
     plot.loss_curve(model).savefig(target / "loss.png")
 
 
-def _tile(windows: _Frames) -> _Frames:
-    """Put the first four windows in a square, a grey line between them."""
-    frames = np.pad(windows[:4], [(0, 0), (0, 0), (0, 1), (0, 1)], constant_values=0.5)
+def _tile(windows: NDArray[Any]) -> NDArray[np.float32]:
+    """Put four windows in a square, a grey line between them."""
+    four = windows[np.arange(4) % len(windows)]
+    if four.dtype == np.uint8:
+        four = four / np.float32(255)
+    edges = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)][: four.ndim]
+    frames = np.pad(four, edges, constant_values=0.5)
     rows = [np.concatenate([frames[i], frames[i + 1]], axis=2) for i in (0, 2)]
-    square: _Frames = np.concatenate(rows, axis=1)
-    return square[:, :-1, :-1]
+    square: NDArray[np.float32] = np.concatenate(rows, axis=1)[:, :-1, :-1]
+    return square
 
 
 def _write_embeddings(path: Path, model: Model, past: _Frames, labels: NDArray[np.uint8]) -> None:

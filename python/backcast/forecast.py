@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._arrays import floats
 from backcast.data._arguments import whole
 from backcast.errors import ArgumentError, MissingPackageError, ShapeError
 
@@ -100,20 +101,18 @@ def forecast_errors(
     pasts, futures = model._windows(past, future, model.horizon_, fitting=False)
     if futures is None or pasts.ragged or futures.ragged:
         raise ShapeError("past must be windows of one length, got a list")
-    steps = max(futures.lengths)
+    steps, length = futures.span[1], pasts.span[1]
     seasons = {"naive": 1}
     if season is not None:
         seasons["seasonal"] = whole("season", season, 1)
-        if season > max(pasts.lengths):
-            raise ArgumentError(
-                f"season must be at most the {max(pasts.lengths)} frames of past, got {season}"
-            )
+        if season > length:
+            raise ArgumentError(f"season must be at most the {length} frames of past, got {season}")
 
     sums: Any = 0
     changes: Any = 0
     for start in range(0, len(pasts), _PIECE):
         piece = slice(start, start + _PIECE)
-        known, truth = (_floats(side.cut(piece).array()) for side in (pasts, futures))
+        known, truth = (_flat(side.cut(piece).array()) for side in (pasts, futures))
         made = np.asarray(model.predict(pasts.cut(piece).array(), steps=steps), np.float64)
         naive = [_again(known, frames, steps) for frames in seasons.values()]
         errors = np.stack([made.reshape(truth.shape), *naive]) - truth
@@ -138,10 +137,9 @@ def forecast_errors(
     return table if per == "column" else table.groupby(level="step").mean()
 
 
-def _floats(frames: NDArray[Any]) -> NDArray[np.float64]:
+def _flat(frames: NDArray[Any]) -> NDArray[np.float64]:
     """Return frames as the model sees them, flat: (n, T, D)."""
-    flat = frames.reshape(*frames.shape[:2], -1).astype(np.float64)
-    return flat / 255 if frames.dtype == np.uint8 else flat
+    return floats(frames).reshape(*frames.shape[:2], -1)
 
 
 def _again(past: NDArray[np.float64], season: int, steps: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 
-from backcast._arrays import Column, Sequences, is_iterable, sequences
+from backcast._arrays import Column, Sequences, floats, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast._scaling import undo
 from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
@@ -283,12 +283,10 @@ class Model(TransformerMixin, Estimator):
             if is_iterable(past):
                 return self._fit_batches(past, future, validation, callback, checkpoint)
             pasts, futures, held_out = self._taken(past, future, validation)
-            longest = [max(side.lengths) if side else 0 for side in (pasts, futures)]
-            windows = [len(pasts), *longest]
-            resumed = self._resume(checkpoint, windows)
+            resumed = self._resume(checkpoint, pasts, futures)
             if resumed is None:
                 self._ready(pasts, futures, goes_on=self.warm_start)
-            watch = self._watch(held_out, callback, checkpoint, checkpoint_minutes, windows)
+            watch = self._watch(held_out, callback, checkpoint, checkpoint_minutes)
             if resumed is not None:
                 watch.resume(*resumed)
                 if watch.done:
@@ -341,7 +339,7 @@ class Model(TransformerMixin, Estimator):
             last, rest = slice(len(pasts) - n, None), slice(len(pasts) - n)
             held_out = pasts.cut(last), futures and futures.cut(last)
             return pasts.cut(rest), futures and futures.cut(rest), held_out
-        horizon = max(futures.lengths) if futures else 0
+        horizon = futures.span[1] if futures else 0
         pair = isinstance(validation, tuple) and len(validation) == 2
         past, future = validation if pair else (validation, None)
         held_out = self._windows(past, future, horizon, fitting=False)
@@ -368,7 +366,6 @@ class Model(TransformerMixin, Estimator):
         callback: Callback | None,
         checkpoint: Any,
         minutes: float,
-        windows: list[int],
     ) -> Watch:
         """Make what looks after a training."""
         validate, patience = None, self._patience()
@@ -389,7 +386,6 @@ class Model(TransformerMixin, Estimator):
             callback=callback,
             checkpoint=checkpoint,
             minutes=number("checkpoint_minutes", minutes),
-            windows=windows,
         )
 
     def _fit_batches(
@@ -427,7 +423,7 @@ class Model(TransformerMixin, Estimator):
         if self.loss == "bce" and self.scale == "standard":
             raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
         self._scale = self._learn_scale(pasts, futures)
-        self.horizon_ = max(futures.lengths) if futures else 0
+        self.horizon_ = futures.span[1] if futures else 0
         self._become(
             pasts.frame_shape,
             scaled=pasts.is_bytes or (futures is not None and futures.is_bytes),
@@ -453,7 +449,7 @@ class Model(TransformerMixin, Estimator):
                 continue
             made = core.generate(column, decoder, steps, self._batch_size(), self._threads())
             outputs = self._in_time(made, decoder)
-            advise_on_outputs(decoder, outputs, targets / 255 if side.is_bytes else targets)
+            advise_on_outputs(decoder, outputs, floats(targets))
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -972,9 +968,9 @@ class Model(TransformerMixin, Estimator):
                 raise ShapeError(
                     f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
                 )
-            if fitting and self.horizon not in (None, max(futures.lengths)):
+            if fitting and self.horizon not in (None, futures.span[1]):
                 raise ShapeError(
-                    f"future must have horizon={self.horizon} frames, got {max(futures.lengths)}"
+                    f"future must have horizon={self.horizon} frames, got {futures.span[1]}"
                 )
         else:
             windows = sequences("past", past)
@@ -986,7 +982,7 @@ class Model(TransformerMixin, Estimator):
         return pasts, futures
 
     def _horizon(self, windows: Sequences, horizon: int | None) -> int:
-        shortest, longest = min(windows.lengths), max(windows.lengths)
+        shortest, longest = windows.span
         if horizon is None:
             if shortest != longest:
                 raise ArgumentError(

@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast import data, plot
+from backcast._progress import bar
 from backcast.data import moving, videos
-from backcast.demo import _say
+from backcast.demo import _say, _tile
 from backcast.errors import ArgumentError, DataError, FileFormatError, TrainingWarning
 from backcast.model import Model
 
@@ -558,18 +559,13 @@ def _trained(
 def _fit(
     model: Model, size: Size, chunks: Iterator[_Windows], checkpoint: Path, end: int, pause: float
 ) -> None:
-    from tqdm.auto import tqdm
-
     saved, cost = time.monotonic(), 0.0
     begun = model.n_iter_ if hasattr(model, "history_") else 0
-    # A log file gets a line now and then, a person a bar that moves.
-    often = 0.1 if sys.stderr.isatty() or "ipykernel" in sys.modules else 10.0
-    bar = tqdm(total=end, initial=begun, unit="step", mininterval=often, dynamic_ncols=True)
-    with bar, _ctrl_c_waits() as pressed:
+    with bar(end, begun) as shown, _ctrl_c_waits() as pressed:
         for windows in chunks:
             model.partial_fit(*_sides(model, windows, size.past))
-            bar.set_postfix({"loss": f"{model.history_[-1]['loss']:.4g}"}, refresh=False)
-            bar.update(model.n_iter_ - bar.n)
+            shown.set_postfix({"loss": f"{model.history_[-1]['loss']:.4g}"}, refresh=False)
+            shown.update(model.n_iter_ - shown.n)
             # A large model takes seconds to save: a twentieth of the time, at most.
             now = time.monotonic()
             if pressed.is_set() or now - saved >= max(pause, 20 * cost):
@@ -736,18 +732,6 @@ def _strip(model: Model, windows: _Windows, past: int) -> Figure:
     if "predict" not in made:
         return plot.strip(before, made["reconstruct"])
     return plot.strip(before, made.get("reconstruct"), after, made["predict"])
-
-
-def _tile(windows: NDArray[Any]) -> NDArray[np.float32]:
-    """Put four windows in a square, a grey line between them."""
-    four = windows[np.arange(4) % len(windows)]
-    if four.dtype == np.uint8:
-        four = four / np.float32(255)
-    edges = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)][: four.ndim]
-    frames = np.pad(four, edges, constant_values=0.5)
-    rows = [np.concatenate([frames[i], frames[i + 1]], axis=2) for i in (0, 2)]
-    square: NDArray[np.float32] = np.concatenate(rows, axis=1)[:, :-1, :-1]
-    return square
 
 
 def _stack(figures: Sequence[Figure], file: Path) -> None:

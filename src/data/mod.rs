@@ -204,11 +204,11 @@ impl Column<'_> {
         tensors.extend(self.scale().into_iter().flatten());
         let preparation = self.preparation(align, to);
         let parts = by_parts(&tensors, batch, cost, |tensors, first, length| {
-            let part = |all: &'_ [i64]| all[first as usize..][..length as usize].to_vec();
-            let raw = tensors[0].index_select(0, &Tensor::from_slice(&part(places)));
+            let part = first as usize..(first + length) as usize;
+            let raw = tensors[0].index_select(0, &Tensor::from_slice(&places[part.clone()]));
             let scale = tensors.get(2).zip(tensors.get(3)).map(|(offset, factor)| [*offset, *factor]);
             let raw = raw.reshape([length, steps, to.frame_size]);
-            let (numbers, known) = preparation.run(&raw, scale, &part(rows))?;
+            let (numbers, known) = preparation.run(&raw, scale, &rows[part])?;
             tensors[1].narrow(1, first, length).copy_(&numbers.transpose(0, 1));
             Ok((length, known))
         });

@@ -239,9 +239,13 @@ pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
     backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
 }
 
+/// (T, B, ...) as rows (T B, ...).
+fn flat(x: &Tensor) -> Tensor {
+    x.reshape([-1, *x.size().last().expect("not a scalar")])
+}
+
 /// The readout's part of the backward pass alone: dW_fc = dOut' H_top, and its bias's.
 pub fn readout_backward(trace: &Trace, d_outputs: &Tensor, gradient: &Readout) {
-    let flat = |x: &Tensor| x.reshape([-1, *x.size().last().expect("not a scalar")]);
     let top = trace.layers.last().expect("a training pass keeps its trace").upward();
     gradient.weight.shallow_clone().copy_(&flat(d_outputs).tr().matmul(&flat(&top)));
     gradient.bias.shallow_clone().copy_(&flat(d_outputs).sum_dim_intlist(0, false, None));

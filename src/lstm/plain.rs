@@ -2,7 +2,7 @@
 
 use tch::{IndexOp, Tensor};
 
-use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, readout_backward};
+use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, readout_backward};
 
 /// One step: activated gates (B, 4H), h (B, H), c (B, H).
 fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, Tensor, Tensor) {
@@ -126,7 +126,6 @@ pub(super) fn backward(back: &Back<'_>) -> State {
     let (stack, trace, gradients) = (back.stack, &*back.trace, back.gradients);
     let (layers, hidden) = (stack.layers.len() as i64, stack.hidden_size());
     let (steps, batch) = (trace.layers[0].gates.size()[0], trace.layers[0].gates.size()[1]);
-    let flat = |x: &Tensor| x.reshape([-1, *x.size().last().expect("not a scalar")]);
 
     // The readout: one product each, over all steps together.
     let mut above = back.hidden.map(Tensor::shallow_clone); // (T, B, H)

@@ -53,6 +53,20 @@ impl Core {
         }
         Ok(guard)
     }
+
+    /// Use the model as it is, on so many threads.
+    fn infer<T: Send>(
+        &self,
+        py: Python<'_>,
+        num_threads: Option<i32>,
+        work: impl FnOnce(&Composite) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        detached(py, move || {
+            let trainer = self.lock()?;
+            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
+            work(&trainer.model)
+        })
+    }
 }
 
 #[pymethods]
@@ -201,10 +215,7 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let model = &trainer.model;
+        let all = self.infer(py, num_threads, move |model| {
             let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
             let width = if full { 2 * layers * hidden } else { hidden };
             by_batch(&past, model, batch_size, &[past.len(), width], |frames| {
@@ -226,10 +237,7 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
         let states = tensor(&states);
-        let all = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let model = &trainer.model;
+        let all = self.infer(py, num_threads, move |model| {
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
             let n = states.size()[0];
@@ -257,10 +265,7 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let model = &trainer.model;
+        let all = self.infer(py, num_threads, move |model| {
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
             let shape = [past.len(), steps.unwrap_or(past.longest()), model.architecture.frame_size];
@@ -282,17 +287,11 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let past = past.borrow();
-        let parts = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let model = &trainer.model;
+        let parts = self.infer(py, num_threads, move |model| {
             let &Architecture { hidden_size, num_layers, .. } = &model.architecture;
             let mut parts: Vec<(&'static str, [Rows; 3])> = Vec::new();
-            let mut watch = Watch::new(None);
-            for rows in in_order(past.len(), batch_size) {
-                watch.pause()?;
-                let frames = past.gather(&rows, Align::Right, conversion(model))?;
-                for (p, (name, trace)) in model.trace(&frames, [frames.steps(), steps])?.into_iter().enumerate() {
+            each_batch(&past, model, batch_size, |frames| {
+                for (p, (name, trace)) in model.trace(frames, [frames.steps(), steps])?.into_iter().enumerate() {
                     let every = [1, 1, 4].map(|width| [past.len(), trace.steps(), num_layers, width * hidden_size]);
                     if p == parts.len() {
                         parts.push((name, every.each_ref().map(|shape| Rows::new(shape))));
@@ -301,7 +300,8 @@ impl Core {
                         rows.push(&tensor);
                     }
                 }
-            }
+                Ok(())
+            })?;
             Ok(parts.into_iter().map(|(name, rows)| (name, rows.map(Rows::numbers))).collect::<Vec<_>>())
         })?;
         let all = PyDict::new(py);
@@ -321,10 +321,7 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let model = &trainer.model;
+        let all = self.infer(py, num_threads, move |model| {
             let shape = [past.len(), model.architecture.classes.unwrap_or_default()];
             by_batch(&past, model, batch_size, &shape, |frames| Ok(model.classify(frames)))
         })?;
@@ -342,13 +339,10 @@ impl Core {
         num_threads: Option<i32>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
-        let losses = detached(py, move || {
-            let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
-            let conversion = conversion(&trainer.model);
-            let windows = Windows { past, future, labels, conversion };
+        let losses = self.infer(py, num_threads, move |model| {
+            let windows = Windows { past, future, labels, conversion: conversion(model) };
             let mut watch = Watch::new(None);
-            train::evaluate(&trainer.model, &windows, batch_size, || watch.pause())
+            train::evaluate(model, &windows, batch_size, || watch.pause())
         })?;
         losses_dict(py, &losses)
     }
@@ -407,12 +401,26 @@ fn by_batch(
     work: impl Fn(&Frames) -> Result<Tensor>,
 ) -> Result<Numbers<f32>> {
     let mut all = Rows::new(shape);
+    each_batch(past, model, batch_size, |frames| {
+        all.push(&work(frames)?);
+        Ok(())
+    })?;
+    Ok(all.numbers())
+}
+
+/// Call `work` with the pasts, batch by batch.
+fn each_batch(
+    past: &data::Column<'_>,
+    model: &Composite,
+    batch_size: i64,
+    mut work: impl FnMut(&Frames) -> Result<()>,
+) -> Result<()> {
     let mut watch = Watch::new(None);
     for rows in in_order(past.len(), batch_size) {
         watch.pause()?;
-        all.push(&work(&past.gather(&rows, Align::Right, conversion(model))?)?);
+        work(&past.gather(&rows, Align::Right, conversion(model))?)?;
     }
-    Ok(all.numbers())
+    Ok(())
 }
 
 fn conversion(model: &Composite) -> Conversion {
