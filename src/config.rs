@@ -1,7 +1,47 @@
 //! What a model is (`Architecture`, saved with its weights) and how it is trained (`Training`, not).
 
+use tch::{Device, Kind};
+
 use crate::error::{Error, argument};
 use crate::train::{Schedule, optimizer};
+
+/// How many bits of their factors the products keep. Sums, states, losses and the optimizer are in float32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Fp32,
+    /// CUDA's rounding of float32 to 10 bits of mantissa.
+    Tf32,
+    Bf16,
+    Fp16,
+}
+
+impl Precision {
+    pub fn parse(word: &str, device: Device) -> Result<Self, Error> {
+        match (word, device) {
+            ("auto" | "fp32", Device::Cpu) | ("fp32", _) => Ok(Self::Fp32),
+            ("auto" | "tf32", Device::Cuda(_)) => Ok(Self::Tf32),
+            ("bf16", _) => Ok(Self::Bf16),
+            ("fp16", _) => Ok(Self::Fp16),
+            ("tf32", _) => {
+                let got = "\"tf32\", which CUDA devices alone have";
+                Err(argument("precision", "\"auto\", \"fp32\", \"bf16\" or \"fp16\" on the CPU", got))
+            }
+            (got, _) => {
+                let expected = "\"auto\", \"fp32\", \"tf32\", \"bf16\" or \"fp16\"";
+                Err(argument("precision", expected, format!("{got:?}")))
+            }
+        }
+    }
+
+    /// Of what is multiplied, where states are of `kind`.
+    pub fn of_products(self, kind: Kind) -> Kind {
+        match self {
+            Self::Fp32 | Self::Tf32 => kind,
+            Self::Bf16 => Kind::BFloat16,
+            Self::Fp16 => Kind::Half,
+        }
+    }
+}
 
 /// What a decoder is fed as input; step 1 always gets a zero frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

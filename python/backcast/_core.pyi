@@ -17,7 +17,9 @@ class _Observer(Protocol):
 
 @final
 class Core:
-    def __new__(cls, architecture: dict[str, Any], init: dict[str, Any], device: str) -> Core: ...
+    def __new__(
+        cls, architecture: dict[str, Any], init: dict[str, Any], device: str, precision: str
+    ) -> Core: ...
     @property
     def device(self) -> str: ...
     @property

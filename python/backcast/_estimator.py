@@ -104,7 +104,7 @@ class Estimator(BaseEstimator):
             "seed": seed,
         }
         architecture = self._architecture(math.prod(frame_shape))
-        core = _core.Core(architecture, init, self._device())
+        core = _core.Core(architecture, init, *self._placed())
         if weights is not None:
             core.set_weights(dict(weights))
         self._core = core
@@ -186,7 +186,7 @@ class Estimator(BaseEstimator):
 
     def _check_memory(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Refuse what does not fit, before anything is made."""
-        device = self._device()
+        device, _ = self._placed()
         if device == "cpu" or (device == "auto" and not _core.cuda_device_count()):
             architecture = self._architecture(math.prod(pasts.frame_shape))
             lengths = _most(pasts), _most(futures)
@@ -388,6 +388,8 @@ class Estimator(BaseEstimator):
             fitted = json.loads(metadata["fitted"])
             if "loss_weights" in parameters:
                 parameters["loss_weights"] = tuple(parameters["loss_weights"])
+            if parameters.get("precision") == "tf32" and not _core.cuda_device_count():
+                parameters["precision"] = "auto"
             estimator = cls(**(parameters | {"device": device}))
             estimator._set_fitted_items(fitted)
             estimator._scale = scale_of(fitted.get("scale"))
@@ -430,11 +432,13 @@ class Estimator(BaseEstimator):
         weights, training = pickled
         init = {"init": "pytorch", "forget_bias": None, "seed": self.seed_}
         try:
-            core = _core.Core(self._built, init, self._device())
+            core = _core.Core(self._built, init, *self._placed())
         except DeviceError as error:
             warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
             self.device = "cpu"
-            core = _core.Core(self._built, init, "cpu")
+            if self.precision == "tf32":
+                self.precision = "auto"
+            core = _core.Core(self._built, init, *self._placed())
         core.set_weights(weights)
         core.set_training_state(*training)
         self._core = core
@@ -518,10 +522,9 @@ class Estimator(BaseEstimator):
             return None
         return integer("num_threads", self.num_threads, least=1, most=1024)
 
-    def _device(self) -> str:
-        if self.precision not in ("auto", "fp32"):
-            raise ArgumentError(f'precision must be "auto" or "fp32", got {self.precision!r}')
-        return word("device", self.device)
+    def _placed(self) -> tuple[str, str]:
+        """Return the device and the precision of the products there."""
+        return word("device", self.device), word("precision", self.precision)
 
     # -- data, made ready for the engine -----------------------------------------------------------
 

@@ -106,8 +106,11 @@ class Model(TransformerMixin, Estimator):
         keep the weights of the best. None trains to the end and keeps the last.
     device : str, default="auto"
         "auto" (CUDA where it is there), "cpu", "cuda", "cuda:1".
-    precision : {"auto", "fp32"}, default="auto"
-        Arithmetic of the engine.
+    precision : {"auto", "fp32", "tf32", "bf16", "fp16"}, default="auto"
+        What the factors of matrix products are rounded to: not at all, or to 10 (TF32, float16) or
+        7 (bfloat16) bits of mantissa. Sums, states, losses and the optimizer are in float32 always.
+        "auto" is "tf32" on CUDA and "fp32" on the CPU. On the CPU, "bf16" and "fp16" show what a
+        GPU would learn, and are slower than "fp32".
     num_threads : int, default=None
         Threads of the CPU; as many as torch uses by default.
     random_state : int, RandomState instance or None, default=None

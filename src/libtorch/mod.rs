@@ -2,6 +2,7 @@
 
 mod dispatch;
 mod parallel;
+mod tf32;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,8 +11,9 @@ use ndarray::ArrayViewD;
 use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
 
-pub use dispatch::{Adam, fused_adam};
+pub use dispatch::{Adam, Rate, fused_adam, fused_cell, fused_cell_backward};
 pub use parallel::{Threads, by_parts, forked, parallel, threads};
+pub use tf32::Tf32;
 
 use crate::error::Error;
 

@@ -10,19 +10,22 @@
 //!
 //! With peepholes, as in the paper's own code, `c_{t-1}` adds to the sums of i and f, and `c_t` to that of o, unit by unit.
 //!
-//! What is computed is said here; with which kernels is the affair of two rooms below. `plain` is libtorch's operators step
+//! What is computed is said here; with which kernels is the affair of three rooms below. `plain` is libtorch's operators step
 //! by step, on any device and in any floating kind: the reference, whose numbers every faster path must give. `cpu` is
-//! kernels of our own, in float32.
+//! kernels of our own, in float32. `lockstep` is libtorch's batched and fused operators, for GPUs and for 16-bit weights.
 
 mod cpu;
+mod lockstep;
 mod plain;
+
+use std::sync::LazyLock;
 
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
 use crate::random;
 
-/// The weights of one layer, or the gradients with respect to them.
+/// The weights of one layer, or the gradients with respect to them. Matrices may have 16 bits, vectors then have 32.
 #[derive(Debug)]
 pub struct Layer {
     /// (4H, inputs); none where the layer is fed nothing.
@@ -59,10 +62,48 @@ impl Stack {
         self.layers[0].weight_hh.size()[1]
     }
 
+    /// Of states, losses and gradients.
     pub fn options(&self) -> (Kind, Device) {
-        (self.layers[0].weight_hh.kind(), self.layers[0].weight_hh.device())
+        (self.layers[0].bias_hh.kind(), self.layers[0].bias_hh.device())
+    }
+
+    /// Whether passes are made by kernels of our own.
+    pub fn own_kernels(&self) -> bool {
+        self.room() == Room::Cpu
+    }
+
+    /// Whether passes only ask a device for their numbers, and nothing here waits for them.
+    pub fn runs_ahead(&self) -> bool {
+        self.room() == Room::Lockstep
+    }
+
+    fn room(&self) -> Room {
+        let (kind, device) = self.options();
+        let halved = self.layers[0].weight_hh.kind() != kind;
+        match *WISH {
+            _ if halved => Room::Lockstep,
+            Some(wish) => wish,
+            None if (kind, device) == (Kind::Float, Device::Cpu) => Room::Cpu,
+            None if device == Device::Cpu => Room::Plain,
+            None => Room::Lockstep,
+        }
     }
 }
+
+/// Which room makes the passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Cpu,
+    Plain,
+    Lockstep,
+}
+
+/// The variable `BACKCAST_KERNELS` is for tests of the rooms: "plain" or "lockstep" leaves all work to it.
+static WISH: LazyLock<Option<Room>> = LazyLock::new(|| match std::env::var("BACKCAST_KERNELS").ok()?.as_str() {
+    "plain" => Some(Room::Plain),
+    "lockstep" => Some(Room::Lockstep),
+    _ => None,
+});
 
 /// (h, c) of every layer, or the gradient with respect to them.
 #[derive(Debug)]
@@ -145,6 +186,8 @@ pub struct Trace {
     /// After the last step.
     pub last: Option<State>,
     workspace: cpu::Workspace,
+    /// Of all stacks that went side by side, with the first of them.
+    tape: Option<lockstep::Tape>,
 }
 
 impl Trace {
@@ -163,7 +206,7 @@ impl Trace {
     }
 }
 
-/// One layer's part of the trace.
+/// One layer's part of the trace; c and the gates are in the tape instead, where stacks go side by side.
 #[derive(Debug)]
 pub struct LayerTrace {
     /// (T + 1, B, H), the initial state first.
@@ -216,46 +259,57 @@ pub struct Back<'a> {
     pub wants_initial: bool,
 }
 
-/// Whether passes over such numbers are made by kernels of our own.
-pub fn own_kernels(options: (Kind, Device)) -> bool {
-    cpu::applies(options)
-}
-
 /// Make several independent forward passes.
 pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
-    if runs.iter().all(|run| own_kernels(run.stack.options())) {
-        return cpu::forward(runs, mode);
+    match runs.first().map(|run| run.stack.room()) {
+        None => {}
+        Some(Room::Cpu) => cpu::forward(runs, mode),
+        Some(Room::Lockstep) => lockstep::forward(runs, mode),
+        Some(Room::Plain) => runs.iter_mut().for_each(|run| plain::forward(run, mode)),
     }
-    for run in runs {
-        plain::forward(run, mode);
+}
+
+/// Make a forward pass whose trace has all layers' states and gates.
+pub fn forward_traced(run: &mut Run<'_>, mode: &mut Mode<'_>) {
+    match run.stack.room() {
+        Room::Cpu => cpu::forward(std::slice::from_mut(run), mode),
+        Room::Lockstep | Room::Plain => plain::forward(run, mode),
     }
 }
 
 /// Make several independent backward passes; each gives the gradient at its initial state, where that is wanted.
 pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
-    if backs.iter().all(|back| own_kernels(back.stack.options())) {
-        return cpu::backward(backs);
+    match backs.first().map(|back| back.stack.room()) {
+        None => Vec::new(),
+        Some(Room::Cpu) => cpu::backward(backs),
+        Some(Room::Lockstep) => lockstep::backward(backs),
+        Some(Room::Plain) => {
+            backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
+        }
     }
-    backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
 }
 
 /// (T, B, ...) as rows (T B, ...).
 fn flat(x: &Tensor) -> Tensor {
-    x.reshape([-1, *x.size().last().expect("not a scalar")])
+    x.reshape([-1, last_size(x)])
+}
+
+fn last_size(x: &Tensor) -> i64 {
+    *x.size().last().expect("not a scalar")
 }
 
 /// The readout's part of the backward pass alone: dW_fc = dOut' H_top, and its bias's.
 pub fn readout_backward(trace: &Trace, d_outputs: &Tensor, gradient: &Readout) {
-    let top = trace.layers.last().expect("a training pass keeps its trace").upward();
+    let top = trace.layers.last().expect("a training pass keeps its trace").upward().to_kind(d_outputs.kind());
     gradient.weight.shallow_clone().copy_(&flat(d_outputs).tr().matmul(&flat(&top)));
     gradient.bias.shallow_clone().copy_(&flat(d_outputs).sum_dim_intlist(0, false, None));
 }
 
 /// d = `scale` (outputs - target) where the mask (T, B, D) or (T, B, 1) is 1, 0 where it is 0, all (T, B, D); returns the
-/// sum of squared differences there.
-pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
-    if own_kernels((outputs.kind(), outputs.device())) {
-        return cpu::squared_error(outputs, target, mask, scale, d);
+/// sum of squared differences there, one number in double precision.
+pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> Tensor {
+    if (outputs.kind(), outputs.device()) == (Kind::Float, Device::Cpu) && *WISH != Some(Room::Plain) {
+        return Tensor::from(cpu::squared_error(outputs, target, mask, scale, d));
     }
     plain::squared_error(outputs, target, mask, scale, d)
 }

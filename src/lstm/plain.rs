@@ -2,40 +2,77 @@
 
 use tch::{IndexOp, Tensor};
 
-use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, readout_backward};
+use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, last_size, readout_backward};
 
 /// One step: activated gates (B, 4H), h (B, H), c (B, H).
 fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, Tensor, Tensor) {
-    let mut gates = h.matmul(&layer.weight_hh.tr()) + &layer.bias_ih + &layer.bias_hh;
+    let mut sums = h.matmul(&layer.weight_hh.tr()) + &layer.bias_ih + &layer.bias_hh;
     if let (Some(x), Some(weight_ih)) = (x, &layer.weight_ih) {
-        gates += x.matmul(&weight_ih.tr());
+        sums += x.matmul(&weight_ih.tr());
     }
-    let [mut i, mut f, g, mut o] = quarters(&gates);
-    if let Some(weight_ch) = &layer.weight_ch {
-        let [to_i, to_f, _] = thirds(weight_ch);
+    cell(&sums, c, layer.weight_ch.as_ref())
+}
+
+/// The cell: activated gates (..., 4H), h and c (..., H) from the gates' sums, c before, and peepholes (..., 3H).
+pub(super) fn cell(sums: &Tensor, c: &Tensor, weight_ch: Option<&Tensor>) -> (Tensor, Tensor, Tensor) {
+    let [mut i, mut f, g, mut o] = quarters(sums);
+    if let Some([to_i, to_f, _]) = weight_ch.map(thirds) {
         i += c * to_i;
         f += c * to_f;
     }
     let (i, f, g) = (i.sigmoid(), f.sigmoid(), g.tanh());
     let c = &f * c + &i * &g;
-    if let Some(weight_ch) = &layer.weight_ch {
-        let [_, _, to_o] = thirds(weight_ch);
+    if let Some([_, _, to_o]) = weight_ch.map(thirds) {
         o += &c * to_o;
     }
     let o = o.sigmoid();
     let h = &o * c.tanh();
-    (Tensor::cat(&[i, f, g, o], 1), h, c)
+    (Tensor::cat(&[i, f, g, o], -1), h, c)
+}
+
+/// The way back through a cell: the gradients at the gates' sums and at c before, from its activated gates, c before and
+/// after, peepholes, and the gradients at h and c after.
+pub(super) fn cell_backward(
+    gates: &Tensor,
+    [before, after]: [&Tensor; 2],
+    weight_ch: Option<&Tensor>,
+    dh: &Tensor,
+    dc: &Tensor,
+) -> (Tensor, Tensor) {
+    let [i, f, g, o] = quarters(gates);
+    let tanh_c = after.tanh();
+    let d_o = dh * &tanh_c * &o * (1.0 - &o);
+    let mut dc = dc + dh * &o * (1.0 - &tanh_c * &tanh_c);
+    if let Some([_, _, to_o]) = weight_ch.map(thirds) {
+        dc += &d_o * to_o;
+    }
+    let d_i = &dc * &g * &i * (1.0 - &i);
+    let d_f = &dc * before * &f * (1.0 - &f);
+    let d_g = &dc * &i * (1.0 - &g * &g);
+    dc *= f;
+    if let Some([to_i, to_f, _]) = weight_ch.map(thirds) {
+        dc += &d_i * to_i + &d_f * to_f;
+    }
+    (Tensor::cat(&[d_i, d_f, d_g, d_o], -1), dc)
+}
+
+/// The gradients of peepholes (3H), from those at all gates' sums (n, 4H) and c before and after (n, H).
+pub(super) fn peepholes_backward(d_gates: &Tensor, [before, after]: [&Tensor; 2], gradient: &Tensor) {
+    let [d_i, d_f, _, d_o] = quarters(d_gates);
+    for (to, each) in thirds(gradient).iter().zip([d_i * before, d_f * before, d_o * after]) {
+        write(to, &each.sum_dim_intlist(0, false, None));
+    }
 }
 
 fn quarters(gates: &Tensor) -> [Tensor; 4] {
-    let hidden = gates.size()[1] / 4;
-    [0, 1, 2, 3].map(|quarter| gates.narrow(1, quarter * hidden, hidden))
+    let hidden = last_size(gates) / 4;
+    [0, 1, 2, 3].map(|quarter| gates.narrow(-1, quarter * hidden, hidden))
 }
 
-/// What a layer's peepholes, or their gradients, are for i, f and o: (H) each.
+/// What a layer's peepholes, or their gradients, are for i, f and o: (..., H) each.
 fn thirds(weight_ch: &Tensor) -> [Tensor; 3] {
-    let hidden = weight_ch.size()[0] / 3;
-    [0, 1, 2].map(|third| weight_ch.narrow(0, third * hidden, hidden))
+    let hidden = last_size(weight_ch) / 3;
+    [0, 1, 2].map(|third| weight_ch.narrow(-1, third * hidden, hidden))
 }
 
 pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
@@ -142,7 +179,6 @@ pub(super) fn backward(back: &Back<'_>) -> State {
         let mut dh = back.last.map_or_else(|| initial.h.i(l), |last| last.h.i(l));
         let mut dc = back.last.map_or_else(|| initial.c.i(l), |last| last.c.i(l));
         let d_gates = Tensor::empty_like(&trace_l.gates);
-        let peepholes = layer.weight_ch.as_ref().map(thirds);
 
         // Time backwards: the only product that must go step by step.
         for t in (0..steps).rev() {
@@ -153,21 +189,10 @@ pub(super) fn backward(back: &Back<'_>) -> State {
                 dh = dh * valid.i(t);
                 dc = dc * valid.i(t);
             }
-            let [i, f, g, o] = quarters(&trace_l.gates.i(t));
-            let tanh_c = trace_l.c.i(t + 1).tanh();
-            let d_o = &dh * &tanh_c * &o * (1.0 - &o);
-            dc = dc + &dh * &o * (1.0 - &tanh_c * &tanh_c);
-            if let Some([_, _, to_o]) = &peepholes {
-                dc = dc + &d_o * to_o;
-            }
-            let d_i = &dc * &g * &i * (1.0 - &i);
-            let d_f = &dc * trace_l.c.i(t) * &f * (1.0 - &f);
-            let d_g = &dc * &i * (1.0 - &g * &g);
-            dc = dc * f;
-            if let Some([to_i, to_f, _]) = &peepholes {
-                dc = dc + &d_i * to_i + &d_f * to_f;
-            }
-            d_gates.i(t).copy_(&Tensor::cat(&[d_i, d_f, d_g, d_o], 1));
+            let c = [&trace_l.c.i(t), &trace_l.c.i(t + 1)];
+            let (d_sums, d_before) = cell_backward(&trace_l.gates.i(t), c, layer.weight_ch.as_ref(), &dh, &dc);
+            dc = d_before;
+            d_gates.i(t).copy_(&d_sums);
             dh = d_gates.i(t).matmul(&layer.weight_hh);
         }
         initial.h.i(l).copy_(&dh);
@@ -180,11 +205,8 @@ pub(super) fn backward(back: &Back<'_>) -> State {
         write(&gradient.bias_ih, &d_bias);
         write(&gradient.bias_hh, &d_bias);
         if let Some(d_weight) = &gradient.weight_ch {
-            let [d_i, d_f, _, d_o] = quarters(&d_all);
             let [before, after] = [0, 1].map(|first| flat(&trace_l.c.narrow(0, first, steps)));
-            for (to, from) in thirds(d_weight).iter().zip([d_i * &before, d_f * &before, d_o * after]) {
-                write(to, &from.sum_dim_intlist(0, false, None));
-            }
+            peepholes_backward(&d_all, [&before, &after], d_weight);
         }
         let below = (l > 0).then(|| &trace.layers[l as usize - 1]);
         let input = below.map(LayerTrace::upward).or_else(|| trace.input.as_ref().map(Tensor::shallow_clone));
@@ -202,7 +224,7 @@ pub(super) fn backward(back: &Back<'_>) -> State {
     initial
 }
 
-fn write(to: &Tensor, from: &Tensor) {
+pub(super) fn write(to: &Tensor, from: &Tensor) {
     to.shallow_clone().copy_(from);
 }
 
@@ -212,9 +234,9 @@ pub(super) fn squared_error(
     mask: Option<&Tensor>,
     scale: f64,
     d: &mut Tensor,
-) -> f64 {
+) -> Tensor {
     let difference = outputs - target;
     let difference = mask.map_or_else(|| difference.shallow_clone(), |mask| &difference * mask);
     d.copy_(&(&difference * scale));
-    difference.square().sum(Some(tch::Kind::Double)).double_value(&[])
+    difference.square().sum(Some(tch::Kind::Double))
 }

@@ -26,6 +26,21 @@ impl Sum {
     }
 }
 
+/// A sum that may still be on its way.
+#[derive(Debug)]
+pub struct Unread {
+    /// One number in double precision.
+    pub sum: Tensor,
+    pub count: f64,
+}
+
+impl Unread {
+    /// Wait for it.
+    pub fn read(&self) -> Sum {
+        Sum { sum: self.sum.double_value(&[]), count: self.count }
+    }
+}
+
 impl Loss {
     /// How outputs become frames.
     pub fn activation(self) -> Activation {
@@ -36,7 +51,7 @@ impl Loss {
     }
 
     /// The loss of `outputs` (T, B, D), before their activation.
-    pub fn sum(self, outputs: &Tensor, target: &Frames) -> Sum {
+    pub fn sum(self, outputs: &Tensor, target: &Frames) -> Unread {
         let y = &target.values;
         let each = match self {
             // (z - y)^2
@@ -48,18 +63,15 @@ impl Loss {
             Some(mask) => each * mask,
             None => each,
         };
-        Sum { sum: each.sum(Some(Kind::Double)).double_value(&[]), count: count(target) }
+        Unread { sum: each.sum(Some(Kind::Double)), count: count(target) }
     }
 
     /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
-    pub fn backward(self, outputs: &Tensor, target: &Frames, weight: f64, d: &mut Tensor) -> Sum {
-        let (y, mask) = (&target.values, target.mask());
-        let scale = weight / count(target).max(1.0);
-        match self {
-            Self::Mse => {
-                let sum = lstm::squared_error(outputs, y, mask, 2.0 * scale, d);
-                Sum { sum, count: count(target) }
-            }
+    pub fn backward(self, outputs: &Tensor, target: &Frames, weight: f64, d: &mut Tensor) -> Unread {
+        let (y, mask, count) = (&target.values, target.mask(), count(target));
+        let scale = weight / count.max(1.0);
+        let sum = match self {
+            Self::Mse => lstm::squared_error(outputs, y, mask, 2.0 * scale, d),
             Self::Bce => {
                 // Transcendental functions and several passes over memory a number.
                 let cost = outputs.numel() * if outputs.device() == Device::Cpu { 256 } else { 0 };
@@ -73,23 +85,24 @@ impl Loss {
                     part(2).copy_(&target.mask().map_or_else(|| each.shallow_clone(), |mask| &each * mask));
                     self.sum(&outputs, &target).sum
                 });
-                Sum { sum: sums.iter().sum(), count: count(target) }
+                sums.into_iter().reduce(|sum, more| sum + more).expect("there is a part")
             }
-        }
+        };
+        Unread { sum, count }
     }
 }
 
 /// The mean over a sequence's steps of the cross entropy of a softmax on each, in nats, summed over the batch, and the
 /// gradient of its mean over the batch at the logits (T, B, K).
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -> (Sum, Tensor) {
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -> (Unread, Tensor) {
     let (steps, batch, _) = logits.size3().expect("logits are (T, B, K)");
     let share = share(logits, valid);
     let log_p = logits.log_softmax(-1, None);
     let labels = labels.view([1, batch, 1]).expand([steps, batch, 1], false);
-    let sum = -(log_p.gather(2, &labels, false) * &share).sum(Some(Kind::Double)).double_value(&[]);
+    let sum = -(log_p.gather(2, &labels, false) * &share).sum(Some(Kind::Double));
     let mut d = log_p.exp();
     let _ = d.scatter_add_(2, &labels, &Tensor::full([steps, batch, 1], -1.0, (d.kind(), d.device())));
-    (Sum { sum, count: batch as f64 }, d * share / batch)
+    (Unread { sum, count: batch as f64 }, d * share / batch)
 }
 
 /// The classes' probabilities (B, K): those of every step, averaged over the steps.

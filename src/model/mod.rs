@@ -9,34 +9,52 @@ use anyhow::Result;
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, IndexOp, Kind, Tensor};
 
-pub use loss::Sum;
+pub use loss::{Sum, Unread};
 pub use weights::Weights;
 
-use crate::config::{Architecture, Feedback, Init, Which};
+use crate::config::{Architecture, Feedback, Init, Precision, Which};
 use crate::data::{Batch, Frames};
 use crate::error::Error;
-use crate::lstm::{self, Back, Mode, Run, State, Trace};
+use crate::libtorch::Tf32;
+use crate::lstm::{self, Back, Mode, Run, Stack, State, Trace};
 use crate::random::{Purpose, stream};
 
 /// The loss of each part; one that is not there has none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Losses {
+#[derive(Debug, Clone, Copy)]
+pub struct Losses<S = Sum> {
     /// By `Which`.
-    pub decoders: [Option<Sum>; 2],
-    pub classes: Option<Sum>,
+    pub decoders: [Option<S>; 2],
+    pub classes: Option<S>,
 }
 
-impl Losses {
+impl<S> Default for Losses<S> {
+    fn default() -> Self {
+        Self { decoders: [None, None], classes: None }
+    }
+}
+
+impl<S> Losses<S> {
     /// Those that are there, by name.
-    pub fn named(&self) -> impl Iterator<Item = (&'static str, Sum)> {
-        let decoders = Which::ALL.map(|which| (which.name(), self.decoders[which as usize]));
-        decoders.into_iter().chain([("classify", self.classes)]).filter_map(|(name, loss)| Some((name, loss?)))
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &S)> {
+        let decoders = Which::ALL.map(|which| (which.name(), self.decoders[which as usize].as_ref()));
+        decoders.into_iter().chain([("classify", self.classes.as_ref())]).filter_map(|(name, loss)| Some((name, loss?)))
     }
 
     pub fn is_empty(&self) -> bool {
         self.named().next().is_none()
     }
+}
 
+impl Losses<Unread> {
+    /// Wait for them.
+    pub fn read(&self) -> Losses {
+        let Self { decoders, classes } = self;
+        let decoders = decoders.each_ref().map(|loss| loss.as_ref().map(Unread::read));
+        Losses { decoders, classes: classes.as_ref().map(Unread::read) }
+    }
+}
+
+impl Losses {
     pub fn add(&mut self, more: &Self) {
         let Self { decoders: [reconstruct, predict], classes } = self;
         let mores = more.decoders.iter().chain([&more.classes]);
@@ -51,6 +69,8 @@ impl Losses {
 /// What a training pass needs beside the batch.
 pub struct Pass<'a> {
     pub loss_weights: [f64; 2],
+    /// What gradients are multiplied by, so that 16 bits hold them.
+    pub scale: f64,
     pub dropout: f64,
     /// Of the truth, where the feedback is scheduled.
     pub probability: f64,
@@ -78,22 +98,58 @@ impl Traces {
 #[derive(Debug)]
 pub struct Composite {
     pub architecture: Architecture,
+    pub precision: Precision,
     pub weights: Weights,
+    /// The weights again, the matrices in 16 bits, where products are of 16 bits.
+    halved: Option<Weights>,
 }
 
 impl Composite {
-    pub fn new(architecture: Architecture, init: Init, device: Device) -> Result<Self, Error> {
+    pub fn new(architecture: Architecture, init: Init, device: Device, precision: Precision) -> Result<Self, Error> {
         architecture.check()?;
         let weights = Weights::draw(&architecture, init);
-        Ok(Self { architecture, weights }.to((Kind::Float, device)))
+        let model = Self { architecture, precision: Precision::Fp32, weights, halved: None };
+        Ok(model.to((Kind::Float, device), precision))
     }
 
-    /// The same model in another kind, on another device.
+    /// The same model in another kind, on another device, with products of another precision.
     #[must_use]
-    pub fn to(&self, options: (Kind, Device)) -> Self {
-        let flat = self.weights.flat.to_device(options.1).to_kind(options.0).copy();
+    pub fn to(&self, options: (Kind, Device), precision: Precision) -> Self {
         let architecture = self.architecture.clone();
-        Self { weights: Weights::of(&architecture, flat), architecture }
+        let flat = self.weights.flat.to_device(options.1).to_kind(options.0).copy();
+        let kind = precision.of_products(options.0);
+        let halved = (kind != options.0).then(|| Weights::with_vectors(&architecture, flat.to_kind(kind), &flat));
+        Self { weights: Weights::of(&architecture, flat), architecture, precision, halved }
+    }
+
+    /// Take over `arrays`, all of them or none.
+    pub fn assign(&self, arrays: &[(String, Tensor)]) -> Result<()> {
+        self.weights.assign(arrays)?;
+        self.weights_changed();
+        Ok(())
+    }
+
+    /// To be told whenever `weights` have new numbers.
+    pub fn weights_changed(&self) {
+        if let Some(halved) = &self.halved {
+            halved.flat.shallow_clone().copy_(&self.weights.flat);
+        }
+    }
+
+    /// The weights as they are multiplied.
+    fn multiplied(&self) -> &Weights {
+        self.halved.as_ref().unwrap_or(&self.weights)
+    }
+
+    /// The encoder as it is multiplied.
+    pub fn encoder(&self) -> &Stack {
+        &self.multiplied().encoder
+    }
+
+    /// While it lives, CUDA rounds as the precision says.
+    #[must_use]
+    pub fn rounding(&self) -> Option<Tf32> {
+        self.options().1.is_cuda().then(|| Tf32::allow(self.precision == Precision::Tf32))
     }
 
     pub fn options(&self) -> (Kind, Device) {
@@ -107,19 +163,19 @@ impl Composite {
     }
 
     /// One forward and one backward pass: the losses in training, and in `gradients` those of their weighted sum, to which
-    /// the classes' is added.
+    /// the classes' is added, times the scale.
     pub fn gradients(
         &self,
         batch: &Batch,
         pass: &mut Pass<'_>,
         traces: &mut Traces,
         gradients: &Weights,
-    ) -> Result<Losses> {
-        let loss = self.architecture.loss;
+    ) -> Result<Losses<Unread>> {
+        let (loss, weights) = (self.architecture.loss, self.multiplied());
 
         // The encoder squeezes the past into a state.
         let mut mode = Mode::Train { dropout: pass.dropout, rng: pass.rng };
-        lstm::forward(&mut [encoder::run(&self.weights.encoder, &batch.past, &mut traces.encoder)], &mut mode);
+        lstm::forward(&mut [encoder::run(&weights.encoder, &batch.past, &mut traces.encoder)], &mut mode);
         let state = last(&traces.encoder);
 
         // Both decoders start from it.
@@ -130,7 +186,7 @@ impl Composite {
         for (which, trace) in [(Which::Reconstruct, reconstruct), (Which::Predict, predict)] {
             let w = which as usize;
             if let (Some(stack), Some(truth), Some(feedback)) =
-                (&self.weights.decoders[w], &truths[w], self.architecture.feedback[w])
+                (&weights.decoders[w], &truths[w], self.architecture.feedback[w])
             {
                 let Mode::Train { rng, .. } = &mut mode else { unreachable!("this is a training pass") };
                 let feed = decoder::training_feed(feedback, loss, truth, pass.probability, rng);
@@ -146,7 +202,7 @@ impl Composite {
         let d_logits = self.labels(batch)?.map(|labels| {
             let (loss, d) = loss::cross_entropy(logits(&traces.encoder), labels, batch.past.valid.as_ref());
             losses.classes = Some(loss);
-            d
+            d * pass.scale
         });
         for (w, target) in targets.iter().enumerate() {
             if let (Some(target), Some(outputs)) = (target, &traces.decoders[w].outputs) {
@@ -154,7 +210,8 @@ impl Composite {
                 if d.as_ref().is_none_or(|d| d.size() != outputs.size() || d.kind() != outputs.kind()) {
                     *d = Some(outputs.zeros_like());
                 }
-                losses.decoders[w] = d.as_mut().map(|d| loss.backward(outputs, target, pass.loss_weights[w], d));
+                losses.decoders[w] =
+                    d.as_mut().map(|d| loss.backward(outputs, target, pass.scale * pass.loss_weights[w], d));
             }
         }
 
@@ -162,7 +219,7 @@ impl Composite {
         let Traces { encoder: encoder_trace, decoders, d_outputs } = traces;
         let mut backs = Vec::new();
         for (w, (trace, outputs)) in decoders.iter_mut().zip(&*d_outputs).enumerate() {
-            if let (Some(stack), Some(gradients)) = (&self.weights.decoders[w], &gradients.decoders[w]) {
+            if let (Some(stack), Some(gradients)) = (&weights.decoders[w], &gradients.decoders[w]) {
                 let outputs = outputs.as_ref();
                 backs.push(Back {
                     stack,
@@ -180,7 +237,7 @@ impl Composite {
             .into_iter()
             .flatten()
             .reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c });
-        let (stack, gradients) = (&self.weights.encoder, &gradients.encoder);
+        let (stack, gradients) = (&weights.encoder, &gradients.encoder);
         match (&d_logits, &gradients.readout) {
             (Some(d_logits), Some(gradient)) if pass.head_only => {
                 lstm::readout_backward(encoder_trace, d_logits, gradient);
@@ -195,16 +252,16 @@ impl Composite {
 
     /// The losses as at inference: decoders are fed their own outputs or nothing.
     pub fn losses(&self, batch: &Batch) -> Result<Losses> {
-        let encoded = self.encode(&batch.past, &mut Mode::Eval);
+        let encoded = self.encode(&batch.past);
         let mut losses = Losses::default();
         if let Some(labels) = self.labels(batch)? {
             let (loss, _) = loss::cross_entropy(logits(&encoded), labels, batch.past.valid.as_ref());
-            losses.classes = Some(loss);
+            losses.classes = Some(loss.read());
         }
         for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
             if let Some(target) = target {
                 let outputs = self.outputs(which, last(&encoded), target.steps())?;
-                losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target));
+                losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target).read());
             }
         }
         Ok(losses)
@@ -212,12 +269,12 @@ impl Composite {
 
     /// The state after the last past frame.
     pub fn state(&self, past: &Frames) -> State {
-        self.encode(past, &mut Mode::Eval).last.take().expect("a forward pass leaves its last state")
+        self.encode(past).last.take().expect("a forward pass leaves its last state")
     }
 
     /// The classes' probabilities, averaged over the steps: (B, K).
     pub fn classify(&self, past: &Frames) -> Tensor {
-        loss::probabilities(logits(&self.encode(past, &mut Mode::Eval)), past.valid.as_ref())
+        loss::probabilities(logits(&self.encode(past)), past.valid.as_ref())
     }
 
     /// What the encoder and the decoders that are there do, step by step, as at inference.
@@ -225,20 +282,24 @@ impl Composite {
         // A training pass keeps its trace; without dropout it draws nothing.
         let rng = &mut stream(0, Purpose::Update, 0);
         let mode = &mut Mode::Train { dropout: 0.0, rng };
-        let encoded = self.encode(past, mode);
+        let mut encoded = Trace::default();
+        lstm::forward_traced(&mut encoder::run(&self.weights.encoder, past, &mut encoded), mode);
         let mut traces = Vec::new();
         for which in Which::ALL {
             if self.architecture.feedback[which as usize].is_some() {
-                traces.push((which.name(), self.run(which, last(&encoded), steps[which as usize], mode)?));
+                let mut trace = Trace::default();
+                let steps = steps[which as usize];
+                lstm::forward_traced(&mut self.run(&self.weights, which, last(&encoded), steps, &mut trace)?, mode);
+                traces.push((which.name(), trace));
             }
         }
         traces.insert(0, ("encoder", encoded));
         Ok(traces)
     }
 
-    fn encode(&self, past: &Frames, mode: &mut Mode<'_>) -> Trace {
+    fn encode(&self, past: &Frames) -> Trace {
         let mut trace = Trace::default();
-        lstm::forward(&mut [encoder::run(&self.weights.encoder, past, &mut trace)], mode);
+        lstm::forward(&mut [encoder::run(self.encoder(), past, &mut trace)], &mut Mode::Eval);
         trace
     }
 
@@ -253,19 +314,23 @@ impl Composite {
     }
 
     fn outputs(&self, which: Which, state: &State, steps: i64) -> Result<Tensor> {
-        let mut trace = self.run(which, state, steps, &mut Mode::Eval)?;
+        let mut trace = Trace::default();
+        lstm::forward(&mut [self.run(self.multiplied(), which, state, steps, &mut trace)?], &mut Mode::Eval);
         Ok(trace.outputs.take().expect("a decoder has a readout"))
     }
 
-    /// A decoder fed as at inference.
-    fn run(&self, which: Which, state: &State, steps: i64, mode: &mut Mode<'_>) -> Result<Trace> {
+    /// A decoder's pass as at inference, to be made.
+    fn run<'a>(
+        &self,
+        weights: &'a Weights,
+        which: Which,
+        state: &'a State,
+        steps: i64,
+        trace: &'a mut Trace,
+    ) -> Result<Run<'a>> {
         let feed = decoder::feed(self.feedback(which)?, self.architecture.loss, steps);
-        let stack = self.weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
-        let mut trace = Trace::default();
-        let batch = state.h.size()[1];
-        let run = Run { stack, feed, initial: Some(state), batch, valid: None, trace: &mut trace };
-        lstm::forward(&mut [run], mode);
-        Ok(trace)
+        let stack = weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
+        Ok(Run { stack, feed, initial: Some(state), batch: state.h.size()[1], valid: None, trace })
     }
 
     /// The labels that the classes are learnt from, where there are classes.

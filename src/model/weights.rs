@@ -49,8 +49,14 @@ impl Weights {
 
     /// The weights that `flat` holds.
     pub fn of(architecture: &Architecture, flat: Tensor) -> Self {
+        let vectors = flat.shallow_clone();
+        Self::with_vectors(architecture, flat, &vectors)
+    }
+
+    /// Matrices that `flat` holds, in whatever kind, with `vectors` (biases, peepholes) from a flat tensor of another.
+    pub fn with_vectors(architecture: &Architecture, flat: Tensor, vectors: &Tensor) -> Self {
         let entries = layout(architecture);
-        let stack = |part: &str| stack(part, architecture.num_layers, &entries, &flat);
+        let stack = |part: &str| stack(part, architecture.num_layers, &entries, &flat, vectors);
         let encoder = stack("encoder");
         let decoders = Which::ALL.map(|which| architecture.feedback[which as usize].map(|_| stack(&part(which))));
         Self { flat, entries, encoder, decoders }
@@ -179,8 +185,11 @@ fn layout(architecture: &Architecture) -> Vec<Entry> {
     entries
 }
 
-fn stack(part: &str, layers: i64, entries: &[Entry], flat: &Tensor) -> Stack {
-    let find = |name: String| entries.iter().find(|entry| entry.name == name).map(|entry| entry.view(flat));
+fn stack(part: &str, layers: i64, entries: &[Entry], matrices: &Tensor, vectors: &Tensor) -> Stack {
+    let find = |name: String| {
+        let entry = entries.iter().find(|entry| entry.name == name)?;
+        Some(entry.view(if entry.shape.len() == 2 { matrices } else { vectors }))
+    };
     let lstm = |name: &str, l| find(format!("{part}.lstm.{name}_l{l}"));
     let always = |tensor: Option<Tensor>| tensor.expect("the layout names every tensor of a layer");
     Stack {

@@ -15,11 +15,11 @@ use super::arrays::{Column, Labels, Numbers, Rows, numbers, tensor};
 use super::errors::detached;
 use super::settings::{ArchitectureItems, InitItems, TrainingItems};
 use crate::checkpoint;
-use crate::config::{Architecture, Which};
+use crate::config::{Architecture, Precision, Which};
 use crate::data::{self, Align, Conversion, Frames, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Threads};
-use crate::lstm::{State, own_kernels};
+use crate::lstm::State;
 use crate::model::{Composite, Losses, Pass};
 use crate::random::{Purpose, stream};
 use crate::train::{self, Moments, Observer, Progress, Report, Trainer, Until};
@@ -63,7 +63,8 @@ impl Core {
     ) -> PyResult<T> {
         detached(py, move || {
             let trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
+            let _threads = Threads::limit(num_threads, trainer.model.encoder().own_kernels());
+            let _rounding = trainer.model.rounding();
             work(&trainer.model)
         })
     }
@@ -72,9 +73,17 @@ impl Core {
 #[pymethods]
 impl Core {
     #[new]
-    fn new(py: Python<'_>, architecture: ArchitectureItems, init: InitItems, device: String) -> PyResult<Self> {
+    fn new(
+        py: Python<'_>,
+        architecture: ArchitectureItems,
+        init: InitItems,
+        device: String,
+        precision: String,
+    ) -> PyResult<Self> {
         detached(py, move || {
-            let model = Composite::new(architecture.parse()?, init.parse()?, libtorch::device(&device)?)?;
+            let device = libtorch::device(&device)?;
+            let precision = Precision::parse(&precision, device)?;
+            let model = Composite::new(architecture.parse()?, init.parse()?, device, precision)?;
             Ok(Self { trainer: Mutex::new(Trainer::new(model)) })
         })
     }
@@ -99,7 +108,7 @@ impl Core {
 
     fn set_weights(&self, py: Python<'_>, arrays: Arrays<'_>) -> PyResult<()> {
         let arrays = tensors(&arrays);
-        detached(py, move || self.lock()?.model.weights.assign(&arrays))
+        detached(py, move || self.lock()?.model.assign(&arrays))
     }
 
     /// The optimizer's moments by the names of their weights, and how far the training has come: (first, second, progress).
@@ -157,7 +166,8 @@ impl Core {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         detached(py, move || {
             let mut trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, own_kernels(trainer.model.options()));
+            let _threads = Threads::limit(num_threads, trainer.model.encoder().own_kernels());
+            let _rounding = trainer.model.rounding();
             let training = training.parse()?;
             let conversion = conversion(&trainer.model);
             let windows = Windows { past, future, labels, conversion };
@@ -189,14 +199,16 @@ impl Core {
         let (losses, gradients, fed) = detached(py, move || {
             let trainer = self.lock()?;
             let training = training.parse()?;
-            let kind = if double { Kind::Double } else { Kind::Float };
-            let model = trainer.model.to((kind, trainer.model.options().1));
+            let (kind, precision) =
+                if double { (Kind::Double, Precision::Fp32) } else { (Kind::Float, trainer.model.precision) };
+            let model = trainer.model.to((kind, trainer.model.options().1), precision);
+            let _rounding = model.rounding();
             let conversion = conversion(&model);
             let windows = Windows { past, future, labels, conversion };
             let batch = windows.batch(&(0..windows.len()).collect::<Vec<_>>())?;
             let rng = &mut stream(training.seed, Purpose::Update, 0);
             let (loss_weights, dropout, head_only) = (training.loss_weights, training.dropout, training.head_only);
-            let mut pass = Pass { loss_weights, dropout, probability, head_only, rng };
+            let mut pass = Pass { loss_weights, scale: 1.0, dropout, probability, head_only, rng };
             let (losses, gradients, traces) = train::gradients(&model, &batch, &mut pass)?;
             let fed =
                 Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));

@@ -3,16 +3,24 @@
 pub mod optimizer;
 mod schedule;
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
+use tch::{Kind, Tensor};
 
 pub use optimizer::Moments;
 pub use schedule::Schedule;
 
+use crate::config::Precision;
 use crate::config::Training;
 use crate::data::{Batch, Order, Windows, in_order};
 use crate::error::Error;
-use crate::model::{Composite, Losses, Pass, Traces, Weights};
+use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
 use crate::random::{Purpose, stream};
+use optimizer::{OnDevice, Step};
+
+/// How long updates on a device may go unread.
+const UNREAD: Duration = Duration::from_millis(100);
 
 /// A model in training: its weights, and everything that the next update depends on.
 #[derive(Debug)]
@@ -22,6 +30,35 @@ pub struct Trainer {
     pub progress: Progress,
     gradients: Weights,
     traces: Traces,
+    ahead: Option<Ahead>,
+}
+
+/// What is on the device alone, where updates are only asked for: whether they were made is read now and then.
+#[derive(Debug)]
+struct Ahead {
+    numbers: OnDevice,
+    /// How many updates were made since they were last read.
+    made: Tensor,
+    unread: Vec<Update>,
+    read: Instant,
+}
+
+/// An update that was asked for.
+#[derive(Debug)]
+struct Update {
+    before: Progress,
+    losses: Losses<Unread>,
+    /// The gradient's, times the scale.
+    norm: Tensor,
+    scale: f64,
+}
+
+impl Ahead {
+    fn new(model: &Composite) -> Self {
+        let zero = || Tensor::zeros([], (Kind::Float, model.options().1));
+        let numbers = OnDevice { steps: zero(), rate: zero(), scale: zero(), skip: zero() };
+        Self { numbers, made: zero(), unread: Vec::new(), read: Instant::now() }
+    }
 }
 
 /// How far a training has come.
@@ -48,6 +85,8 @@ pub struct Report {
 struct Since {
     losses: Losses,
     learning_rate: f64,
+    /// Of the last update that was read.
+    latest: Losses,
 }
 
 impl Since {
@@ -56,6 +95,11 @@ impl Since {
         observer.on_report(&Report { progress, losses: self.losses, learning_rate: self.learning_rate })?;
         self.losses = Losses::default();
         Ok(())
+    }
+
+    fn add(&mut self, losses: Losses) {
+        self.losses.add(&losses);
+        self.latest = losses;
     }
 }
 
@@ -80,7 +124,8 @@ impl Trainer {
     pub fn new(model: Composite) -> Self {
         let gradients = Weights::zeros(&model.architecture, model.options());
         let moments = Moments::zeros_like(&model.weights.flat);
-        Self { model, moments, progress: Progress::default(), gradients, traces: Traces::default() }
+        let ahead = model.encoder().runs_ahead().then(|| Ahead::new(&model));
+        Self { model, moments, progress: Progress::default(), gradients, traces: Traces::default(), ahead }
     }
 
     /// Train until the plan says stop.
@@ -100,8 +145,9 @@ impl Trainer {
         let mut since = Since::default();
         let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
         // However it ended, no update goes untold.
+        let read = self.read(&mut since);
         let told = if since.losses.is_empty() { Ok(()) } else { since.tell(self.progress, observer) };
-        outcome.and(told)
+        outcome.and(read).and(told)
     }
 
     fn epochs(
@@ -123,13 +169,16 @@ impl Trainer {
                     return Ok(());
                 }
                 let batch = windows.batch(rows)?;
-                let losses = self.update(&batch, training, &mut since.learning_rate)?;
-                since.losses.add(&losses);
+                self.update(&batch, training, since)?;
                 // report
-                if self.progress.step % report_every == 0 {
+                let reports = self.progress.step % report_every == 0;
+                if reports || self.ahead.as_ref().is_some_and(|ahead| ahead.read.elapsed() >= UNREAD) {
+                    self.read(since)?;
+                }
+                if reports {
                     since.tell(self.progress, observer)?;
                 }
-                observer.on_step(self.progress.step, &losses)?;
+                observer.on_step(self.progress.step, &since.latest)?;
             }
             self.end_epoch();
             if until == Until::Epoch {
@@ -144,37 +193,112 @@ impl Trainer {
     }
 
     /// One update of the weights; they stay as they were when it is refused.
-    fn update(&mut self, batch: &Batch, training: &Training, rate: &mut f64) -> Result<Losses> {
-        let step = self.progress.step;
+    fn update(&mut self, batch: &Batch, training: &Training, since: &mut Since) -> Result<()> {
+        let (step, before) = (self.progress.step, self.progress);
         // forward and backward
         let gone = step as f64 / training.end.max(1) as f64;
+        let scale = loss_scale(self.model.precision, batch);
         let mut pass = Pass {
             loss_weights: training.loss_weights,
+            scale,
             dropout: training.dropout,
             probability: 1.0 - gone.min(1.0),
             head_only: training.head_only,
             rng: &mut stream(training.seed, Purpose::Update, step),
         };
         let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?;
-        for (_, loss) in losses.named() {
-            finite("the loss", loss.mean(), step)?;
-        }
         let weights = &self.model.weights;
         let (first, size) = if training.head_only { weights.head() } else { (0, weights.flat.size()[0]) };
         let [mut weights, mut gradients] =
             [&weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, first, size));
-        let norm = optimizer::norm(&gradients);
-        finite("the gradient's norm", norm, step)?;
-        // update
-        if let Some(max_norm) = training.max_grad_norm {
-            optimizer::clip(&mut gradients, norm, max_norm);
+        let rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
+        let Training { optimizer, weight_decay, max_grad_norm, .. } = *training;
+        match &mut self.ahead {
+            None => {
+                let losses = losses.read();
+                for (_, loss) in losses.named() {
+                    finite("the loss", loss.mean(), step)?;
+                }
+                let norm = optimizer::norm(&gradients);
+                finite("the gradient's norm", norm, step)?;
+                if let Some(max_norm) = max_grad_norm {
+                    optimizer::clip(&mut gradients, norm, max_norm);
+                }
+                let (moments, step) = (self.moments.next(first, size), Step { rate, weight_decay, on_device: None });
+                optimizer::update(optimizer, &mut weights, &gradients, &moments, step)?;
+                since.add(losses);
+            }
+            Some(ahead) => {
+                let moments = self.moments.next(first, size);
+                let norm = gradients.norm();
+                ahead.next(&losses, &norm, scale, max_grad_norm, moments.steps, rate);
+                let step = Step { rate, weight_decay, on_device: Some(&ahead.numbers) };
+                optimizer::update(optimizer, &mut weights, &gradients, &moments, step)?;
+                ahead.unread.push(Update { before, losses, norm, scale });
+            }
         }
-        *rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
-        let moments = self.moments.next(first, size);
-        optimizer::update(training.optimizer, &mut weights, &gradients, &moments, *rate, training.weight_decay)?;
+        self.model.weights_changed();
+        since.learning_rate = rate;
         self.progress.step += 1;
         self.progress.batch += 1;
-        Ok(losses)
+        Ok(())
+    }
+
+    /// Wait for the updates that were asked for. From the first that was not finite on none was made, and none counts.
+    fn read(&mut self, since: &mut Since) -> Result<()> {
+        let Some(ahead) = &mut self.ahead else { return Ok(()) };
+        ahead.read = Instant::now();
+        let updates = std::mem::take(&mut ahead.unread);
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let made = ahead.made.double_value(&[]) as usize;
+        for numbers in [&ahead.made, &ahead.numbers.skip] {
+            let _ = numbers.shallow_clone().zero_();
+        }
+        for update in &updates[..made] {
+            since.add(update.losses.read());
+        }
+        let Some(refused) = updates.get(made) else { return Ok(()) };
+        self.moments.steps -= (updates.len() - made) as i64;
+        self.progress = refused.before;
+        for (_, loss) in refused.losses.read().named() {
+            finite("the loss", loss.mean(), refused.before.step)?;
+        }
+        Ok(finite("the gradient's norm", refused.norm.double_value(&[]) / refused.scale, refused.before.step)?)
+    }
+}
+
+impl Ahead {
+    /// Have the numbers of the next update on the device.
+    fn next(
+        &mut self,
+        losses: &Losses<Unread>,
+        norm: &Tensor,
+        scale: f64,
+        max_norm: Option<f64>,
+        steps: i64,
+        rate: f64,
+    ) {
+        let OnDevice { steps: steps_there, rate: rate_there, scale: scale_there, skip } = &mut self.numbers;
+        let _ = steps_there.fill_(steps as f64);
+        let _ = rate_there.fill_(rate);
+        // Clipping divides by what the norm is above its most.
+        match max_norm {
+            Some(most) => scale_there.copy_(&(((norm / scale + 1e-6) / most).clamp_min(1.0) * scale)),
+            None => drop(scale_there.fill_(scale)),
+        }
+        let all = losses.named().fold(norm.isfinite(), |all, (_, loss)| all.logical_and(&loss.sum.isfinite()));
+        skip.copy_(&skip.maximum(&all.logical_not().to_kind(Kind::Float)));
+        self.made += 1.0 - &*skip;
+    }
+}
+
+/// A power of two that brings gradients of a mean over all numbers to about 1, so that float16 holds them.
+fn loss_scale(precision: Precision, batch: &Batch) -> f64 {
+    match precision {
+        Precision::Fp16 => (batch.past.values.numel() as f64).log2().round().exp2(),
+        _ => 1.0,
     }
 }
 
@@ -195,9 +319,12 @@ pub fn evaluate(
 
 /// One training pass over one batch, for tests of the gradients.
 pub fn gradients(model: &Composite, batch: &Batch, pass: &mut Pass<'_>) -> Result<(Losses, Weights, Traces)> {
+    pass.scale = loss_scale(model.precision, batch);
     let gradients = Weights::zeros(&model.architecture, model.options());
     let mut traces = Traces::default();
-    let losses = model.gradients(batch, pass, &mut traces, &gradients)?;
+    let losses = model.gradients(batch, pass, &mut traces, &gradients)?.read();
+    let mut flat = gradients.flat.shallow_clone();
+    flat /= pass.scale;
     Ok((losses, gradients, traces))
 }
 

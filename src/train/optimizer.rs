@@ -4,7 +4,7 @@ use anyhow::Result;
 use tch::{Device, Tensor};
 
 use crate::error::{Error, argument};
-use crate::libtorch::{Adam, by_parts, fused_adam};
+use crate::libtorch::{Adam, Rate, by_parts, fused_adam};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -55,28 +55,69 @@ impl Moments {
     }
 }
 
+/// What an update needs beside the weights, their gradients and moments.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    pub rate: f64,
+    pub weight_decay: f64,
+    pub on_device: Option<&'a OnDevice>,
+}
+
+/// An update's numbers on the device that makes it, one each, in float32: nobody waits for them.
+#[derive(Debug)]
+pub struct OnDevice {
+    /// Which update of the moments this is, from 1 on.
+    pub steps: Tensor,
+    pub rate: Tensor,
+    /// What gradients are divided by.
+    pub scale: Tensor,
+    /// 1 from the first update on that was not finite, and that all later ones are left out for; 0 before.
+    pub skip: Tensor,
+}
+
 /// One update of the weights `w` by their gradients `g`; the moments are told of it already, by `Moments::next`.
-pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, rate: f64, weight_decay: f64) -> Result<()> {
+pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: Step<'_>) -> Result<()> {
     match rule {
         Rule::Adam | Rule::AdamW => {
-            let steps = Tensor::from(moments.steps as f32).to_device(w.device());
-            let decoupled = rule == Rule::AdamW;
-            let adam = Adam { rate, beta1: BETA1, beta2: BETA2, weight_decay, epsilon: EPSILON, decoupled };
-            let tensors = [&*w, g, &moments.first, &moments.second, &steps];
+            let here = step.on_device.is_none().then(|| Tensor::from(moments.steps as f32).to_device(w.device()));
+            let steps = step.on_device.map(|device| &device.steps).or(here.as_ref()).expect("one of both is there");
+            let rest = step.on_device.map(|device| [&device.rate, &device.scale, &device.skip]);
+            let mut tensors = vec![&*w, g, &moments.first, &moments.second, steps];
+            tensors.extend(rest.into_iter().flatten());
+            let (rate, weight_decay, decoupled) = (step.rate, step.weight_decay, rule == Rule::AdamW);
             by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
                 let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
-                fused_adam(&w, &g, &m, &v, tensors[4], adam)
+                let (rate, scale_and_skip) = match tensors[5..] {
+                    [rate, scale, skip] => (Rate::There(rate), Some([scale, skip])),
+                    _ => (Rate::Here(rate), None),
+                };
+                let adam = Adam {
+                    steps: tensors[4],
+                    rate,
+                    beta1: BETA1,
+                    beta2: BETA2,
+                    weight_decay,
+                    epsilon: EPSILON,
+                    decoupled,
+                    scale_and_skip,
+                };
+                fused_adam(&w, &g, &m, &v, adam)
             })
             .into_iter()
             .collect()
         }
         Rule::RmsProp => {
-            let decayed = (weight_decay > 0.0).then(|| g + &*w * weight_decay);
+            let scaled = step.on_device.map(|device| g / &device.scale);
+            let g = scaled.as_ref().unwrap_or(g);
+            let decayed = (step.weight_decay > 0.0).then(|| g + &*w * step.weight_decay);
             let g = decayed.as_ref().unwrap_or(g);
             let mut v = moments.second.shallow_clone();
-            v *= ALPHA;
-            v += g * g * (1.0 - ALPHA);
-            *w -= g / (v.sqrt() + EPSILON) * rate;
+            let next_v = &v * ALPHA + g * g * (1.0 - ALPHA);
+            let next_w = &*w - g / (next_v.sqrt() + EPSILON) * step.rate;
+            let skip = step.on_device.map(|device| device.skip.gt(0.0));
+            for (now, next) in [(&mut v, next_v), (w, next_w)] {
+                now.copy_(&skip.as_ref().map_or_else(|| next.shallow_clone(), |skip| now.where_self(skip, &next)));
+            }
             Ok(())
         }
     }
@@ -87,7 +128,7 @@ fn cost(flat: &Tensor) -> usize {
     flat.numel() * if flat.device() == Device::Cpu { 16 } else { 0 }
 }
 
-/// The norm of `g`.
+/// The norm of `g`, waited for.
 pub fn norm(g: &Tensor) -> f64 {
     let part = |tensors: &[&Tensor], first, length| tensors[0].narrow(0, first, length).norm().double_value(&[]);
     by_parts(&[g], g.numel() as i64, cost(g), part).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()

@@ -2,7 +2,7 @@
 
 The kernels are chosen when the library is loaded, so each set runs in a process of its own:
 libtorch's operators step by step ("plain"), and our kernels with each instruction set that this
-processor has.
+processor has. What a GPU runs ("lockstep") runs on the CPU too, but for the fused cell.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pytest
 
 KERNELS = {
     "plain": {"BACKCAST_KERNELS": "plain"},
+    "lockstep": {"BACKCAST_KERNELS": "lockstep"},
     "portable": {"BACKCAST_ISA": "portable"},
     "avx2": {"BACKCAST_ISA": "avx2"},
     "best": {},
@@ -40,6 +41,12 @@ for case, (B, T, F, D, H, L, params) in enumerate([
     (9, 7, 4, 18, 20, 2, {"ragged": True}),
     (7, 5, 4, 33, 17, 2, {"peepholes": True}),
     (9, 7, 4, 18, 32, 1, {"peepholes": True, "ragged": True, "feedback": "none"}),
+    # Both decoders of one length, which may go side by side.
+    (6, 4, 4, 20, 24, 3, {"dropout": 0.3}),
+    (6, 4, 4, 20, 24, 2, {"feedback": "none", "peepholes": True}),
+    (6, 4, 4, 20, 24, 2, {"feedback": "truth"}),
+    (6, 4, 4, 20, 24, 1, {"feedback": "scheduled", "loss": "bce"}),
+    (6, 4, 4, 20, 24, 1, {"feedback": {"reconstruct": "none", "predict": "output"}}),
 ]):
     rng = np.random.default_rng(case)
     past = rng.random((B, T, D), dtype=np.float32)

@@ -4,3 +4,11 @@ mod checkpoint;
 mod lstm;
 mod order;
 mod schedule;
+
+// What these two do is not to be had from outside, and their tests are with them.
+#[allow(dead_code, reason = "only their tests are wanted here")]
+#[path = "../../src/libtorch/dispatch.rs"]
+mod dispatch;
+#[allow(dead_code, reason = "only their tests are wanted here")]
+#[path = "../../src/libtorch/tf32.rs"]
+mod tf32;

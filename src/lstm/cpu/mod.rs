@@ -14,7 +14,6 @@ mod product;
 mod simd;
 
 use std::cell::RefCell;
-use std::sync::LazyLock;
 
 use tch::{Device, Kind, Tensor};
 
@@ -24,13 +23,6 @@ pub use self::forward::forward;
 use self::product::{Product, Share};
 use self::simd::dispatch;
 use crate::libtorch::{parallel, threads};
-
-/// Whether these kernels can do the work; the variable `BACKCAST_KERNELS=plain` leaves it to libtorch's operators.
-pub fn applies(options: (Kind, Device)) -> bool {
-    static PLAIN: LazyLock<bool> =
-        LazyLock::new(|| std::env::var("BACKCAST_KERNELS").is_ok_and(|word| word == "plain"));
-    options == (Kind::Float, Device::Cpu) && !*PLAIN
-}
 
 /// A cache line of floats; buffers of these are aligned for every vector.
 #[derive(Debug, Clone, Copy)]

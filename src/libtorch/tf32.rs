@@ -1,0 +1,73 @@
+//! Whether CUDA may round the factors of float32 products to TF32's 10 bits of mantissa.
+
+use std::ffi::c_void;
+
+/// As in libtorch's `ATen/Context.h`.
+const CUDA: i32 = 1;
+const MATMUL: i32 = 3;
+const IEEE: i32 = 1;
+const TF32: i32 = 2;
+
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    #[link_name = "_ZN2at13globalContextEv"]
+    fn global_context() -> *mut c_void;
+    #[link_name = "_ZNK2at7Context16float32PrecisionENS_14Float32BackendENS_9Float32OpE"]
+    fn float32_precision(context: *const c_void, backend: i32, op: i32) -> i32;
+    #[link_name = "_ZN2at7Context19setFloat32PrecisionENS_14Float32BackendENS_9Float32OpENS_16Float32PrecisionE"]
+    fn set_float32_precision(context: *mut c_void, backend: i32, op: i32, precision: i32);
+}
+
+fn get() -> i32 {
+    // SAFETY: both are there in the release that this is built on; the pair is one that the context knows.
+    #[allow(unsafe_code)]
+    unsafe {
+        float32_precision(global_context(), CUDA, MATMUL)
+    }
+}
+
+fn set(precision: i32) {
+    // SAFETY: as above; CUDA knows all precisions that are set here.
+    #[allow(unsafe_code)]
+    unsafe {
+        set_float32_precision(global_context(), CUDA, MATMUL, precision);
+    }
+}
+
+/// While this lives, products of float32 on CUDA are in TF32 or are not; then as before, since the setting is that of the
+/// user's torch too.
+#[derive(Debug)]
+pub struct Tf32 {
+    before: i32,
+}
+
+impl Tf32 {
+    pub fn allow(yes: bool) -> Self {
+        let before = get();
+        set(if yes { TF32 } else { IEEE });
+        Self { before }
+    }
+}
+
+impl Drop for Tf32 {
+    fn drop(&mut self) {
+        set(self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_setting_is_put_back() {
+        let before = get();
+        {
+            let _outer = Tf32::allow(true);
+            assert_eq!(get(), TF32);
+            let _inner = Tf32::allow(false);
+            assert_eq!(get(), IEEE);
+        }
+        assert_eq!(get(), before);
+    }
+}
