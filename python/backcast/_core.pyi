@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from backcast._arrays import Column
 
-__all__ = ["Core", "cuda_device_count", "read", "write"]
+__all__ = ["Core", "Placed", "cuda_device_count", "read", "write"]
 
 _Array = NDArray[np.float32]
 
@@ -14,6 +14,10 @@ class _Observer(Protocol):
     def on_report(
         self, step: int, epoch: int, losses: dict[str, float], learning_rate: float
     ) -> None: ...
+
+@final
+class Placed:
+    def __new__(cls) -> Placed: ...
 
 @final
 class Core:
@@ -38,6 +42,7 @@ class Core:
         past: Column,
         future: Column | None,
         labels: NDArray[np.int64] | None,
+        placed: Placed,
         training: dict[str, Any],
         until: int | None,
         report_every: int,

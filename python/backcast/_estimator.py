@@ -137,6 +137,7 @@ class Estimator(BaseEstimator):
         # What is quickly read, and may be bad, is looked through first.
         check = all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
         watched, stopped = not watch.idle, False
+        placed = _core.Placed()
         with progress:
             try:
                 while until is None or core.progress[0] < until:
@@ -144,7 +145,15 @@ class Estimator(BaseEstimator):
                     if until is not None and watched:
                         stop = min(until, (core.progress[0] // every + 1) * every)
                     core.train(
-                        *columns, labels, training, stop, every, progress, check, self._threads()
+                        *columns,
+                        labels,
+                        placed,
+                        training,
+                        stop,
+                        every,
+                        progress,
+                        check,
+                        self._threads(),
                     )
                     check = False
                     progress.flush()
@@ -171,7 +180,8 @@ class Estimator(BaseEstimator):
         columns = self._columns(pasts, futures, targets=True)
         training = self._training() | {"batch_size": len(pasts)}
         self._remember(pasts, futures, len(pasts), whole=False)
-        self._core.train(*columns, None, training, None, _NEVER, progress, True, self._threads())
+        placed, threads = _core.Placed(), self._threads()
+        self._core.train(*columns, None, placed, training, None, _NEVER, progress, True, threads)
 
     def _remember(
         self, pasts: Sequences, futures: Sequences | None, batch_size: int, *, whole: bool

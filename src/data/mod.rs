@@ -2,7 +2,8 @@
 //!
 //! `Windows` borrows the user's arrays, in any numeric kind and with any strides (a memory map reads as an array does), and
 //! gathers a batch at a time: rows chosen, converted to the model's kind, scaled, put on its device, time first. NaN is a
-//! number that is missing.
+//! number that is missing. A GPU gets the user's own numbers, which often are smaller (bytes), and converts them; an array
+//! that fits it is placed there once.
 
 mod order;
 
@@ -14,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 pub use order::Order;
 
 use crate::error::Error;
-use crate::libtorch::{Borrowed, by_parts};
+use crate::libtorch::{Borrowed, by_parts, free_memory, send};
 
 /// One side of the windows, past or future.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Column<'a> {
     /// Where the array is a mapped file: bytes gathered since its pages were last given back.
     pub pages: Option<Cell<usize>>,
     pub scale: Option<Scale>,
+    /// The whole array on the model's device, once it was placed there.
+    pub placed: Option<Tensor>,
 }
 
 /// What makes the user's numbers those that the model sees: (x - offset) / factor, (D) each, in double precision.
@@ -38,6 +41,8 @@ pub struct Scale {
 
 /// Bytes of a mapped file that may be resident before its pages are given back.
 const PAGES: usize = 64 << 20;
+/// Bytes of an array that are placed on a device at a time.
+const PIECE: usize = 64 << 20;
 /// Bytes that come along with a window that is read: the system maps its neighbourhood too.
 const NEIGHBOURHOOD: usize = 384 << 10;
 
@@ -151,6 +156,11 @@ impl Column<'_> {
 
     /// The frames of `rows`, checked, converted and padded.
     pub fn gather(&self, rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
+        if let Some(placed) = &self.placed {
+            let rows = Tensor::from_slice(rows).to_device(to.device);
+            let values = self.preparation(align, to).convert(&placed.index_select(0, &rows), self.scale());
+            return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
+        }
         match &self.sequences {
             Sequences::Array(array) => {
                 let frames = self.dense(array, rows, rows, align, to)?;
@@ -194,9 +204,58 @@ impl Column<'_> {
         }
     }
 
+    /// Place the array on `to.device`, if it has at most so many bytes and needs no second look at its batches: no number
+    /// is missing, and none has to be refused.
+    pub fn place(&mut self, to: Conversion, most: usize) {
+        let Sequences::Array(array) = &self.sequences else { return };
+        let (kind, size) = (array.kind(), array.size());
+        let (n, window) = (size[0], size[1] * to.frame_size);
+        let bytes = window as usize * kind.elt_size_in_bytes();
+        if n == 0 || window == 0 || n as usize * bytes > most {
+            return;
+        }
+        // Where there is no room after all, batches are sent one by one.
+        let Ok(placed) = Tensor::f_empty([n, size[1], to.frame_size], (kind, to.device)) else { return };
+        let windows = (PIECE / bytes).max(1) as i64;
+        for first in (0..n).step_by(windows as usize) {
+            let length = windows.min(n - first);
+            let piece = array.narrow(0, first, length).reshape([length, size[1], to.frame_size]);
+            let mut place = placed.narrow(0, first, length);
+            place.copy_(&piece);
+            if self.pages.is_some() {
+                array.give_back();
+            }
+            let (low, high) = limits(&self.preparation(Align::Right, to).convert(&place, self.scale()));
+            let in_range = self.unit_range.is_none() || (low >= 0.0 && high <= 1.0);
+            if !(low.is_finite() && high.is_finite() && in_range) {
+                return;
+            }
+        }
+        self.placed = Some(placed);
+    }
+
+    /// Whether numbers of this kind can be checked before a device converts them.
+    fn converts_there(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Uint8 => self.scale.is_none() || self.unit_range.is_none(),
+            Kind::Float | Kind::Int8 | Kind::Int16 => self.scale.is_none(),
+            _ => false,
+        }
+    }
+
     /// Windows of equal length: those at `places` of `raw` (n, T, *frame_shape), which are the user's `rows`.
-    fn dense(&self, raw: &Tensor, places: &[i64], rows: &[i64], align: Align, to: Conversion) -> Result<Frames, Error> {
+    fn dense(&self, raw: &Tensor, places: &[i64], rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
         let (batch, steps) = (rows.len() as i64, raw.size()[1]);
+        if to.device != Device::Cpu && self.converts_there(raw.kind()) {
+            let raw = raw.index_select(0, &Tensor::from_slice(places)).reshape([batch, steps, to.frame_size]);
+            let preparation = self.preparation(align, to);
+            let limits = if raw.kind() == Kind::Uint8 || raw.numel() == 0 { (0.0, 0.0) } else { limits(&raw) };
+            if !limits.0.is_nan() {
+                preparation.check(rows, &raw, limits)?;
+                let values = preparation.convert(&send(&raw, to.device)?, self.scale());
+                return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
+            }
+        }
         let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
         // A pass over memory costs about so many multiplications a number.
         let cost = values.numel() * 64;
@@ -216,9 +275,9 @@ impl Column<'_> {
         let known = parts.iter().any(|(_, known)| known.is_some()).then(|| {
             let ones = |length| Tensor::ones([length, steps, to.frame_size], (to.kind, Device::Cpu));
             let all: Vec<Tensor> = parts.into_iter().map(|(n, known)| known.unwrap_or_else(|| ones(n))).collect();
-            Tensor::cat(&all, 0).transpose(0, 1).contiguous().to_device(to.device)
+            send(&Tensor::cat(&all, 0).transpose(0, 1).contiguous(), to.device)
         });
-        Ok(Frames { values: values.to_device(to.device), valid: None, known })
+        Ok(Frames { values: send(&values, to.device)?, valid: None, known: known.transpose()? })
     }
 
     fn scale(&self) -> Option<[&Tensor; 2]> {
@@ -240,16 +299,22 @@ struct Preparation<'a> {
 }
 
 impl Preparation<'_> {
-    /// Numbers (rows, T, D) converted, scaled, checked, and held where they are missing; and, if any is, which are there.
-    fn run(self, raw: &Tensor, scale: Option<[&Tensor; 2]>, rows: &[i64]) -> Result<(Tensor, Option<Tensor>), Error> {
+    /// Numbers (rows, T, D) converted and scaled.
+    fn convert(self, raw: &Tensor, scale: Option<[&Tensor; 2]>) -> Tensor {
         let mut numbers = raw.to_kind(if scale.is_some() { Kind::Double } else { self.kind });
         if raw.kind() == Kind::Uint8 {
             // Bytes are 0..255 and become 0..1.
             numbers /= 255.0;
         }
-        if let Some([offset, factor]) = scale {
+        if let Some([offset, factor]) = scale.map(|scale| scale.map(|each| each.to_device(raw.device()))) {
             numbers = ((numbers - offset) / factor).to_kind(self.kind);
         }
+        numbers
+    }
+
+    /// Numbers (rows, T, D) converted, scaled, checked, and held where they are missing; and, if any is, which are there.
+    fn run(self, raw: &Tensor, scale: Option<[&Tensor; 2]>, rows: &[i64]) -> Result<(Tensor, Option<Tensor>), Error> {
+        let numbers = self.convert(raw, scale);
         if numbers.numel() == 0 {
             return Ok((numbers, None));
         }
@@ -328,6 +393,15 @@ impl Windows<'_> {
 
     pub fn is_empty(&self) -> bool {
         self.past.is_empty()
+    }
+
+    /// Place on a GPU what fits into a part of its memory, since it would be copied there in every epoch.
+    pub fn place(&mut self) {
+        for column in [Some(&mut self.past), self.future.as_mut()].into_iter().flatten() {
+            if let Some(free) = free_memory(self.conversion.device) {
+                column.place(self.conversion, free / 4);
+            }
+        }
     }
 
     pub fn batch(&self, rows: &[i64]) -> Result<Batch> {

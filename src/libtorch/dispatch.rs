@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_void};
 
 use anyhow::{Result, ensure};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// The release whose conventions the arguments follow, 2.11.0: major, minor and patch in the top three bytes.
 const RELEASE: u64 = 0x020b_0000_0000_0000;
@@ -95,6 +95,15 @@ pub fn fused_cell_backward(dh: &Tensor, dc: &Tensor, [before, after]: [Tensor; 2
     [d_gates, d_before]
 }
 
+/// `from`, which is on the CPU, on `device`: a GPU copies it while others work, here and there.
+pub fn send(from: &Tensor, device: Device) -> Result<Tensor> {
+    if device == Device::Cpu {
+        return Ok(from.shallow_clone());
+    }
+    let [pinned] = call(c"aten::pin_memory", c"", &[tensor(from), optional(None)])?;
+    Ok(pinned.f_to_device_(device, from.kind(), true, false)?)
+}
+
 /// What `_fused_adam_` and `_fused_adamw_` take beside the weights, their gradients and moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Adam<'a> {
@@ -150,7 +159,7 @@ pub fn fused_adam(w: &Tensor, gradient: &Tensor, first: &Tensor, second: &Tensor
 
 #[cfg(test)]
 mod tests {
-    use tch::{Device, Kind};
+    use tch::Kind;
 
     use super::*;
 

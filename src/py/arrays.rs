@@ -92,7 +92,7 @@ impl Column<'_> {
         let scale =
             self.scale.as_ref().map(|[offset, factor]| data::Scale { offset: tensor(offset), factor: tensor(factor) });
         let (name, unit_range) = (self.name.clone(), self.unit_range.clone());
-        data::Column { name, sequences, unit_range, pages: self.pages.then(Cell::default), scale }
+        data::Column { name, sequences, unit_range, pages: self.pages.then(Cell::default), scale, placed: None }
     }
 }
 

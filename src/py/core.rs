@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -31,6 +31,35 @@ const PROGRESS: Duration = Duration::from_millis(100);
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 type Arrays<'py> = HashMap<String, PyReadonlyArrayDyn<'py, f32>>;
+
+/// What a training has placed on its device, past and future, so that its parts need not place it again.
+#[pyclass(frozen, module = "backcast._core")]
+#[derive(Default)]
+pub struct Placed(Mutex<Option<[Option<Tensor>; 2]>>);
+
+#[pymethods]
+impl Placed {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Placed {
+    fn apply(&self, windows: &mut Windows<'_>) {
+        let mut placed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = |column: &data::Column<'_>| column.placed.as_ref().map(Tensor::shallow_clone);
+        if let Some([past, future]) = &*placed {
+            windows.past.placed = past.as_ref().map(Tensor::shallow_clone);
+            if let Some(column) = &mut windows.future {
+                column.placed = future.as_ref().map(Tensor::shallow_clone);
+            }
+        } else {
+            windows.place();
+            *placed = Some([copy(&windows.past), windows.future.as_ref().and_then(copy)]);
+        }
+    }
+}
 
 /// A composite model and its training.
 #[pyclass(frozen, module = "backcast._core")]
@@ -148,7 +177,7 @@ impl Core {
     }
 
     /// Train to update `until`, or for one pass over the windows; the observer is told.
-    #[pyo3(signature = (past, future, labels, training, until, report_every, observer, check, num_threads))]
+    #[pyo3(signature = (past, future, labels, placed, training, until, report_every, observer, check, num_threads))]
     #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
     fn train(
         &self,
@@ -156,6 +185,7 @@ impl Core {
         past: Column<'_>,
         future: Option<Column<'_>>,
         labels: Option<Labels<'_>>,
+        placed: Py<Placed>,
         training: TrainingItems,
         until: Option<i64>,
         report_every: i64,
@@ -170,7 +200,8 @@ impl Core {
             let _rounding = trainer.model.rounding();
             let training = training.parse()?;
             let conversion = conversion(&trainer.model);
-            let windows = Windows { past, future, labels, conversion };
+            let mut windows = Windows { past, future, labels, conversion };
+            placed.get().apply(&mut windows);
             let mut watch = Watch::new(Some(observer));
             if check {
                 for rows in in_order(windows.len(), training.batch_size) {

@@ -9,7 +9,7 @@ mod settings;
 #[pyo3::pymodule(name = "_core")]
 mod _core {
     #[pymodule_export]
-    use super::core::{Core, cuda_device_count, read, write};
+    use super::core::{Core, Placed, cuda_device_count, read, write};
 
     #[pymodule_init]
     #[allow(clippy::unnecessary_wraps, reason = "what pyo3 calls")]
