@@ -17,7 +17,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PACKAGES := $(VENV)/.packages
 WHEEL := $(VENV)/.wheel
-SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs') \
+SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
 	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
 .PHONY: help setup build demo test test-all lint format lock bench clean

@@ -1,6 +1,7 @@
 //! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
 
 mod dispatch;
+mod graph;
 mod parallel;
 mod tf32;
 
@@ -12,6 +13,7 @@ use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
 
 pub use dispatch::{Adam, Rate, fused_adam, fused_cell, fused_cell_backward, send};
+pub use graph::{Entered, Graph, Stream};
 pub use parallel::{Threads, by_parts, forked, parallel, threads};
 pub use tf32::Tf32;
 

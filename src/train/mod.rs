@@ -1,26 +1,21 @@
 //! The training loop, its optimizers and schedules.
 
+mod ahead;
 pub mod optimizer;
 mod schedule;
 
-use std::time::{Duration, Instant};
-
 use anyhow::Result;
-use tch::{Kind, Tensor};
 
 pub use optimizer::Moments;
 pub use schedule::Schedule;
 
-use crate::config::Precision;
-use crate::config::Training;
+use crate::config::{Precision, Training};
 use crate::data::{Batch, Order, Windows, in_order};
 use crate::error::Error;
-use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
+use crate::model::{Composite, Losses, Pass, Traces, Weights};
 use crate::random::{Purpose, stream};
-use optimizer::{OnDevice, Step};
-
-/// How long updates on a device may go unread.
-const UNREAD: Duration = Duration::from_millis(100);
+use ahead::{Ahead, Part, Plan};
+use optimizer::{Numbers, Step};
 
 /// A model in training: its weights, and everything that the next update depends on.
 #[derive(Debug)]
@@ -31,34 +26,6 @@ pub struct Trainer {
     gradients: Weights,
     traces: Traces,
     ahead: Option<Ahead>,
-}
-
-/// What is on the device alone, where updates are only asked for: whether they were made is read now and then.
-#[derive(Debug)]
-struct Ahead {
-    numbers: OnDevice,
-    /// How many updates were made since they were last read.
-    made: Tensor,
-    unread: Vec<Update>,
-    read: Instant,
-}
-
-/// An update that was asked for.
-#[derive(Debug)]
-struct Update {
-    before: Progress,
-    losses: Losses<Unread>,
-    /// The gradient's, times the scale.
-    norm: Tensor,
-    scale: f64,
-}
-
-impl Ahead {
-    fn new(model: &Composite) -> Self {
-        let zero = || Tensor::zeros([], (Kind::Float, model.options().1));
-        let numbers = OnDevice { steps: zero(), rate: zero(), scale: zero(), skip: zero() };
-        Self { numbers, made: zero(), unread: Vec::new(), read: Instant::now() }
-    }
 }
 
 /// How far a training has come.
@@ -138,6 +105,7 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         training.check()?;
+        let _stream = self.ahead.as_mut().and_then(|ahead| ahead.enter(self.model.options().1));
         if windows.is_empty() {
             let (expected, got) = ("at least one window".to_owned(), "none".to_owned());
             return Err(Error::Data { name: windows.past.name.clone(), expected, got }.into());
@@ -172,7 +140,7 @@ impl Trainer {
                 self.update(&batch, training, since)?;
                 // report
                 let reports = self.progress.step % report_every == 0;
-                if reports || self.ahead.as_ref().is_some_and(|ahead| ahead.read.elapsed() >= UNREAD) {
+                if reports || self.ahead.as_ref().is_some_and(Ahead::is_due) {
                     self.read(since)?;
                 }
                 if reports {
@@ -206,38 +174,32 @@ impl Trainer {
             head_only: training.head_only,
             rng: &mut stream(training.seed, Purpose::Update, step),
         };
-        let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?;
-        let weights = &self.model.weights;
-        let (first, size) = if training.head_only { weights.head() } else { (0, weights.flat.size()[0]) };
-        let [mut weights, mut gradients] =
-            [&weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, first, size));
         let rate = training.learning_rate * training.schedule.factor(step, training.end, training.warmup);
-        let Training { optimizer, weight_decay, max_grad_norm, .. } = *training;
-        match &mut self.ahead {
-            None => {
-                let losses = losses.read();
-                for (_, loss) in losses.named() {
-                    finite("the loss", loss.mean(), step)?;
-                }
-                let norm = optimizer::norm(&gradients);
-                finite("the gradient's norm", norm, step)?;
-                if let Some(max_norm) = max_grad_norm {
-                    optimizer::clip(&mut gradients, norm, max_norm);
-                }
-                let (moments, step) = (self.moments.next(first, size), Step { rate, weight_decay, on_device: None });
-                optimizer::update(optimizer, &mut weights, &gradients, &moments, step)?;
-                since.add(losses);
+        let all = (0, self.model.weights.flat.size()[0]);
+        let (first, size) = if training.head_only { self.model.weights.head() } else { all };
+        if let Some(ahead) = &mut self.ahead {
+            let moments = self.moments.next(first, size);
+            let part = Part { first, size, moments };
+            let plan = Plan { model: &self.model, training, gradients: &self.gradients, part };
+            ahead.update(&plan, batch, &mut pass, rate, &mut self.traces, before)?;
+        } else {
+            let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?.read();
+            for (_, loss) in losses.named() {
+                finite("the loss", loss.mean(), step)?;
             }
-            Some(ahead) => {
-                let moments = self.moments.next(first, size);
-                let norm = gradients.norm();
-                ahead.next(&losses, &norm, scale, max_grad_norm, moments.steps, rate);
-                let step = Step { rate, weight_decay, on_device: Some(&ahead.numbers) };
-                optimizer::update(optimizer, &mut weights, &gradients, &moments, step)?;
-                ahead.unread.push(Update { before, losses, norm, scale });
+            let [mut weights, mut gradients] =
+                [&self.model.weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, first, size));
+            let norm = optimizer::norm(&gradients);
+            finite("the gradient's norm", norm, step)?;
+            if let Some(max_norm) = training.max_grad_norm {
+                optimizer::clip(&mut gradients, norm, max_norm);
             }
+            let moments = self.moments.next(first, size);
+            let step = Step { weight_decay: training.weight_decay, numbers: Numbers::Here { rate } };
+            optimizer::update(training.optimizer, &mut weights, &gradients, &moments, step)?;
+            self.model.weights_changed();
+            since.add(losses);
         }
-        self.model.weights_changed();
         since.learning_rate = rate;
         self.progress.step += 1;
         self.progress.batch += 1;
@@ -247,50 +209,14 @@ impl Trainer {
     /// Wait for the updates that were asked for. From the first that was not finite on none was made, and none counts.
     fn read(&mut self, since: &mut Since) -> Result<()> {
         let Some(ahead) = &mut self.ahead else { return Ok(()) };
-        ahead.read = Instant::now();
-        let updates = std::mem::take(&mut ahead.unread);
-        if updates.is_empty() {
-            return Ok(());
-        }
-        let made = ahead.made.double_value(&[]) as usize;
-        for numbers in [&ahead.made, &ahead.numbers.skip] {
-            let _ = numbers.shallow_clone().zero_();
-        }
+        let (updates, made) = ahead.read();
         for update in &updates[..made] {
             since.add(update.losses.read());
         }
         let Some(refused) = updates.get(made) else { return Ok(()) };
         self.moments.steps -= (updates.len() - made) as i64;
         self.progress = refused.before;
-        for (_, loss) in refused.losses.read().named() {
-            finite("the loss", loss.mean(), refused.before.step)?;
-        }
-        Ok(finite("the gradient's norm", refused.norm.double_value(&[]) / refused.scale, refused.before.step)?)
-    }
-}
-
-impl Ahead {
-    /// Have the numbers of the next update on the device.
-    fn next(
-        &mut self,
-        losses: &Losses<Unread>,
-        norm: &Tensor,
-        scale: f64,
-        max_norm: Option<f64>,
-        steps: i64,
-        rate: f64,
-    ) {
-        let OnDevice { steps: steps_there, rate: rate_there, scale: scale_there, skip } = &mut self.numbers;
-        let _ = steps_there.fill_(steps as f64);
-        let _ = rate_there.fill_(rate);
-        // Clipping divides by what the norm is above its most.
-        match max_norm {
-            Some(most) => scale_there.copy_(&(((norm / scale + 1e-6) / most).clamp_min(1.0) * scale)),
-            None => drop(scale_there.fill_(scale)),
-        }
-        let all = losses.named().fold(norm.isfinite(), |all, (_, loss)| all.logical_and(&loss.sum.isfinite()));
-        skip.copy_(&skip.maximum(&all.logical_not().to_kind(Kind::Float)));
-        self.made += 1.0 - &*skip;
+        Ok(refused.why()?)
     }
 }
 

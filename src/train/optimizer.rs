@@ -58,9 +58,15 @@ impl Moments {
 /// What an update needs beside the weights, their gradients and moments.
 #[derive(Debug, Clone, Copy)]
 pub struct Step<'a> {
-    pub rate: f64,
     pub weight_decay: f64,
-    pub on_device: Option<&'a OnDevice>,
+    pub numbers: Numbers<'a>,
+}
+
+/// What changes from update to update, known here or on the device.
+#[derive(Debug, Clone, Copy)]
+pub enum Numbers<'a> {
+    Here { rate: f64 },
+    There(&'a OnDevice),
 }
 
 /// An update's numbers on the device that makes it, one each, in float32: nobody waits for them.
@@ -79,17 +85,24 @@ pub struct OnDevice {
 pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: Step<'_>) -> Result<()> {
     match rule {
         Rule::Adam | Rule::AdamW => {
-            let here = step.on_device.is_none().then(|| Tensor::from(moments.steps as f32).to_device(w.device()));
-            let steps = step.on_device.map(|device| &device.steps).or(here.as_ref()).expect("one of both is there");
-            let rest = step.on_device.map(|device| [&device.rate, &device.scale, &device.skip]);
-            let mut tensors = vec![&*w, g, &moments.first, &moments.second, steps];
-            tensors.extend(rest.into_iter().flatten());
-            let (rate, weight_decay, decoupled) = (step.rate, step.weight_decay, rule == Rule::AdamW);
+            let (here, rate);
+            let mut tensors = vec![&*w, g, &moments.first, &moments.second];
+            match step.numbers {
+                Numbers::Here { rate: known } => {
+                    (here, rate) = (Tensor::from(moments.steps as f32).to_device(w.device()), Some(known));
+                    tensors.push(&here);
+                }
+                Numbers::There(numbers) => {
+                    rate = None;
+                    tensors.extend([&numbers.steps, &numbers.rate, &numbers.scale, &numbers.skip]);
+                }
+            }
+            let (weight_decay, decoupled) = (step.weight_decay, rule == Rule::AdamW);
             by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
                 let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
-                let (rate, scale_and_skip) = match tensors[5..] {
-                    [rate, scale, skip] => (Rate::There(rate), Some([scale, skip])),
-                    _ => (Rate::Here(rate), None),
+                let (rate, scale_and_skip) = match rate {
+                    Some(rate) => (Rate::Here(rate), None),
+                    None => (Rate::There(tensors[5]), Some([tensors[6], tensors[7]])),
                 };
                 let adam = Adam {
                     steps: tensors[4],
@@ -107,14 +120,23 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
             .collect()
         }
         Rule::RmsProp => {
-            let scaled = step.on_device.map(|device| g / &device.scale);
+            let there = match step.numbers {
+                Numbers::Here { .. } => None,
+                Numbers::There(numbers) => Some(numbers),
+            };
+            let scaled = there.map(|numbers| g / &numbers.scale);
             let g = scaled.as_ref().unwrap_or(g);
             let decayed = (step.weight_decay > 0.0).then(|| g + &*w * step.weight_decay);
             let g = decayed.as_ref().unwrap_or(g);
             let mut v = moments.second.shallow_clone();
             let next_v = &v * ALPHA + g * g * (1.0 - ALPHA);
-            let next_w = &*w - g / (next_v.sqrt() + EPSILON) * step.rate;
-            let skip = step.on_device.map(|device| device.skip.gt(0.0));
+            let direction = g / (next_v.sqrt() + EPSILON);
+            let next_w = &*w
+                - match step.numbers {
+                    Numbers::Here { rate } => direction * rate,
+                    Numbers::There(numbers) => direction * &numbers.rate,
+                };
+            let skip = there.map(|numbers| numbers.skip.gt(0.0));
             for (now, next) in [(&mut v, next_v), (w, next_w)] {
                 now.copy_(&skip.as_ref().map_or_else(|| next.shallow_clone(), |skip| now.where_self(skip, &next)));
             }
