@@ -62,7 +62,7 @@ class Core:
         dict[str, float], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]
     ]: ...
     def encode(
-        self, past: Column, batch_size: int, full: bool, num_threads: int | None
+        self, past: Column, batch_size: int, what: str, num_threads: int | None
     ) -> _Array: ...
     def decode(
         self, states: _Array, decoder: str, steps: int, batch_size: int, num_threads: int | None

@@ -208,13 +208,19 @@ class TorchModel(OfFrames):
         Shape of one frame.
     horizon : int or None
         Steps of the predict decoder where none are asked for.
+    pooling : {"last", "mean"}
+        What an embedding is.
     """
 
     def __init__(
-        self, built: Mapping[str, Any], frame_shape: tuple[int, ...], horizon: int | None
+        self,
+        built: Mapping[str, Any],
+        frame_shape: tuple[int, ...],
+        horizon: int | None,
+        pooling: str,
     ) -> None:
         super().__init__()
-        self.frame_shape, self.horizon = frame_shape, horizon
+        self.frame_shape, self.horizon, self.pooling = frame_shape, horizon, pooling
         self.squash = nn.Sigmoid() if built["loss"] == "bce" else nn.Identity()
         size = built["frame_size"]
         self.encoder = Part(built, size, None)
@@ -234,10 +240,10 @@ class TorchModel(OfFrames):
         Returns
         -------
         Tensor
-            h of the top layer after the last frame, (n, H).
+            h of the top layer after the last frame, or its mean over all, (n, H).
         """
-        _, (h, _) = self.encoder(self._numbers("past", past))
-        embedding: Tensor = h[-1]
+        of_all, (h, _) = self.encoder(self._numbers("past", past))
+        embedding: Tensor = of_all.mean(1) if self.pooling == "mean" else h[-1]
         return embedding
 
     def forward(self, past: Tensor, steps: int | None = None) -> dict[str, Tensor]:

@@ -56,6 +56,9 @@ class Model(TransformerMixin, Estimator):
     peepholes : bool, default=False
         Whether the gates see the cell too, as in the paper's own code: each unit's cell adds to
         its input and forget gates' sums before it is updated, and to its output gate's after.
+    pooling : {"last", "mean"}, default="last"
+        What an embedding is: h of the top layer after the last frame, which the decoders start
+        from, or its mean over all frames, by which labelled sequences are mostly told apart better.
     horizon : int, default=None
         Number of future frames in a window. Taken from `future` when that is given to `fit`; with
         one array it is half of the window by default.
@@ -167,6 +170,7 @@ class Model(TransformerMixin, Estimator):
         num_layers: int = 1,
         *,
         peepholes: bool = False,
+        pooling: Literal["last", "mean"] = "last",
         horizon: int | None = None,
         decoders: str = "both",
         feedback: str | Mapping[str, str] = "output",
@@ -195,6 +199,7 @@ class Model(TransformerMixin, Estimator):
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.peepholes = peepholes
+        self.pooling = pooling
         self.horizon = horizon
         self.decoders = decoders
         self.feedback = feedback
@@ -466,8 +471,8 @@ class Model(TransformerMixin, Estimator):
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on.
         state : {"embedding", "full"}, default="embedding"
-            "embedding" is h of the top layer after the last frame; "full" is h of layers
-            0..num_layers-1, then c of them, as `decode` takes it.
+            "embedding" is h of the top layer after the last frame, or as `pooling` says; "full" is
+            h of layers 0..num_layers-1, then c of them, as `decode` takes it.
 
         Returns
         -------
@@ -485,9 +490,8 @@ class Model(TransformerMixin, Estimator):
         """
         if state not in ("embedding", "full"):
             raise ArgumentError(f'state must be "embedding" or "full", got {state!r}')
-        return self._core_().encode(
-            self._past(past), self._batch_size(), state == "full", self._threads()
-        )
+        what = "full" if state == "full" else self._pooling()
+        return self._core_().encode(self._past(past), self._batch_size(), what, self._threads())
 
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
@@ -858,9 +862,8 @@ class Model(TransformerMixin, Estimator):
         """
         from backcast._torch import TorchModel
 
-        return TorchModel.of(
-            self.state_dict(), self._scale, self._built, self.frame_shape_, self.horizon_
-        )
+        of_model = self._built, self.frame_shape_, self.horizon_, self._pooling()
+        return TorchModel.of(self.state_dict(), self._scale, *of_model)
 
     # -- what scikit-learn asks --------------------------------------------------------------------
 
@@ -934,7 +937,14 @@ class Model(TransformerMixin, Estimator):
         }
 
     def _training(self) -> dict[str, Any]:
+        # Not of the training, but refused where it would go unseen.
+        self._pooling()
         return super()._training() | {"loss_weights": self._loss_weights()}
+
+    def _pooling(self) -> str:
+        if self.pooling not in ("last", "mean"):
+            raise ArgumentError(f'pooling must be "last" or "mean", got {self.pooling!r}')
+        return self.pooling
 
     def _fitted_items(self) -> dict[str, Any]:
         return super()._fitted_items() | {"horizon": self.horizon_}

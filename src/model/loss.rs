@@ -107,14 +107,19 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -
 
 /// The classes' probabilities (B, K): those of every step, averaged over the steps.
 pub fn probabilities(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    (logits.softmax(-1, None) * share(logits, valid)).sum_dim_intlist(0, false, None)
+    mean_over_steps(&logits.softmax(-1, None), valid)
+}
+
+/// The mean of x (T, B, n) over each sequence's steps: (B, n).
+pub fn mean_over_steps(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
+    (x * share(x, valid)).sum_dim_intlist(0, false, None)
 }
 
 /// (T, B, 1): the part of each step in its sequence.
-fn share(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
+fn share(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
     match valid {
         Some(valid) => valid / valid.sum_dim_intlist(0, true, None),
-        None => Tensor::full([1, 1, 1], 1.0 / logits.size()[0] as f64, (logits.kind(), logits.device())),
+        None => Tensor::full([1, 1, 1], 1.0 / x.size()[0] as f64, (x.kind(), x.device())),
     }
 }
 

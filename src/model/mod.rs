@@ -308,6 +308,17 @@ impl Composite {
         state.h.i(-1)
     }
 
+    /// The mean of h of the top layer over each sequence's steps: (B, H).
+    pub fn mean_embedding(&self, past: &Frames) -> Tensor {
+        let rng = &mut stream(0, Purpose::Update, 0);
+        let mut trace = Trace::default();
+        // As in `trace`.
+        let mode = &mut Mode::Train { dropout: 0.0, rng };
+        lstm::forward(&mut [encoder::run(self.encoder(), past, &mut trace)], mode);
+        let top = trace.layers.last().expect("a training pass keeps its trace").upward();
+        loss::mean_over_steps(&top.to_kind(self.options().0), past.valid.as_ref())
+    }
+
     /// `steps` frames from a state, in the order in which the decoder emits them: (steps, B, D).
     pub fn decode(&self, which: Which, state: &State, steps: i64) -> Result<Tensor> {
         Ok(self.architecture.loss.activation().apply(&self.outputs(which, state, steps)?))

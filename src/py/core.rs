@@ -248,22 +248,23 @@ impl Core {
         Ok((losses_dict(py, &losses)?, dict(py, gradients)?, dict(py, fed)?))
     }
 
-    /// (n, H), or (n, 2 L H) for the whole state.
+    /// (n, H): h of the top layer after the "last" step, or its "mean" over all; or (n, 2 L H): the "full" state.
     fn encode<'py>(
         &self,
         py: Python<'py>,
         past: Column<'_>,
         batch_size: i64,
-        full: bool,
+        what: &str,
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
         let past = past.borrow();
         let all = self.infer(py, num_threads, move |model| {
             let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
-            let width = if full { 2 * layers * hidden } else { hidden };
-            by_batch(&past, model, batch_size, &[past.len(), width], |frames| {
-                let state = model.state(frames);
-                Ok(if full { flatten(&state) } else { Composite::embedding(&state) })
+            let width = if what == "full" { 2 * layers * hidden } else { hidden };
+            by_batch(&past, model, batch_size, &[past.len(), width], |frames| match what {
+                "full" => Ok(flatten(&model.state(frames))),
+                "mean" => Ok(model.mean_embedding(frames)),
+                _ => Ok(Composite::embedding(&model.state(frames))),
             })
         })?;
         all.into_array(py)

@@ -259,6 +259,7 @@ PARAMETERS: dict[str, list[Any]] = {
     "hidden_size": COUNT,
     "num_layers": COUNT,
     "peepholes": [None, 1, "yes"],
+    "pooling": ["max", None, 1],
     "batch_size": COUNT,
     "max_iter": COUNT,
     "patience": [value for value in COUNT if value is not None],

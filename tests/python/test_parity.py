@@ -453,6 +453,13 @@ def test_unequal_sequences_give_what_each_gives_alone(case: Case) -> None:
     for row, sequence in enumerate(past):
         close(embeddings[row], model.encode(sequence[None])[0])
         close(states[row], model.encode(sequence[None], state="full")[0])
+    model.set_params(pooling="mean")
+    means = model.encode(past)
+    steps = {"steps": 1} if "predict" in case.names else {}
+    for row, sequence in enumerate(past):
+        hidden = model.trace(sequence[None], **steps)["encoder"]["hidden"]
+        close(means[row], hidden[0, :, -1].mean(axis=0))
+    np.testing.assert_array_equal(states, model.encode(past, state="full"))
 
     if "reconstruct" in case.names:
         reconstructed = model.reconstruct(past)

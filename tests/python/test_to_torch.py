@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -265,3 +266,16 @@ def test_scaling_is_part_of_the_module(scale: str) -> None:
     close(copy.deepcopy(module).double().encode(torch.tensor(raw).double()), model.encode(raw))
     classifier = Classifier(model, max_iter=3, verbose=0).fit(raw, Y)
     close(classifier.to_torch()(torch.tensor(raw)), classifier.predict_proba(raw))
+
+
+def test_the_mean_over_all_frames_is_an_embedding_too(tmp_path: Path) -> None:
+    model = fitted(pooling="mean", num_layers=2)
+    close(model.to_torch().encode(torch.tensor(PAST)), model.encode(PAST))
+    np.testing.assert_array_equal(model.transform(PAST), model.encode(PAST))
+    model.save(tmp_path / "model.safetensors")
+    again = Model.load(tmp_path / "model.safetensors", device="cpu")
+    np.testing.assert_array_equal(again.encode(PAST), model.encode(PAST))
+    last = again.set_params(pooling="last").encode(PAST)
+    assert np.abs(last - model.encode(PAST)).max() > 1e-3
+    with pytest.raises(ArgumentError, match="pooling must be .* got 'max'"):
+        again.set_params(pooling="max").encode(PAST)
