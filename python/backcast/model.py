@@ -252,7 +252,8 @@ class Model(TransformerMixin, Estimator):
         validation : float, array_like or pair, default=None
             Held-out windows whose losses come into `history_`: one array or a pair
             (past, future), as above, or the part of the windows, 0 to 1, to hold out: the last
-            ones, which in series are the latest.
+            ones, which in series are the latest. Of those that `backcast.data.windows` makes, whole
+            recordings are held out; of a single one, none that shares a row with those left.
         callback : callable, default=None
             Called as ``callback(model, record)`` with every record of `history_`; when it returns
             True, training stops.
@@ -344,7 +345,10 @@ class Model(TransformerMixin, Estimator):
             return pasts, futures, None
         if isinstance(validation, Real) and not isinstance(validation, bool):
             n = held_out_windows(float(validation), len(pasts))
-            last, rest = slice(len(pasts) - n, None), slice(len(pasts) - n)
+            rest, last = slice(len(pasts) - n), slice(len(pasts) - n, None)
+            if isinstance(past, Windows):
+                frames = pasts.span[1] + (futures.span[1] if futures else 0)
+                rest, last = past._hold_out(n, frames)
             held_out = pasts.cut(last), futures and futures.cut(last)
             return pasts.cut(rest), futures and futures.cut(rest), held_out
         horizon = futures.span[1] if futures else 0

@@ -147,9 +147,32 @@ def test_training_on_windows_of_a_table_is_training_on_the_array() -> None:
     assert_same_weights(model, same)
     np.testing.assert_array_equal(model.encode(w.past), same.encode(np.asarray(w.past)))
     assert_same_weights(small_model().fit(w.past, w.future), same)
-    held_out = small_model(horizon=3, scale="standard").fit(w, validation=0.2)
-    cut = len(w) - round(0.2 * len(w))
-    assert_same_weights(held_out, small_model(horizon=3, scale="standard").fit(np.asarray(w)[:cut]))
+
+
+@pytest.mark.parametrize("part", [0.1, 0.3, 0.45])
+def test_windows_that_are_held_out_share_nothing_with_the_others(part: float) -> None:
+    grouped = windows(table(), past=5, future=3, group="sensor", time="t")
+    single = windows(table(groups=1).drop(columns="sensor"), past=5, future=3, time="t")
+    for w in (grouped, single):
+        model = small_model(horizon=3, scale="standard").fit(w, validation=part)
+        if w is grouped:
+            # The last of three recordings, of 33 windows each.
+            cut = rest = 66
+        else:
+            cut = len(w) - round(part * len(w))
+            rest = cut - 7
+            assert set(w[:rest].positions.flat).isdisjoint(w[cut:].positions.flat)
+            assert not set(w[: rest + 1].positions.flat).isdisjoint(w[cut:].positions.flat)
+        same = small_model(horizon=3, scale="standard").fit(np.asarray(w)[:rest])
+        assert_same_weights(model, same)
+        loss = model.history_[-1]["validation_loss"]
+        assert loss == pytest.approx(sum(model.losses(w[cut:]).values()), rel=1e-5)
+        pair = small_model(scale="standard").fit(w.past, w.future, validation=part)
+        assert_same_weights(model, pair)
+    shuffled = grouped[np.random.default_rng(0).permutation(len(grouped))]
+    model = small_model(horizon=3).fit(shuffled, validation=part)
+    cut = len(grouped) - round(part * len(grouped))
+    assert_same_weights(model, small_model(horizon=3).fit(np.asarray(shuffled)[:cut]))
 
 
 def test_results_come_back_on_the_users_index() -> None:

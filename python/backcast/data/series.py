@@ -120,6 +120,23 @@ class Windows:
         ends = np.append(np.flatnonzero(groups[1:] != groups[:-1]), len(starts) - 1)
         return replace(self, starts=starts[ends])
 
+    def _hold_out(self, n: int, frames: int) -> tuple[slice, slice]:
+        """Part windows of so many frames: some to learn from, about n, the last, to hold out.
+
+        No recording is on both sides; or, where there is but one, no row is.
+        """
+        first = len(self) - n
+        if (np.diff(self.starts) <= 0).any():
+            return slice(first), slice(first, None)
+        if self.row_groups is not None:
+            groups = self.row_groups[self.starts]
+            begins = np.flatnonzero(groups[1:] != groups[:-1]) + 1
+            if len(begins):
+                first = int(begins[np.abs(begins - first).argmin()])
+                return slice(first), slice(first, None)
+        before = int(np.searchsorted(self.starts, self.starts[first] - frames, side="right"))
+        return slice(before or first), slice(first, None)
+
     @property
     def positions(self) -> NDArray[np.intp]:
         """Where each frame is in the table, as ``table.iloc`` takes it: (n_windows, n_frames)."""
