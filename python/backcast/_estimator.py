@@ -25,7 +25,7 @@ from backcast._memory import check_memory, training_bytes
 from backcast._progress import Progress
 from backcast._scaling import Scale, learn, scale_of
 from backcast._view import view
-from backcast._watch import Watch, advise
+from backcast._watch import Watch, advise, warn
 from backcast.errors import (
     ArgumentError,
     BusyError,
@@ -125,6 +125,11 @@ class Estimator(BaseEstimator):
         watch: Watch,
     ) -> Self:
         core, training = self._core, self._training()
+        if 0 < training["dropout"] < 1 and self._built["num_layers"] == 1:
+            warn(
+                f"dropout={self.dropout} does nothing with num_layers=1: units are dropped between "
+                "layers. Try num_layers=2, or dropout=0"
+            )
         first = core.progress[0]
         self._remember(pasts, futures, training["batch_size"], whole=until is not None)
         last = until

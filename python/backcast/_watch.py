@@ -7,7 +7,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,16 +146,18 @@ def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> 
         )
 
 
-def advise_on_outputs(decoder: str, outputs: NDArray[Any], targets: NDArray[Any]) -> None:
-    """Tell once if what a decoder gives, (n, steps, ...), is nearly the same for every window."""
-    if len(outputs) < 8:
-        return
-    given, wanted = np.var(outputs, axis=0).mean(), np.nanvar(targets, axis=0).mean()
-    if given < 0.01 * wanted:
+def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+    """Tell once if what decoders give, (n, steps, ...), is nearly the same for every window."""
+    same = {}
+    for decoder, (outputs, targets) in by_decoder.items():
+        given, wanted = np.var(outputs, axis=0).mean(), np.nanvar(targets, axis=0).mean()
+        if len(outputs) >= 8 and given < 0.01 * wanted:
+            same[decoder] = f"variance {given:.2g}, that of the windows is {wanted:.2g}"
+    if same:
         warn(
-            f"{decoder} gives nearly the same frames for every window (variance {given:.2g}, that "
-            f"of the windows is {wanted:.2g}): the model has learnt no more than the mean. Try "
-            'more updates (max_iter), a larger learning_rate, feedback="none", or '
+            f"{' and '.join(same)} {'give' if len(same) > 1 else 'gives'} nearly the same frames "
+            f"for every window ({'; '.join(same.values())}): the model has learnt no more than the "
+            'mean. Try more updates (max_iter), a larger learning_rate, feedback="none", or '
             'scale="standard"'
         )
 

@@ -452,6 +452,7 @@ class Model(TransformerMixin, Estimator):
         """Look at what the decoders give for some of the windows."""
         some = slice(min(len(pasts), 64))
         core, (column, _) = self._core, self._columns(pasts.cut(some), None, targets=False)
+        found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
         for decoder, side in (("predict", futures), ("reconstruct", pasts)):
             if side is None or side.ragged or decoder not in self._present():
                 continue
@@ -460,8 +461,8 @@ class Model(TransformerMixin, Estimator):
             if not steps:
                 continue
             made = core.generate(column, decoder, steps, self._batch_size(), self._threads())
-            outputs = self._in_time(made, decoder)
-            advise_on_outputs(decoder, outputs, floats(targets))
+            found[decoder] = self._in_time(made, decoder), floats(targets)
+        advise_on_outputs(found)
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -866,8 +867,9 @@ class Model(TransformerMixin, Estimator):
         """
         from backcast._torch import TorchModel
 
-        of_model = self._built, self.frame_shape_, self.horizon_, self._pooling()
-        return TorchModel.of(self.state_dict(), self._scale, *of_model)
+        arrays = self.state_dict()
+        architecture = self._built, self.frame_shape_, self.horizon_, self._pooling()
+        return TorchModel.of(arrays, self._scale, *architecture)
 
     # -- what scikit-learn asks --------------------------------------------------------------------
 

@@ -201,7 +201,7 @@ def test_a_file_of_the_other_class_is_refused_with_the_right_way(tmp_path: Path)
 
 def test_a_clone_starts_from_the_same_fitted_model() -> None:
     model = small_model().fit(X)
-    classifier = small_classifier(model, dropout=0.25)
+    classifier = small_classifier(model, weight_decay=0.25)
     copied = clone(classifier)
     assert copied.model is model
     assert copied.get_params(deep=False) == classifier.get_params(deep=False)

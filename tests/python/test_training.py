@@ -355,8 +355,20 @@ def test_a_loss_that_does_not_fall_is_told() -> None:
 def test_outputs_that_are_the_mean_alone_are_told() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(200, 8, 3)).astype(np.float32)
+    params = {"max_iter": 120, "learning_rate": 1e-5, "batch_size": 200}
+    with pytest.warns(
+        TrainingWarning, match="predict and reconstruct give nearly the same"
+    ) as all_:
+        small_model(**params).fit(noise)
+    assert len(all_) == 1
     with pytest.warns(TrainingWarning, match="predict gives nearly the same frames for every"):
-        small_model(max_iter=120, learning_rate=1e-5, batch_size=200).fit(noise)
+        small_model(decoders="predict", **params).fit(noise)
+
+
+def test_dropout_that_has_nothing_to_drop_is_told() -> None:
+    with pytest.warns(TrainingWarning, match=r"dropout=0.5 does nothing with num_layers=1"):
+        small_model(dropout=0.5).fit(X)
+    small_model(dropout=0.5, num_layers=2).fit(X)
 
 
 @QUIET
