@@ -57,8 +57,9 @@ class Model(TransformerMixin, Estimator):
         Whether the gates see the cell too, as in the paper's own code: each unit's cell adds to
         its input and forget gates' sums before it is updated, and to its output gate's after.
     pooling : {"last", "mean"}, default="last"
-        What an embedding is: h of the top layer after the last frame, which the decoders start
-        from, or its mean over all frames, by which labelled sequences are mostly told apart better.
+        What an embedding is: h of the top layer after the last frame, from which the decoders
+        start, or its mean over all frames, which leaves out where in a movement the sequence ends:
+        whole recordings are told apart better by it.
     horizon : int, default=None
         Number of future frames in a window. Taken from `future` when that is given to `fit`; with
         one array it is half of the window by default.
