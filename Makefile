@@ -69,7 +69,7 @@ bench: $(WHEEL)  ## Measure the speed beside PyTorch's and JAX's; takes a while,
 	pip install --quiet --requirement requirements-bench.lock
 	python tests/benches
 
-bench-quality: $(WHEEL)  ## Measure anomaly scores and embeddings beside other packages'; about 10 minutes
+bench-quality: $(WHEEL)  ## Measure anomaly scores and embeddings beside other packages'; about 12 minutes
 	pip install --quiet --requirement requirements-bench.lock
 	python tests/benches/quality.py
 

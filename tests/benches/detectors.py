@@ -25,13 +25,13 @@ class Detector(Protocol):
 
 
 class Backcast:
-    """backcast's detector with its defaults."""
+    """backcast's detector with its defaults, or with windows less their level."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, center: bool = False) -> None:
         from backcast import AnomalyDetector
 
         quiet = {"device": "cpu", "num_threads": 1, "verbose": 0}
-        self.detector = AnomalyDetector({"random_state": seed} | quiet)
+        self.detector = AnomalyDetector({"random_state": seed} | quiet, center=center)
 
     def fit(self, rows: Array) -> None:
         self.detector.fit(rows)
@@ -84,6 +84,22 @@ class Neighbours(Pyod):
         from pyod.models.ts_od import TimeSeriesOD
 
         return TimeSeriesOD("KNN", window_size=LENGTH, score_aggregation="mean")
+
+
+class CentredNeighbours(Pyod):
+    """The same of windows less their mean."""
+
+    def make(self, seed: int) -> Any:
+        from pyod.models.knn import KNN
+
+        return KNN()
+
+    def fit(self, rows: Array) -> None:
+        self.detector.fit(levelled(cut(rows)))
+
+    def score(self, rows: Array) -> Array:
+        distances = self.detector.decision_function(levelled(cut(rows)))
+        return covering(np.repeat(distances[:, np.newaxis], LENGTH, axis=1))
 
 
 class LOF(Pyod):
@@ -145,12 +161,7 @@ class PCA:
     def score(self, rows: Array) -> Array:
         windows = cut(rows)
         rebuilt = self.pca.inverse_transform(self.pca.transform(windows))
-        errors = ((rebuilt - windows) ** 2).reshape(len(windows), -1, LENGTH).sum(axis=1)
-        sums, counts = np.zeros(len(rows)), np.zeros(len(rows))
-        for step in range(LENGTH):
-            sums[step : step + len(errors)] += errors[:, step]
-            counts[step : step + len(errors)] += 1
-        return sums / counts
+        return covering(((rebuilt - windows) ** 2).reshape(len(windows), -1, LENGTH).sum(axis=1))
 
 
 class Differences:
@@ -174,6 +185,22 @@ def cut(rows: Array) -> Array:
     return sliding_window_view(rows, LENGTH, axis=0).reshape(len(rows) - LENGTH + 1, -1)
 
 
+def levelled(windows: Array) -> Array:
+    """Flat windows, each column less its mean."""
+    columns = windows.reshape(len(windows), -1, LENGTH)
+    return (columns - columns.mean(axis=2, keepdims=True)).reshape(windows.shape)
+
+
+def covering(errors: Array) -> Array:
+    """Mean over the windows that cover a row of what they say of it, (n, LENGTH)."""
+    rows = len(errors) + LENGTH - 1
+    sums, counts = np.zeros(rows), np.zeros(rows)
+    for step in range(LENGTH):
+        sums[step : step + len(errors)] += errors[:, step]
+        counts[step : step + len(errors)] += 1
+    return sums / counts
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A detector by seed, and whether seeds make a difference to it."""
@@ -185,9 +212,11 @@ class Contestant:
 
 CONTESTANTS = [
     Contestant("backcast `AnomalyDetector()`", Backcast, random=True),
+    Contestant("the same, `center=True`", lambda seed: Backcast(seed, center=True), random=True),
     Contestant("pyod `LSTMAD`", LSTM, random=True),
     Contestant("pyod `AutoEncoder`, windows", Autoencoder, random=True),
     Contestant("pyod `KNN`, windows", Neighbours),
+    Contestant("the same, less their mean", CentredNeighbours),
     Contestant("pyod `LOF`, windows", LOF),
     Contestant("pyod `MatrixProfile`", MatrixProfile),
     Contestant("pyod `SpectralResidual`", SpectralResidual),

@@ -1,7 +1,8 @@
 """Embeddings of labelled sequences, learnt without labels, judged by one linear classifier.
 
 The same for all: logistic regression on standardised features, its C by cross-validation on the
-training labels; accuracy on the data set's own test part.
+training labels; accuracy on the data set's own test part. Embeddings of windows are pooled: their
+mean and standard deviation over a sequence.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from labelled import Array
 
@@ -25,6 +27,8 @@ Features = Callable[[Sequences, Sequences, int], tuple[Array, Array]]
 
 def measure(seeds: int) -> dict[str, Any]:
     """Accuracies and seconds, by features and data set; without those that are missing."""
+    for name in DATA:
+        load(name)
     rows: dict[str, Any] = {}
     for one in CONTESTANTS:
         number = seeds if one.random else 1
@@ -98,20 +102,37 @@ def model(seed: int, **parameters: Any) -> Any:
 
 
 def backcast(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
+    past, future = lengths(train)
+    fitted = model(seed, horizon=future).fit(cut(train, past + future))
+    return pooled(fitted.encode, train, past), pooled(fitted.encode, test, past)
+
+
+def untrained(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
+    past, _ = lengths(train)
+    parameters = {"horizon": None, "decoders": "reconstruct", "learning_rate": 1e-9, "max_iter": 1}
+    fitted = model(seed, **parameters).fit(cut(train, past))
+    return pooled(fitted.encode, train, past), pooled(fitted.encode, test, past)
+
+
+def of_wholes(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
     fitted = model(seed).fit(train)
     return fitted.encode(train), fitted.encode(test)
 
 
-def untrained(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
-    fitted = model(seed, learning_rate=1e-9, max_iter=1).fit(train)
-    return fitted.encode(train), fitted.encode(test)
-
-
 def pca(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
-    from sklearn.decomposition import PCA
+    past, _ = lengths(train)
+    known = flat(cut(train, past))
+    fitted = sklearn_pca(known)
 
-    known, new = (x.reshape(len(x), -1) for x in padded(train, test))
-    fitted = PCA(min(SIZE, len(known) - 1)).fit(known)
+    def encode(windows: Array) -> Array:
+        return fitted.transform(flat(windows))
+
+    return pooled(encode, train, past), pooled(encode, test, past)
+
+
+def pca_of_wholes(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
+    known, new = (flat(x) for x in padded(train, test))
+    fitted = sklearn_pca(known)
     return fitted.transform(known), fitted.transform(new)
 
 
@@ -130,12 +151,39 @@ def catch22(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]
     return tuple(np.asarray(fitted.transform([x.T for x in part])) for part in (train, test))
 
 
-def mean_and_spread(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
-    known, new = (
-        np.stack([np.concatenate([x.mean(axis=0), x.std(axis=0)]) for x in part])
-        for part in (train, test)
-    )
-    return known, new
+def of_numbers(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
+    return mean_and_deviation(train), mean_and_deviation(test)
+
+
+def sklearn_pca(rows: Array) -> Any:
+    from sklearn.decomposition import PCA
+
+    return PCA(min(SIZE, len(rows) - 1, rows.shape[1])).fit(rows)
+
+
+def flat(windows: Array) -> Array:
+    return windows.reshape(len(windows), -1)
+
+
+def lengths(sequences: Sequences) -> tuple[int, int]:
+    """Past and future of windows: 20 and 10 steps, fewer where sequences are short."""
+    past = min(20, (min(map(len, sequences)) + 1) // 2)
+    return past, past // 2
+
+
+def cut(sequences: Sequences, length: int) -> Array:
+    """All windows of that length of all sequences, (n, length, D)."""
+    windows = [sliding_window_view(x, length, axis=0).swapaxes(1, 2) for x in sequences]
+    return np.concatenate(windows)
+
+
+def pooled(encode: Callable[[Array], Array], sequences: Sequences, length: int) -> Array:
+    """Mean and standard deviation of the embeddings of each sequence's windows."""
+    return mean_and_deviation([encode(cut([x], length)) for x in sequences])
+
+
+def mean_and_deviation(sequences: Sequences) -> Array:
+    return np.stack([np.concatenate([x.mean(axis=0), x.std(axis=0)]) for x in sequences])
 
 
 def padded(train: Sequences, test: Sequences) -> tuple[Array, Array]:
@@ -159,10 +207,12 @@ class Contestant:
 
 
 CONTESTANTS = [
-    Contestant("backcast `Model`", backcast, random=True),
+    Contestant("backcast `Model`, windows", backcast, random=True),
     Contestant("the same, not trained", untrained, random=True),
-    Contestant("PCA of sequences", pca),
+    Contestant("backcast `Model`, whole sequences", of_wholes, random=True),
+    Contestant("PCA, windows", pca),
+    Contestant("PCA, whole sequences", pca_of_wholes),
     Contestant("aeon `MiniRocket`", minirocket, random=True, compiled=True),
     Contestant("aeon `Catch22`", catch22, compiled=True),
-    Contestant("mean and standard deviation", mean_and_spread),
+    Contestant("mean and standard deviation", of_numbers),
 ]

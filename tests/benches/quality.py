@@ -3,8 +3,8 @@
 python tests/benches/quality.py                 both, 3 seeds
 python tests/benches/quality.py anomalies       one of them
 
-Prints Markdown tables and writes a JSON file. A contestant that is not installed is a dash. All run
-on one thread each.
+Prints Markdown tables and writes a JSON file. aeon is needed, for its data and its measure; another
+package that is not installed is a dash, and its series are left out. All run on one thread each.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def anomalies(results: Results) -> str:
 def embeddings(results: Results) -> str:
     """Accuracy by data set, how many features, and seconds of all data sets together."""
     found = results["embeddings"]
-    names = list(next(of_data for of_data in found.values() if of_data))
+    names = list(next(filter(None, found.values())))
     rows = []
     for contestant, of_data in found.items():
         if of_data is None:
