@@ -20,10 +20,10 @@ WHEEL := $(VENV)/.wheel
 SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
 	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help setup build demo test test-all lint format lock bench clean
+.PHONY: help setup build demo test test-all lint format lock bench bench-quality clean
 
 help:  ## List the targets
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 15
 
 setup: $(PACKAGES)  ## Make .venv and install the pinned packages
 
@@ -68,6 +68,10 @@ lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows 
 bench: $(WHEEL)  ## Measure the speed beside PyTorch's and JAX's; takes a while, and wants the machine for itself
 	pip install --quiet --requirement requirements-bench.lock
 	python tests/benches
+
+bench-quality: $(WHEEL)  ## Measure anomaly scores and embeddings beside other packages'; about 12 minutes
+	pip install --quiet --requirement requirements-bench.lock
+	python tests/benches/quality.py
 
 clean:  ## Remove everything that was made here
 	rm -rf $(VENV) target out .mypy_cache .pytest_cache .ruff_cache

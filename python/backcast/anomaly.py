@@ -55,15 +55,39 @@ class _Stream(NamedTuple):
     counts: NDArray[np.float64]
 
 
+class _Centred(Windows):
+    """Windows less the mean of their past, column by column."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What the numbers are."""
+        return np.promote_types(self.values.dtype, np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All of them, copied: as much memory as ``shape`` says."""
+        frames = super().__array__(np.float64, copy)
+        past = self.values[self.starts[:, np.newaxis] + np.arange(self.n_past)]
+        level = _nanmean(past.astype(np.float64, copy=False), 1)[:, np.newaxis]
+        # So that infinite numbers are seen, and told.
+        level[np.isinf(level)] = 0
+        frames -= level
+        # What is left of a column that does not change is the mean's rounding.
+        frames[np.abs(frames) < 1e-12 * np.abs(level)] = 0
+        return frames.astype(dtype or self.dtype, copy=False)
+
+
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Outlier detector of series: a row is scored by how badly a `Model` rebuilds and predicts it.
 
     Each number of a row is scored by the squared errors of all windows that cover it, each error
-    standardised by the mean and standard deviation that its column and step had in training:
-    those of reconstructions are averaged, those of predictions too, and the score is the geometric
-    mean of both, where both are there. Numbers of ordinary rows thus score about 1; a row's score
-    is the root mean square of its numbers'. It depends on nothing but the rows less than a window
-    away.
+    standardised by the mean and standard deviation that its column and step had in training. Its
+    own errors are averaged, those of reconstructions and those of predictions, and the geometric
+    mean of both is taken, where both are there. The windows' errors are averaged over their steps,
+    and then harmonically over the windows: only what is odd in all windows that cover a row makes
+    it odd, so that an anomaly counts for more than its rows alone and does not spread over others.
+    The score is the geometric mean of its own and the windows'. Numbers of ordinary rows thus score
+    about 1; a row's score is the root mean square of its numbers'. It depends on nothing but the
+    rows less than a window away.
 
     Parameters
     ----------
@@ -75,6 +99,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     past, future : int, default=50, 10
         Rows of a window that are rebuilt, and those after them that are predicted; without a
         `future` nothing is predicted.
+    center : bool, default=False
+        Whether the model sees windows less the mean of their past, column by column: for series
+        whose level wanders or grows. An odd level is then found as it begins and ends, not while
+        it lasts.
     group, time, columns, gap : optional
         As in `backcast.data.windows`, of tables. The longest step of time within a window is
         learnt in `fit`, unless `gap` is given.
@@ -133,6 +161,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     offset_: float
     # Of past and future in a window.
     _lengths: tuple[int, int]
+    # Whether the model sees windows less their level.
+    _center: bool
     # Mean and standard deviation of the errors, (n_frames, n_columns) each.
     _mean: NDArray[np.float64]
     _std: NDArray[np.float64]
@@ -144,6 +174,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         *,
         past: int = 50,
         future: int = 10,
+        center: bool = False,
         group: Any = None,
         time: Any = None,
         columns: list[Any] | None = None,
@@ -154,6 +185,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.model = model
         self.past = past
         self.future = future
+        self.center = center
         self.group = group
         self.time = time
         self.columns = columns
@@ -203,6 +235,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         model, train = self._model()
         future = integer("future", self.future, least=0) if "predict" in model._present() else 0
         self._lengths = integer("past", self.past, least=1), future
+        self._center = bool(self.center)
         windows = self._windows(rows)
         self._some(windows, rows)
         self._stream = None
@@ -266,9 +299,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         sample = windows[:: -(-len(windows) // _SAMPLE)]
         moments, largest = Moments(sample.shape[1:]), np.zeros(sample.shape[2])
         for piece in _pieces(sample):
-            truth, errors = self._errors(piece)
-            moments.add(errors)
-            largest = np.fmax(largest, np.abs(truth).max((0, 1), initial=0, where=~np.isnan(truth)))
+            moments.add(self._errors(piece))
+            truth = np.abs(piece.values[piece._rows()])
+            largest = np.fmax(largest, truth.max((0, 1), initial=0, where=~np.isnan(truth)))
         self._mean = moments.mean
         # Single precision is all that the model has.
         self._std = np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
@@ -537,6 +570,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "columns": self.columns_,
             "gap": gap,
             "lengths": self._lengths,
+            "center": self._center,
             "offset": self.offset_,
             "mean": self._mean,
             "std": self._std,
@@ -575,6 +609,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             detector = cls(**(saved["parameters"] | {"model": model}))
             detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
             detector._lengths = tuple(saved["lengths"])
+            detector._center = saved["center"]
             detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
             detector.offset_ = saved["offset"]
         except (KeyError, TypeError, ValueError) as error:
@@ -642,13 +677,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def _windows(self, rows: Recordings) -> Windows:
         """Cut all windows whose past holds a number."""
         past, future = self._lengths
-        windows = Windows._of(rows, past, future)
+        windows = (_Centred if self._center else Windows)._of(rows, past, future)
         known = np.append(0, np.cumsum(~np.isnan(rows.values).all(1)))
         some: Windows = windows[known[windows.starts + past] > known[windows.starts]]
         return some
 
-    def _errors(self, windows: Windows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the windows, and what the model did not get right of them; NaN where nothing."""
+    def _errors(self, windows: Windows) -> NDArray[np.float64]:
+        """Return what the model did not get right of the windows; NaN where nothing."""
         model, n_past = self.model_, windows.n_past
         truth = np.asarray(windows, dtype=np.float64)
         made = np.full(truth.shape, np.nan)
@@ -657,11 +692,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             made[:, :n_past] = model.decode(state, steps=n_past, decoder="reconstruct")
         if truth.shape[1] > n_past:
             made[:, n_past:] = model.decode(state, steps=truth.shape[1] - n_past)
-        return truth, truth - made
+        errors: NDArray[np.float64] = truth - made
+        return errors
 
     def _nothing(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return sums and counts of rows that no window covers yet."""
-        shape = (n, 2, self.n_features_in_)
+        """Return sums and counts of rows that no window covers yet, as `_mean_of` takes them."""
+        shape = (n, 3, self.n_features_in_)
         return np.zeros(shape), np.zeros(shape)
 
     def _add(
@@ -672,14 +708,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         first: int,
     ) -> None:
         """Add the windows' squared errors to the rows they cover, of which `first` is number 0."""
-        _, errors = self._errors(windows)
-        squares = ((errors - self._mean) / self._std) ** 2
+        squares = ((self._errors(windows) - self._mean) / self._std) ** 2
         known = ~np.isnan(squares)
         squares[~known] = 0
+        whole = squares.sum(1) / np.maximum(known.sum(1), 1)
+        inverse = 1 / np.maximum(whole, np.finfo(np.float64).tiny)
         for step in windows.frames:
             rows, decoder = windows.starts + (step - first), int(step >= windows.n_past)
             sums[rows, decoder] += squares[:, step]
             counts[rows, decoder] += known[:, step]
+            sums[rows, 2] += inverse * known[:, step]
+            counts[rows, 2] += known[:, step]
 
     def _score(self, rows: Recordings) -> NDArray[np.float64]:
         """Score each number of the rows, piece by piece."""
@@ -733,10 +772,13 @@ def _pieces(windows: Windows) -> Iterator[Windows]:
 
 
 def _mean_of(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over windows, (n, 2, D); geometrically over the decoders that are there."""
+    """Make scores of sums over windows, (n, 3, D): of both decoders' squares, of inverse errors."""
     means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
     with np.errstate(divide="ignore"):
-        return np.exp(_nanmean(np.log(means), 1))
+        log = np.log(means)
+    own = _nanmean(log[:, :2], 1)
+    scores: NDArray[np.float64] = np.exp((own - log[:, 2]) / 2)
+    return scores
 
 
 def _of_rows(scores: NDArray[np.float64]) -> NDArray[np.float64]:

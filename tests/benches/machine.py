@@ -34,10 +34,10 @@ def used_on_gpu() -> int:
     return int(_nvidia_smi("memory.used")) * 2**20
 
 
-def versions() -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
     """Of Python and of every package that takes part and is installed."""
     found = {"python": platform.python_version()}
-    for name in ("backcast", "torch", "jax", "jaxlib", "numpy"):
+    for name in packages or ("backcast", "torch", "jax", "jaxlib", "numpy"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -3,8 +3,8 @@
 python tests/benches/tables.py [FILE.json ...] [--write PAGE | --check PAGE]
 
 In a page a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
-NAME is training, memory, inference, feeding or imports. Without files, those in
-tests/benches/results are taken.
+NAME is training, memory, inference, feeding, imports, anomalies or embeddings. Without files, those
+in tests/benches/results are taken.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import fmean, median, quantiles, stdev
 from typing import Any
 
 from sizes import Size
@@ -156,6 +156,61 @@ def imports(results: Results) -> str:
     return "\n\n".join([caption, table(["import", "seconds"], rows)])
 
 
+def anomalies(results: Results) -> str:
+    """Average precision and VUS-PR by series, their means, and seconds of all series together."""
+    found = results["anomalies"]
+    names = list(found["series"])
+    measures = ("average_precision", "vus_pr")
+    rows = []
+    for contestant, of_series in found["contestants"].items():
+        if of_series is None:
+            rows.append([contestant, *[MISSING] * (len(names) + 3)])
+            continue
+        cells = [
+            " / ".join(
+                mean_and_spread([run[measure] for run in of_series[name]]) for measure in measures
+            )
+            for name in names
+        ]
+        means = " / ".join(
+            f"{fmean(fmean(run[measure] for run in of_series[name]) for name in names):.2f}"
+            for measure in measures
+        )
+        seconds = [
+            figure(sum(median(run[part] for run in of_series[name]) for name in names))
+            for part in ("fit", "score")
+        ]
+        rows.append([contestant, *cells, means, *seconds])
+    header = ["", *names, "mean of all", "fit, s", "score, s"]
+    caption = (
+        "Average precision / VUS-PR; mean ± standard deviation of "
+        f"{results['seeds']} seeds where seeds matter. Seconds: all series together, one thread."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def embeddings(results: Results) -> str:
+    """Accuracy by data set, how many features, and seconds of all data sets together."""
+    found = results["embeddings"]
+    names = list(next(filter(None, found.values())))
+    rows = []
+    for contestant, of_data in found.items():
+        if of_data is None:
+            rows.append([contestant, *[MISSING] * (len(names) + 2)])
+            continue
+        cells = [mean_and_spread([100 * run["accuracy"] for run in of_data[n]], 1) for n in names]
+        features = ", ".join(f"{of_data[name][0]['features']:,}" for name in names)
+        seconds = sum(median(run["seconds"] for run in of_data[name]) for name in names)
+        rows.append([contestant, *cells, features, figure(seconds)])
+    header = ["", *(f"{name}, %" for name in names), "features", "s"]
+    caption = (
+        "Accuracy of one linear classifier on test sequences; mean ± standard deviation of "
+        f"{results['seeds']} seeds where seeds matter. Seconds: features of all data sets, one "
+        "thread."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
 # What is shown, and the results that it is made from.
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "training": ("training", training),
@@ -163,6 +218,8 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "inference": ("inference", inference),
     "feeding": ("feeding", feeding),
     "imports": ("imports", imports),
+    "anomalies": ("anomalies", anomalies),
+    "embeddings": ("embeddings", embeddings),
 }
 
 
@@ -192,6 +249,12 @@ def spread(record: Record) -> str:
     seconds = record["seconds"]
     low, _, high = quantiles(seconds, method="inclusive") if len(seconds) > 1 else seconds * 3
     return f"{figure(1e3 * middle(record))} ({figure(1e3 * low)}–{figure(1e3 * high)})"
+
+
+def mean_and_spread(numbers: list[float], digits: int = 2) -> str:
+    """Mean, with the standard deviation where there is more than one number."""
+    mean = f"{fmean(numbers):.{digits}f}"
+    return f"{mean} ± {stdev(numbers):.{digits}f}" if len(numbers) > 1 else mean
 
 
 def ratio(found: dict[str, Record], other: Record) -> str:

@@ -69,22 +69,28 @@ def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]
     """Scores as they are described, one window and one row after another."""
     starts = range(len(series) - LENGTH + 1)
     squares: dict[tuple[int, bool], list[Any]] = {}
+    inverse: dict[int, list[Any]] = {}
     for start in starts:
         window = series[start : start + LENGTH]
+        if found.center:
+            window = window - window[:PAST].mean(0)
         past = window[None, :PAST]
         made = np.concatenate([found.model_.reconstruct(past)[0], found.model_.predict(past)[0]])
         z = (window - made - found._mean) / found._std
         for step in range(LENGTH):
             squares.setdefault((start + step, step >= PAST), []).append(z[step] ** 2)
+            inverse.setdefault(start + step, []).append(1 / (z**2).mean(0))
     scores = []
     for row in range(len(series)):
         each = [np.mean(squares[row, d], 0) for d in (False, True) if (row, d) in squares]
-        scores.append(each[0] if len(each) == 1 else np.sqrt(each[0] * each[1]))
+        own = each[0] if len(each) == 1 else np.sqrt(each[0] * each[1])
+        scores.append(np.sqrt(own / np.mean(inverse[row], 0)))
     return np.array(scores)
 
 
-def test_a_score_is_the_average_over_the_windows_that_cover_the_row() -> None:
-    found = detector().fit(waves())
+@pytest.mark.parametrize("center", [False, True])
+def test_a_score_is_the_average_over_the_windows_that_cover_the_row(center: bool) -> None:
+    found = detector(center=center).fit(waves())
     series = waves(12, seed=1)
     scores = found.scores(series)
     np.testing.assert_allclose(scores, by_hand(found, series), rtol=1e-4)
@@ -101,6 +107,33 @@ def test_errors_are_standardised_on_the_training_data() -> None:
     np.testing.assert_allclose(found._mean, (windows - made).mean(0), atol=1e-4)
     np.testing.assert_allclose(found._std, (windows - made).std(0), rtol=1e-4)
     assert 0.5 < found.scores(series).mean() < 1.5
+
+
+def test_centred_windows_know_no_level() -> None:
+    series = waves()
+    found = detector(center=True).fit(series)
+    scores = found.scores(series)
+    np.testing.assert_allclose(found.scores(series + [50, -1e4]), scores, rtol=2e-3)
+    series[100] += 1e6
+    assert 100 in np.argsort(found.score_samples(series))[:2]
+    level = found.scores(np.where(np.arange(200)[:, None] < 100, waves(), waves() + 9))
+    assert (level[95:105, 0] > 10 * scores.max()).any()
+    np.testing.assert_allclose(level[120:180, 0], scores[120:180, 0], rtol=2e-3)
+
+
+def test_centred_windows_of_missing_and_of_constant_numbers() -> None:
+    series = np.column_stack([waves(), np.full(200, 0.1)])
+    series[60:80, 0] = np.nan
+    found = detector(center=True).fit(series)
+    scores = found.scores(series)
+    assert np.isfinite(scores[:, 1:]).all()
+    assert np.isnan(scores[60:80, 0]).all()
+    assert np.isfinite(scores[:60, 0]).all()
+    assert np.isfinite(scores[80:, 0]).all()
+    with pytest.raises(DataError, match="inf"):
+        found.scores(np.full((50, 3), np.inf))
+    whole = detector(center=True).fit(np.arange(300) % 7)
+    assert np.isfinite(whole.scores(np.arange(50) % 7)).all()
 
 
 def test_a_score_does_not_depend_on_how_much_else_was_passed() -> None:
@@ -320,9 +353,10 @@ def streamed(found: AnomalyDetector, parts: list[Any]) -> tuple[pd.DataFrame, li
     return every[~every.index.duplicated(keep="last")].sort_index(), told
 
 
+@pytest.mark.parametrize("center", [False, True])
 @pytest.mark.parametrize("size", [1, 4, 50])
-def test_a_stream_gives_the_scores_of_the_batch(size: int) -> None:
-    found = detector().fit(waves())
+def test_a_stream_gives_the_scores_of_the_batch(size: int, center: bool) -> None:
+    found = detector(center=center).fit(waves())
     series = waves(60, seed=1)
     parts = [series[i : i + size] for i in range(0, 60, size)]
     last, told = streamed(found, parts)
@@ -455,9 +489,10 @@ def test_a_fitted_model_is_used_as_it_is() -> None:
 # -- files -----------------------------------------------------------------------------------------
 
 
-def test_a_saved_detector_is_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("center", [False, True])
+def test_a_saved_detector_is_the_same(tmp_path: Path, center: bool) -> None:
     rows = table()
-    found = of_table(quantile=0.9).fit(rows)
+    found = of_table(quantile=0.9, center=center).fit(rows)
     found.save(tmp_path / "d.safetensors")
     again = AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu")
     pd.testing.assert_frame_equal(again.scores(rows), found.scores(rows))
