@@ -119,6 +119,11 @@ def of_wholes(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Arra
     return fitted.encode(train), fitted.encode(test)
 
 
+def of_means(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
+    fitted = model(seed, pooling="mean").fit(train)
+    return fitted.encode(train), fitted.encode(test)
+
+
 def pca(train: Sequences, test: Sequences, seed: int) -> tuple[Array, Array]:
     past, _ = lengths(train)
     known = flat(cut(train, past))
@@ -210,6 +215,7 @@ CONTESTANTS = [
     Contestant("backcast `Model`, windows", backcast, random=True),
     Contestant("the same, not trained", untrained, random=True),
     Contestant("backcast `Model`, whole sequences", of_wholes, random=True),
+    Contestant('the same, `pooling="mean"`', of_means, random=True),
     Contestant("PCA, windows", pca),
     Contestant("PCA, whole sequences", pca_of_wholes),
     Contestant("aeon `MiniRocket`", minirocket, random=True, compiled=True),
