@@ -6,8 +6,9 @@
 //!
 //! | room | what belongs there |
 //! | --- | --- |
-//! | `error`, `config`, `random` | one error a remedy; what a model is and how it is trained; seeded streams |
+//! | `error`, `config` | one error a remedy; what a model is and how it is trained |
 //! | `libtorch` | what tch does not wrap; with the CPU kernels, the only `unsafe` code |
+//! | `random` | seeded streams |
 //! | `lstm` | one stack of LSTM layers: forward -> trace, backward -> gradients |
 //! | `data` | where batches come from, and in which order |
 //! | `model` | encoder, decoders, loss: the composite model and its gradients |

@@ -7,6 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
+use crate::libtorch::send;
+
 /// What a stream is for.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
@@ -30,9 +32,8 @@ pub fn uniform(rng: &mut Pcg64Mcg, shape: &[i64], low: f64, high: f64) -> Tensor
 
 /// `value` with a probability of `probability`, else 0, of `shape`.
 pub fn bernoulli(rng: &mut Pcg64Mcg, shape: &[i64], probability: f64, value: f64, to: (Kind, Device)) -> Tensor {
-    draw(rng, shape, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 })
-        .to_device(to.1)
-        .to_kind(to.0)
+    let drawn = draw(rng, shape, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 });
+    send(&drawn, to.1).to_kind(to.0)
 }
 
 fn draw(rng: &mut Pcg64Mcg, shape: &[i64], mut one: impl FnMut(&mut Pcg64Mcg) -> f32) -> Tensor {

@@ -403,7 +403,8 @@ class Estimator(BaseEstimator):
             fitted = json.loads(metadata["fitted"])
             if "loss_weights" in parameters:
                 parameters["loss_weights"] = tuple(parameters["loss_weights"])
-            if parameters.get("precision") == "tf32" and not _core.cuda_device_count():
+            on_cpu = device == "cpu" or not _core.cuda_device_count()
+            if parameters.get("precision") == "tf32" and on_cpu:
                 parameters["precision"] = "auto"
             estimator = cls(**(parameters | {"device": device}))
             estimator._set_fitted_items(fitted)

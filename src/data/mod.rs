@@ -43,8 +43,8 @@ pub struct Scale {
 const PAGES: usize = 64 << 20;
 /// Bytes of an array that are placed on a device at a time.
 const PIECE: usize = 64 << 20;
-/// Bytes that come along with a window that is read: the system maps its neighbourhood too.
-const NEIGHBOURHOOD: usize = 384 << 10;
+/// Bytes that may come along with a window that is read: the system maps its neighbourhood too, up to a huge page of it.
+const NEIGHBOURHOOD: usize = 2 << 20;
 
 /// The user's arrays, in place.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Column<'_> {
     /// The frames of `rows`, checked, converted and padded.
     pub fn gather(&self, rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
         if let Some(placed) = &self.placed {
-            let rows = Tensor::from_slice(rows).to_device(to.device);
+            let rows = send(&Tensor::from_slice(rows), to.device);
             let values = self.preparation(align, to).convert(&placed.index_select(0, &rows), self.scale());
             return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
         }
@@ -198,8 +198,8 @@ impl Column<'_> {
                         place(known).copy_(&there.squeeze_dim(0));
                     }
                 }
-                let known = known.map(|known| (known * &valid).to_device(to.device));
-                Ok(Frames { values: values.to_device(to.device), valid: Some(valid.to_device(to.device)), known })
+                let known = known.map(|known| send(&(known * &valid), to.device));
+                Ok(Frames { values: send(&values, to.device), valid: Some(send(&valid, to.device)), known })
             }
         }
     }
@@ -216,7 +216,8 @@ impl Column<'_> {
         }
         // Where there is no room after all, batches are sent one by one.
         let Ok(placed) = Tensor::f_empty([n, size[1], to.frame_size], (kind, to.device)) else { return };
-        let windows = (PIECE / bytes).max(1) as i64;
+        // As many as are no more in double precision either.
+        let windows = (PIECE / (window as usize * 8)).max(1) as i64;
         for first in (0..n).step_by(windows as usize) {
             let length = windows.min(n - first);
             let piece = array.narrow(0, first, length).reshape([length, size[1], to.frame_size]);
@@ -252,7 +253,7 @@ impl Column<'_> {
             let limits = if raw.kind() == Kind::Uint8 || raw.numel() == 0 { (0.0, 0.0) } else { limits(&raw) };
             if !limits.0.is_nan() {
                 preparation.check(rows, &raw, limits)?;
-                let values = preparation.convert(&send(&raw, to.device)?, self.scale());
+                let values = preparation.convert(&send(&raw, to.device), self.scale());
                 return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
             }
         }
@@ -277,7 +278,7 @@ impl Column<'_> {
             let all: Vec<Tensor> = parts.into_iter().map(|(n, known)| known.unwrap_or_else(|| ones(n))).collect();
             send(&Tensor::cat(&all, 0).transpose(0, 1).contiguous(), to.device)
         });
-        Ok(Frames { values: send(&values, to.device)?, valid: None, known: known.transpose()? })
+        Ok(Frames { values: send(&values, to.device), valid: None, known })
     }
 
     fn scale(&self) -> Option<[&Tensor; 2]> {
@@ -306,7 +307,8 @@ impl Preparation<'_> {
             // Bytes are 0..255 and become 0..1.
             numbers /= 255.0;
         }
-        if let Some([offset, factor]) = scale.map(|scale| scale.map(|each| each.to_device(raw.device()))) {
+        if let Some([offset, factor]) = scale {
+            let (offset, factor) = (send(offset, raw.device()), send(factor, raw.device()));
             numbers = ((numbers - offset) / factor).to_kind(self.kind);
         }
         numbers
@@ -404,16 +406,35 @@ impl Windows<'_> {
         }
     }
 
+    /// Look at every batch, so that what cannot be used is refused before anything is made of it. What is placed was looked
+    /// at already.
+    pub fn check(&mut self, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<()> {
+        if self.past.placed.is_some() && self.future.as_ref().is_none_or(|future| future.placed.is_some()) {
+            return Ok(());
+        }
+        let there = std::mem::replace(&mut self.conversion.device, Device::Cpu);
+        let placed = [self.past.placed.take(), self.future.as_mut().and_then(|future| future.placed.take())];
+        let outcome = in_order(self.len(), batch_size).try_for_each(|rows| {
+            pause()?;
+            self.batch(&rows).map(drop)
+        });
+        self.conversion.device = there;
+        let [past, future] = placed;
+        self.past.placed = past;
+        if let Some(column) = &mut self.future {
+            column.placed = future;
+        }
+        outcome
+    }
+
     pub fn batch(&self, rows: &[i64]) -> Result<Batch> {
         let past = self.past.gather(rows, Align::Right, self.conversion)?;
         let future = match &self.future {
             Some(future) => Some(future.gather(rows, Align::Left, self.conversion)?),
             None => None,
         };
-        let labels = self
-            .labels
-            .as_ref()
-            .map(|labels| labels.index_select(0, &Tensor::from_slice(rows)).to_device(self.conversion.device));
+        let of_rows = |labels: &Tensor| labels.index_select(0, &Tensor::from_slice(rows));
+        let labels = self.labels.as_ref().map(|labels| send(&of_rows(labels), self.conversion.device));
         Ok(Batch { past, future, labels })
     }
 }

@@ -78,7 +78,13 @@ fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> 
 /// If libtorch refuses it, as it does on the CPU.
 pub fn fused_cell(input: &Tensor, recurrent: &Tensor, c: &Tensor) -> [Tensor; 3] {
     let arguments = [tensor(input), tensor(recurrent), tensor(c), optional(None), optional(None)];
-    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).expect("a GPU has a fused cell")
+    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| refused(&error, recurrent))
+}
+
+/// The interface says that an operator failed, not why: it is mostly that there is no memory, of which tch then tells.
+fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
+    drop(Tensor::cat(&[gates, gates], 1));
+    panic!("a GPU has a fused cell: {error}")
 }
 
 /// The way back through `fused_cell`: the gradients at the gates' sums (n, 4H) and at c before (n, H), from those at h and
@@ -90,18 +96,21 @@ pub fn fused_cell(input: &Tensor, recurrent: &Tensor, c: &Tensor) -> [Tensor; 3]
 pub fn fused_cell_backward(dh: &Tensor, dc: &Tensor, [before, after]: [Tensor; 2], gates: &Tensor) -> [Tensor; 2] {
     let has_bias = 0;
     let arguments = [optional(Some(dh)), optional(Some(dc)), tensor(&before), tensor(&after), tensor(gates), has_bias];
-    let [d_gates, d_before, _] =
-        call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments).expect("a GPU has a fused cell");
+    let [d_gates, d_before, _] = call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments)
+        .unwrap_or_else(|error| refused(&error, gates));
     [d_gates, d_before]
 }
 
-/// `from`, which is on the CPU, on `device`: a GPU copies it while others work, here and there.
-pub fn send(from: &Tensor, device: Device) -> Result<Tensor> {
+/// `from`, which is on the CPU, on `device`; a GPU copies it in its turn, and nobody waits.
+pub fn send(from: &Tensor, device: Device) -> Tensor {
     if device == Device::Cpu {
-        return Ok(from.shallow_clone());
+        return from.shallow_clone();
     }
-    let [pinned] = call(c"aten::pin_memory", c"", &[tensor(from), optional(None)])?;
-    Ok(pinned.f_to_device_(device, from.kind(), true, false)?)
+    match call(c"aten::pin_memory", c"", &[tensor(from), optional(None)]) {
+        Ok([pinned]) => pinned.to_device_(device, from.kind(), true, false),
+        // Without room for a pinned copy it is sent as it is, and waited for.
+        Err(_) => from.to_device(device),
+    }
 }
 
 /// What `_fused_adam_` and `_fused_adamw_` take beside the weights, their gradients and moments.
@@ -116,8 +125,10 @@ pub struct Adam<'a> {
     pub epsilon: f64,
     /// Weight decay apart from the gradient (AdamW).
     pub decoupled: bool,
-    /// One number each: what gradients are divided by, and whether to leave all as it is (1) or not (0).
-    pub scale_and_skip: Option<[&'a Tensor; 2]>,
+    /// One number: what gradients are divided by, which are then written too.
+    pub scale: Option<&'a Tensor>,
+    /// One number: whether to leave all as it is (1) or not (0).
+    pub skip: Option<&'a Tensor>,
 }
 
 /// The learning rate, known here or on the device.
@@ -135,7 +146,6 @@ pub fn fused_adam(w: &Tensor, gradient: &Tensor, first: &Tensor, second: &Tensor
         Rate::Here(rate) => (c"", rate.to_bits()),
         Rate::There(rate) => (c"tensor_lr", tensor(rate)),
     };
-    let (scale, skip) = adam.scale_and_skip.map_or((None, None), |[scale, skip]| (Some(scale), Some(skip)));
     let arguments = [
         list(&[w])?,
         list(&[gradient])?,
@@ -150,8 +160,8 @@ pub fn fused_adam(w: &Tensor, gradient: &Tensor, first: &Tensor, second: &Tensor
         adam.epsilon.to_bits(),
         0, // amsgrad
         0, // maximize
-        optional(scale),
-        optional(skip),
+        optional(adam.scale),
+        optional(adam.skip),
     ];
     let [] = call(if adam.decoupled { ADAMW } else { ADAM }, overload, &arguments)?;
     Ok(())

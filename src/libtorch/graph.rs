@@ -4,8 +4,10 @@
 //! Its functions are in `libtorch_cuda`, which a CPU build of torch lacks: they are looked up when they are wanted.
 
 use std::ffi::{CStr, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tch::Device;
 
 #[allow(unsafe_code)]
@@ -44,47 +46,85 @@ fn index(device: Device) -> Result<i32> {
     }
 }
 
+/// Functions of the stable interface, which give their errors as a code: signatures as in the headers of 2.11,
+/// `stable/c/shim.h` and `inductor/aoti_torch/c/shim.h`.
+type GetFromPool = unsafe extern "C" fn(bool, i32, *mut *mut c_void) -> i32;
+type GetCurrent = unsafe extern "C" fn(i32, *mut *mut c_void) -> i32;
+type Wait = unsafe extern "C" fn(*mut c_void, i32) -> i32;
+type GuardStream = unsafe extern "C" fn(*mut c_void, i32, *mut *mut c_void) -> i32;
+type GuardDevice = unsafe extern "C" fn(i32, *mut *mut c_void) -> i32;
+type EndGuard = unsafe extern "C" fn(*mut c_void) -> i32;
+
+/// While this lives, a device, or a stream on it, is this thread's.
+#[derive(Debug)]
+pub struct Guard {
+    handle: *mut c_void,
+    end: EndGuard,
+}
+
+impl Guard {
+    pub fn device(device: Device) -> Result<Self> {
+        let (device, mut handle) = (index(device)?, std::ptr::null_mut());
+        // SAFETY: as the types above say.
+        #[allow(unsafe_code)]
+        unsafe {
+            let make = std::mem::transmute::<*mut c_void, GuardDevice>(find(c"aoti_torch_create_cuda_guard")?);
+            let end = std::mem::transmute::<*mut c_void, EndGuard>(find(c"aoti_torch_delete_cuda_guard")?);
+            ensure!(make(device, &raw mut handle) == 0, "libtorch has no such device");
+            Ok(Self { handle, end })
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // SAFETY: a guard that was made, and its end.
+        #[allow(unsafe_code)]
+        unsafe {
+            (self.end)(self.handle);
+        }
+    }
+}
+
 /// A queue of a GPU's work beside the default one, on which nothing can be recorded.
 #[derive(Debug)]
 pub struct Stream {
     handle: *mut c_void,
     device: i32,
+    wait: Wait,
 }
 
 // SAFETY: a stream's handle may be used from any thread.
 #[allow(unsafe_code)]
 unsafe impl Send for Stream {}
 
-type Error = i32;
-type GetFromPool = unsafe extern "C" fn(bool, i32, *mut *mut c_void) -> Error;
-type Get = unsafe extern "C" fn(i32, *mut *mut c_void) -> Error;
-type Use = unsafe extern "C" fn(*mut c_void, i32) -> Error;
-
 impl Stream {
     pub fn new(device: Device) -> Result<Self> {
         let (device, mut handle) = (index(device)?, std::ptr::null_mut());
-        // SAFETY: the function has this signature in `torch/csrc/stable/c/shim.h`, and gives its errors as a code.
+        // SAFETY: as the types above say.
         #[allow(unsafe_code)]
-        let code = unsafe {
+        unsafe {
             let get = std::mem::transmute::<*mut c_void, GetFromPool>(find(c"torch_get_cuda_stream_from_pool")?);
-            get(false, device, &raw mut handle)
-        };
-        ensure!(code == 0, "libtorch has no stream");
-        Ok(Self { handle, device })
+            let wait = std::mem::transmute::<*mut c_void, Wait>(find(c"torch_cuda_stream_synchronize")?);
+            ensure!(get(false, device, &raw mut handle) == 0, "libtorch has no stream");
+            Ok(Self { handle, device, wait })
+        }
     }
 
     /// Have this thread's work go to the stream while the result lives, after what was asked for before.
     pub fn enter(&self) -> Result<Entered> {
-        let mut before = std::ptr::null_mut();
-        // SAFETY: signatures as in the headers of 2.11, `stable/c/shim.h` and `inductor/aoti_torch/c/shim.h`.
+        let (mut before, mut handle) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let get = std::mem::transmute::<*mut c_void, Get>(find(c"aoti_torch_get_current_cuda_stream")?);
-            let set = std::mem::transmute::<*mut c_void, Use>(find(c"torch_set_current_cuda_stream")?);
-            let wait = std::mem::transmute::<*mut c_void, Use>(find(c"torch_cuda_stream_synchronize")?);
+            let get = std::mem::transmute::<*mut c_void, GetCurrent>(find(c"aoti_torch_get_current_cuda_stream")?);
+            let make = std::mem::transmute::<*mut c_void, GuardStream>(find(c"aoti_torch_create_cuda_stream_guard")?);
+            let end = std::mem::transmute::<*mut c_void, EndGuard>(find(c"aoti_torch_delete_cuda_stream_guard")?);
             ensure!(get(self.device, &raw mut before) == 0, "libtorch has no stream");
-            ensure!(wait(before, self.device) == 0 && set(self.handle, self.device) == 0, "libtorch has no stream");
-            Ok(Entered { before, own: self.handle, device: self.device, set, wait })
+            ensure!((self.wait)(before, self.device) == 0, "the device failed");
+            ensure!(make(self.handle, self.device, &raw mut handle) == 0, "libtorch has no stream");
+            let stream = Self { handle: self.handle, device: self.device, wait: self.wait };
+            Ok(Entered { stream, _guard: Guard { handle, end } })
         }
     }
 }
@@ -92,20 +132,16 @@ impl Stream {
 /// This thread's work goes to a stream; when this ends it is done, and work goes where it went before.
 #[derive(Debug)]
 pub struct Entered {
-    before: *mut c_void,
-    own: *mut c_void,
-    device: i32,
-    set: Use,
-    wait: Use,
+    stream: Stream,
+    _guard: Guard,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // SAFETY: functions and streams that `enter` found. An error of the device shows at its next use.
+        // SAFETY: the stream lives as long as the process. An error of the device shows at its next use.
         #[allow(unsafe_code)]
         unsafe {
-            (self.wait)(self.own, self.device);
-            (self.set)(self.before, self.device);
+            (self.stream.wait)(self.stream.handle, self.stream.device);
         }
     }
 }
@@ -127,12 +163,17 @@ impl std::fmt::Debug for Graph {
     }
 }
 
+/// Whether a recording has failed in this process: libtorch's allocator and its generators are then left as in a recording,
+/// and another one would not end better.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
 impl Graph {
     /// Record what `work` asks of the GPU, on a stream that was entered; it is not done yet. Tensors that `work` makes are
     /// in the graph's memory, where every `replay` writes them anew; nothing in it may wait for the GPU.
     pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
         const THREAD_LOCAL: usize = 1;
-        // What must not be missing once a record has begun.
+        ensure!(!FAILED.load(Ordering::Relaxed), "a recording has failed before");
+        // What must not be missing once a recording has begun.
         for name in [c"_ZN2at4cuda9CUDAGraph11capture_endEv", c"_ZN2at4cuda9CUDAGraphD1Ev"] {
             find(name)?;
         }
@@ -142,12 +183,27 @@ impl Graph {
         let graph = Self(room);
         let begin = c"_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode";
         let own_pool = [0, 0];
-        call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL])?;
-        let made = work();
-        let ended = call(c"_ZN2at4cuda9CUDAGraph11capture_endEv", [graph.pointer(), 0, 0, 0]);
-        let made = made.context("what was to be recorded")?;
-        ended?;
-        Ok((graph, made))
+        let begun = call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]);
+        let (made, ended) = match begun {
+            Ok(()) => {
+                let made = catch_unwind(AssertUnwindSafe(work));
+                (Some(made), call(c"_ZN2at4cuda9CUDAGraph11capture_endEv", [graph.pointer(), 0, 0, 0]))
+            }
+            Err(error) => (None, Err(error)),
+        };
+        match (made, ended) {
+            (Some(Ok(Ok(made))), Ok(())) => Ok((graph, made)),
+            (made, ended) => {
+                FAILED.store(true, Ordering::Relaxed);
+                // libtorch may still look into it.
+                std::mem::forget(graph);
+                ended?;
+                match made {
+                    Some(Ok(made)) => made.map(|_| unreachable!("this was handled")),
+                    _ => anyhow::bail!("what was to be recorded failed"),
+                }
+            }
+        }
     }
 
     /// Ask for the recorded work once more.
@@ -204,16 +260,20 @@ mod tests {
             c"_ZN2at4cuda9CUDAGraph6replayEv",
             c"_ZN2at4cuda9CUDAGraphD1Ev",
             c"torch_get_cuda_stream_from_pool",
-            c"torch_set_current_cuda_stream",
             c"torch_cuda_stream_synchronize",
+            c"aoti_torch_create_cuda_guard",
+            c"aoti_torch_delete_cuda_guard",
+            c"aoti_torch_create_cuda_stream_guard",
+            c"aoti_torch_delete_cuda_stream_guard",
             c"aoti_torch_get_current_cuda_stream",
         ] {
             assert!(find(name).is_ok(), "{name:?}");
         }
         if !tch::Cuda::is_available() {
             // Refused without ending the process.
-            assert!(Stream::new(Device::Cuda(0)).is_err());
+            assert!(Stream::new(Device::Cuda(0)).is_err() && Guard::device(Device::Cuda(0)).is_err());
             assert!(Graph::record(|| Ok(())).is_err());
+            assert!(FAILED.load(Ordering::Relaxed) || Graph::record(|| Ok(())).is_err());
         }
     }
 }

@@ -98,24 +98,21 @@ pub fn device_name(device: Device) -> String {
 
 /// Bytes that are free on `device`; none where that is not known.
 pub fn free_memory(device: Device) -> Option<usize> {
-    type OfDevice = unsafe extern "C" fn(*mut i32) -> i32;
-    type ToDevice = unsafe extern "C" fn(i32) -> i32;
     type OfMemory = unsafe extern "C" fn(*mut usize, *mut usize) -> i32;
-    let Device::Cuda(index) = device else { return None };
-    // SAFETY: the CUDA runtime that libtorch has loaded, if it has, and three functions by their signatures there; the
-    // device that was this thread's is so again.
+    let _guard = graph::Guard::device(device).ok()?;
+    // SAFETY: a function of the CUDA runtime that libtorch has loaded, if it has, by its signature there.
     #[allow(unsafe_code)]
     unsafe {
         let runtime = [c"libcudart.so.13", c"libcudart.so.12"]
             .map(|name| libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD))
             .into_iter()
             .find(|handle| !handle.is_null())?;
-        let find = |name: &std::ffi::CStr| Some(libc::dlsym(runtime, name.as_ptr())).filter(|found| !found.is_null());
-        let get = std::mem::transmute::<*mut libc::c_void, OfDevice>(find(c"cudaGetDevice")?);
-        let set = std::mem::transmute::<*mut libc::c_void, ToDevice>(find(c"cudaSetDevice")?);
-        let info = std::mem::transmute::<*mut libc::c_void, OfMemory>(find(c"cudaMemGetInfo")?);
-        let (mut before, mut free, mut total) = (0, 0, 0);
-        let code = get(&raw mut before) | set(index as i32) | info(&raw mut free, &raw mut total) | set(before);
-        (code == 0).then_some(free)
+        let found = libc::dlsym(runtime, c"cudaMemGetInfo".as_ptr());
+        if found.is_null() {
+            return None;
+        }
+        let info = std::mem::transmute::<*mut libc::c_void, OfMemory>(found);
+        let (mut free, mut total) = (0, 0);
+        (info(&raw mut free, &raw mut total) == 0).then_some(free)
     }
 }

@@ -1,6 +1,7 @@
 //! Whether CUDA may round the factors of float32 products to TF32's 10 bits of mantissa.
 
 use std::ffi::c_void;
+use std::sync::{Mutex, PoisonError};
 
 /// As in libtorch's `ATen/Context.h`.
 const CUDA: i32 = 1;
@@ -34,24 +35,34 @@ fn set(precision: i32) {
     }
 }
 
-/// While this lives, products of float32 on CUDA are in TF32 or are not; then as before, since the setting is that of the
-/// user's torch too.
+/// How many live, and the setting before the first of them.
+static LIVE: Mutex<(usize, i32)> = Mutex::new((0, 0));
+
+/// While this lives, products of float32 on CUDA are in TF32 or are not; after the last one as before, since the setting is
+/// that of the user's torch too. It is one for the whole process: of two models at work at once, in two threads and in
+/// different precisions, the later one decides for both.
 #[derive(Debug)]
-pub struct Tf32 {
-    before: i32,
-}
+pub struct Tf32(());
 
 impl Tf32 {
     pub fn allow(yes: bool) -> Self {
-        let before = get();
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        if live.0 == 0 {
+            live.1 = get();
+        }
+        live.0 += 1;
         set(if yes { TF32 } else { IEEE });
-        Self { before }
+        Self(())
     }
 }
 
 impl Drop for Tf32 {
     fn drop(&mut self) {
-        set(self.before);
+        let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+        live.0 -= 1;
+        if live.0 == 0 {
+            set(live.1);
+        }
     }
 }
 
@@ -63,10 +74,13 @@ mod tests {
     fn the_setting_is_put_back() {
         let before = get();
         {
-            let _outer = Tf32::allow(true);
+            let first = Tf32::allow(true);
             assert_eq!(get(), TF32);
-            let _inner = Tf32::allow(false);
+            let second = Tf32::allow(false);
             assert_eq!(get(), IEEE);
+            drop(first);
+            assert_eq!(get(), IEEE);
+            drop(second);
         }
         assert_eq!(get(), before);
     }

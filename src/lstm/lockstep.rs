@@ -83,6 +83,14 @@ fn side_by_side(tensors: &[&Tensor]) -> Tensor {
     first.as_strided(size, stride, None)
 }
 
+/// Tensors of one shape as one with G in front, copied where there are several.
+fn stacked(tensors: &[Tensor]) -> Tensor {
+    match tensors {
+        [one] => one.unsqueeze(0),
+        all => Tensor::stack(all, 0),
+    }
+}
+
 /// a b, (G, m, k) by (G, k, n), in the kind of states: of 16-bit numbers the exact products are added up in float32.
 fn product(a: &Tensor, b: &Tensor) -> Tensor {
     match a.kind() {
@@ -263,12 +271,13 @@ impl<'a> Pass<'a> {
             Feed::Frames(frames) => Some(frames.to_kind(self.kind)),
             _ => None,
         });
-        let mut x = Tensor::stack(&frames.collect::<Vec<_>>(), 0);
+        let mut x = stacked(&frames.collect::<Vec<_>>());
         self.tape.input = Some(x.shallow_clone());
         for l in 0..self.sides.len() {
             let side = &self.sides[l];
             let weight = side.input.as_ref().expect("a layer that is fed has input weights");
-            let inputs = product_over_time(&x, weight) + side.bias.unsqueeze(1);
+            let mut inputs = product_over_time(&x, weight);
+            inputs += side.bias.unsqueeze(1);
             for t in 0..inputs.size()[1] {
                 let _h = self.step(l, t, &inputs.select(1, t));
             }
@@ -383,7 +392,7 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
     let [groups, places, batch, hidden] = <[i64; 4]>::try_from(tape.layers[0].h.size()).expect("h is (G, T + 1, B, H)");
     let (steps, wants_initial) = (places - 1, backs[0].wants_initial);
     let every = |one: &dyn Fn(&Back<'_>) -> Option<Tensor>| {
-        backs.iter().map(one).collect::<Option<Vec<_>>>().map(|all| Tensor::stack(&all, 0))
+        backs.iter().map(one).collect::<Option<Vec<_>>>().map(|all| stacked(&all))
     };
 
     // The readout: one product each, over all steps together.
@@ -411,8 +420,9 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
         let peepholes = peepholes.map(|all| side_by_side(&all).unsqueeze(1));
         let layer = &tape.layers[l];
         let zeros = || Tensor::zeros([groups, batch, hidden], options);
-        let mut dh = every(&|back| back.last.map(|last| last.h.i(l as i64))).unwrap_or_else(zeros);
-        let mut dc = every(&|back| back.last.map(|last| last.c.i(l as i64))).unwrap_or_else(zeros);
+        // Copies, as they are added to.
+        let mut dh = every(&|back| back.last.map(|last| last.h.i(l as i64).copy())).unwrap_or_else(zeros);
+        let mut dc = every(&|back| back.last.map(|last| last.c.i(l as i64).copy())).unwrap_or_else(zeros);
         let d_gates = Tensor::empty([groups, steps, batch, 4 * hidden], (kind, options.1));
 
         // Time backwards: the only product that must go step by step.

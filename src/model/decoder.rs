@@ -33,15 +33,16 @@ pub fn truth(target: &Frames) -> Tensor {
 pub fn training_feed<'a>(
     feedback: Feedback,
     loss: Loss,
-    truth: &'a Tensor,
+    steps: i64,
+    truth: Option<&'a Tensor>,
     probability: f64,
     rng: &mut Pcg64Mcg,
 ) -> Feed<'a> {
-    let (steps, batch, _) = truth.size3().expect("frames are (T, B, D)");
-    match feedback {
-        Feedback::Truth => Feed::Frames(truth),
-        Feedback::Scheduled => {
-            let mask = random::bernoulli(rng, &[steps, batch, 1], probability, 1.0, (truth.kind(), truth.device()));
+    match (feedback, truth) {
+        (Feedback::Truth, Some(truth)) => Feed::Frames(truth),
+        (Feedback::Scheduled, Some(truth)) => {
+            let size = [steps, truth.size()[1], 1];
+            let mask = random::bernoulli(rng, &size, probability, 1.0, (truth.kind(), truth.device()));
             Feed::Output { steps, activation: loss.activation(), truth: Some(Truth { frames: truth, mask }) }
         }
         _ => feed(feedback, loss, steps),

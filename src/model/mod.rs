@@ -43,14 +43,11 @@ impl<S> Losses<S> {
     pub fn is_empty(&self) -> bool {
         self.named().next().is_none()
     }
-}
 
-impl Losses<Unread> {
-    /// Wait for them.
-    pub fn read(&self) -> Losses {
-        let Self { decoders, classes } = self;
-        let decoders = decoders.each_ref().map(|loss| loss.as_ref().map(Unread::read));
-        Losses { decoders, classes: classes.as_ref().map(Unread::read) }
+    /// Something else of each, in the order of `named`.
+    pub fn map<R>(&self, mut one: impl FnMut(&S) -> R) -> Losses<R> {
+        let decoders = self.decoders.each_ref().map(|loss| loss.as_ref().map(&mut one));
+        Losses { decoders, classes: self.classes.as_ref().map(one) }
     }
 }
 
@@ -180,16 +177,21 @@ impl Composite {
 
         // Both decoders start from it.
         let targets = self.targets(batch)?;
-        let truths = targets.each_ref().map(|target| target.as_ref().map(decoder::truth));
+        let truths = [0, 1].map(|w| {
+            let feedback = self.architecture.feedback[w];
+            let sees = matches!(feedback, Some(Feedback::Truth | Feedback::Scheduled));
+            targets[w].as_ref().filter(|_| sees).map(decoder::truth)
+        });
         let [reconstruct, predict] = &mut traces.decoders;
         let mut runs = Vec::new();
         for (which, trace) in [(Which::Reconstruct, reconstruct), (Which::Predict, predict)] {
             let w = which as usize;
-            if let (Some(stack), Some(truth), Some(feedback)) =
-                (&weights.decoders[w], &truths[w], self.architecture.feedback[w])
+            if let (Some(stack), Some(target), Some(feedback)) =
+                (&weights.decoders[w], &targets[w], self.architecture.feedback[w])
             {
                 let Mode::Train { rng, .. } = &mut mode else { unreachable!("this is a training pass") };
-                let feed = decoder::training_feed(feedback, loss, truth, pass.probability, rng);
+                let (steps, truth) = (target.steps(), truths[w].as_ref());
+                let feed = decoder::training_feed(feedback, loss, steps, truth, pass.probability, rng);
                 let batch = batch.past.batch();
                 runs.push(Run { stack, feed, initial: Some(state), batch, valid: None, trace });
             }

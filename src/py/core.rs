@@ -122,6 +122,12 @@ impl Core {
         detached(py, || Ok(libtorch::device_name(self.lock()?.model.options().1)))
     }
 
+    /// Whether its updates are recorded as a CUDA graph.
+    #[getter]
+    fn records(&self, py: Python<'_>) -> PyResult<bool> {
+        detached(py, || Ok(self.lock()?.records()))
+    }
+
     /// (updates made, epochs ended, batches of the present epoch seen)
     #[getter]
     fn progress(&self, py: Python<'_>) -> PyResult<(i64, i64, i64)> {
@@ -204,10 +210,7 @@ impl Core {
             placed.get().apply(&mut windows);
             let mut watch = Watch::new(Some(observer));
             if check {
-                for rows in in_order(windows.len(), training.batch_size) {
-                    watch.pause()?;
-                    windows.batch(&rows)?;
-                }
+                windows.check(training.batch_size, || watch.pause())?;
             }
             let until = until.map_or(Until::Epoch, Until::Step);
             trainer.fit(&windows, &training, until, report_every, &mut watch)

@@ -17,7 +17,7 @@ use crate::config::{Feedback, Training};
 use crate::data::{Batch, Frames};
 use crate::error::Error;
 use crate::libtorch::{Entered, Graph, Stream};
-use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
+use crate::model::{Composite, Losses, Pass, Sum, Traces, Weights};
 
 /// How long updates may go unread.
 const UNREAD: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub struct Ahead {
     numbers: OnDevice,
     /// How many updates were made since they were last read.
     made: Tensor,
-    unread: Vec<Update>,
+    unread: Vec<Asked>,
     last_read: Instant,
     stream: Option<Stream>,
     recorded: Option<Recorded>,
@@ -42,21 +42,35 @@ pub struct Ahead {
 
 /// An update that was asked for.
 #[derive(Debug)]
+struct Asked {
+    before: Progress,
+    told: Told,
+}
+
+/// What a device tells of an update.
+#[derive(Debug)]
+struct Told {
+    /// (1 + losses) in double precision: the gradient's norm, and the sum of each loss that is there.
+    numbers: Tensor,
+    /// How many numbers each loss is of.
+    counts: Losses<f64>,
+}
+
+/// An update that was asked for, as it went.
+#[derive(Debug)]
 pub struct Update {
     pub before: Progress,
-    pub losses: Losses<Unread>,
-    /// The gradient's, times the scale.
-    norm: Tensor,
-    scale: f64,
+    pub losses: Losses,
+    norm: f64,
 }
 
 impl Update {
     /// Why it was not made.
     pub fn why(&self) -> Result<(), Error> {
-        for (_, loss) in self.losses.read().named() {
+        for (_, loss) in self.losses.named() {
             finite("the loss", loss.mean(), self.before.step)?;
         }
-        finite("the gradient's norm", self.norm.double_value(&[]) / self.scale, self.before.step)
+        finite("the gradient's norm", self.norm, self.before.step)
     }
 }
 
@@ -77,15 +91,13 @@ pub struct Plan<'a> {
     pub part: Part,
 }
 
-/// A recorded update, with all that it reads and writes beside weights and gradients.
+/// A recorded update, and what it reads and tells.
 #[derive(Debug)]
 struct Recorded {
     key: Key,
     batch: Batch,
-    losses: Losses<Unread>,
-    norm: Tensor,
+    told: Told,
     graph: Graph,
-    _traces: Traces,
 }
 
 /// What has to be the same for a recorded update to be the one that is asked for.
@@ -121,7 +133,7 @@ impl Key {
 impl Ahead {
     pub fn new(model: &Composite) -> Self {
         let zero = || Tensor::zeros([], (Kind::Float, model.options().1));
-        let numbers = OnDevice { steps: zero(), rate: zero(), scale: zero(), skip: zero() };
+        let numbers = OnDevice { steps: zero(), rate: zero(), skip: zero() };
         let (unread, last_read) = (Vec::new(), Instant::now());
         Self { numbers, made: zero(), unread, last_read, stream: None, recorded: None, warm: (None, 0) }
     }
@@ -135,6 +147,19 @@ impl Ahead {
             self.stream = Stream::new(device).ok();
         }
         self.stream.as_ref()?.enter().ok()
+    }
+
+    /// Whether updates are recorded.
+    pub fn records(&self) -> bool {
+        self.recorded.is_some()
+    }
+
+    /// Forget what a training that ended in an error may have left.
+    pub fn forget(&mut self) {
+        self.unread.clear();
+        for numbers in [&mut self.made, &mut self.numbers.skip] {
+            let _ = numbers.zero_();
+        }
     }
 
     pub fn is_due(&self) -> bool {
@@ -153,11 +178,13 @@ impl Ahead {
     ) -> Result<()> {
         let _ = self.numbers.steps.fill_(plan.part.moments.steps as f64);
         let _ = self.numbers.rate.fill_(rate);
-        let (losses, norm) = match self.stream.as_ref().and_then(|_| Key::of(plan, batch)) {
+        let told = match self.stream.as_ref().and_then(|_| Key::of(plan, batch)) {
             None => self.ask(plan, batch, pass, traces)?,
             Some(key) => {
-                if self.recorded.as_ref().is_none_or(|recorded| recorded.key != key) && self.is_warm(&key) {
-                    self.record(key.clone(), plan, batch, pass);
+                if self.recorded.as_ref().is_some_and(|recorded| recorded.key == key) {
+                    self.warm = (None, 0);
+                } else if self.is_warm(&key) {
+                    self.record(key.clone(), plan, batch, pass, traces);
                 }
                 match self.recorded.as_ref().filter(|recorded| recorded.key == key) {
                     Some(recorded) => recorded.ask(batch)?,
@@ -165,7 +192,7 @@ impl Ahead {
                 }
             }
         };
-        self.unread.push(Update { before, losses, norm, scale: pass.scale });
+        self.unread.push(Asked { before, told });
         Ok(())
     }
 
@@ -178,36 +205,34 @@ impl Ahead {
         self.warm.1 > WARM
     }
 
-    /// Have the device make the update, unless it or one before it is not finite: its losses and its gradient's norm.
-    fn ask(
-        &mut self,
-        plan: &Plan<'_>,
-        batch: &Batch,
-        pass: &mut Pass<'_>,
-        traces: &mut Traces,
-    ) -> Result<(Losses<Unread>, Tensor)> {
+    /// Have the device make the update, unless it or one before it is not finite.
+    fn ask(&mut self, plan: &Plan<'_>, batch: &Batch, pass: &mut Pass<'_>, traces: &mut Traces) -> Result<Told> {
         let Plan { model, training, gradients, part } = plan;
         let losses = model.gradients(batch, pass, traces, gradients)?;
         let [mut weights, gradients] =
             [&model.weights.flat, &gradients.flat].map(|flat| flat.narrow(0, part.first, part.size));
-        let norm = gradients.norm();
-        let OnDevice { scale, skip, .. } = &mut self.numbers;
+        let norm = gradients.norm() / pass.scale;
+        let mut numbers = vec![norm.to_kind(Kind::Double)];
+        numbers.extend(losses.named().map(|(_, loss)| loss.sum.shallow_clone()));
+        let numbers = Tensor::stack(&numbers, 0);
         // Clipping divides by what the norm is above its most.
-        match training.max_grad_norm {
-            Some(most) => scale.copy_(&(((&norm / pass.scale + 1e-6) / most).clamp_min(1.0) * pass.scale)),
-            None => drop(scale.fill_(pass.scale)),
-        }
-        let all = losses.named().fold(norm.isfinite(), |all, (_, loss)| all.logical_and(&loss.sum.isfinite()));
+        let scale = match training.max_grad_norm {
+            Some(most) => Some(((norm + 1e-6) / most).clamp_min(1.0) * pass.scale),
+            None => (pass.scale > 1.0).then(|| norm.full_like(pass.scale)),
+        };
+        let skip = &mut self.numbers.skip;
+        let all = numbers.sum(None).isfinite();
         skip.copy_(&skip.maximum(&all.logical_not().to_kind(Kind::Float)));
-        self.made += 1.0 - &*skip;
-        let step = Step { weight_decay: training.weight_decay, numbers: Numbers::There(&self.numbers) };
+        let there = Numbers::There { numbers: &self.numbers, scale: scale.as_ref() };
+        let step = Step { weight_decay: training.weight_decay, numbers: there };
         optimizer::update(training.optimizer, &mut weights, &gradients, &part.moments, step)?;
         model.weights_changed();
-        Ok((losses, norm))
+        self.made += 1.0 - &self.numbers.skip;
+        Ok(Told { numbers, counts: losses.map(|loss| loss.count) })
     }
 
     /// Record such an update; where that fails, updates are asked for as before, and never recorded.
-    fn record(&mut self, key: Key, plan: &Plan<'_>, batch: &Batch, pass: &mut Pass<'_>) {
+    fn record(&mut self, key: Key, plan: &Plan<'_>, batch: &Batch, pass: &mut Pass<'_>, traces: &mut Traces) {
         self.recorded = None;
         let copy = |frames: &Frames| Frames { values: frames.values.copy(), valid: None, known: None };
         let batch = Batch {
@@ -215,12 +240,10 @@ impl Ahead {
             future: batch.future.as_ref().map(copy),
             labels: batch.labels.as_ref().map(Tensor::copy),
         };
-        // Traces of its own: in the graph's memory they are written by every replay.
-        let mut traces = Traces::default();
-        match Graph::record(|| self.ask(plan, &batch, pass, &mut traces)) {
-            Ok((graph, (losses, norm))) => {
-                self.recorded = Some(Recorded { key, batch, losses, norm, graph, _traces: traces });
-            }
+        // All that is made in a recording is in its own memory, so it must not meet what was made before.
+        *traces = Traces::default();
+        match Graph::record(|| self.ask(plan, &batch, pass, &mut Traces::default())) {
+            Ok((graph, told)) => self.recorded = Some(Recorded { key, batch, told, graph }),
             Err(_) => self.stream = None,
         }
     }
@@ -228,21 +251,28 @@ impl Ahead {
     /// The updates that were not read yet, and how many of them were made; waits for them.
     pub fn read(&mut self) -> (Vec<Update>, usize) {
         self.last_read = Instant::now();
-        let updates = std::mem::take(&mut self.unread);
-        if updates.is_empty() {
-            return (updates, 0);
+        let asked = std::mem::take(&mut self.unread);
+        if asked.is_empty() {
+            return (Vec::new(), 0);
         }
+        let numbers: Vec<&Tensor> = asked.iter().map(|asked| &asked.told.numbers).collect();
+        let numbers = Tensor::stack(&numbers, 0).to_device(Device::Cpu);
         let made = self.made.double_value(&[]) as usize;
-        for numbers in [&self.made, &self.numbers.skip] {
-            let _ = numbers.shallow_clone().zero_();
-        }
-        (updates, made)
+        self.forget();
+        let update = |(row, asked): (i64, Asked)| {
+            let mut numbers = (0..).map(|column| numbers.double_value(&[row, column]));
+            let mut next = || numbers.next().expect("it has no end");
+            let norm = next();
+            let losses = asked.told.counts.map(|&count| Sum { sum: next(), count });
+            Update { before: asked.before, losses, norm }
+        };
+        ((0..).zip(asked).map(update).collect(), made)
     }
 }
 
 impl Recorded {
     /// Ask for the update once more, with these windows.
-    fn ask(&self, batch: &Batch) -> Result<(Losses<Unread>, Tensor)> {
+    fn ask(&self, batch: &Batch) -> Result<Told> {
         let pairs = [
             (Some(&self.batch.past.values), Some(&batch.past.values)),
             (self.batch.future.as_ref().map(|f| &f.values), batch.future.as_ref().map(|f| &f.values)),
@@ -254,12 +284,7 @@ impl Recorded {
             }
         }
         self.graph.replay()?;
-        // The next replay writes anew what this one made.
-        let copy = |loss: &Unread| Unread { sum: loss.sum.copy(), count: loss.count };
-        let losses = Losses {
-            decoders: self.losses.decoders.each_ref().map(|loss| loss.as_ref().map(copy)),
-            classes: self.losses.classes.as_ref().map(copy),
-        };
-        Ok((losses, self.norm.copy()))
+        // The next replay writes anew what this one told.
+        Ok(Told { numbers: self.told.numbers.copy(), counts: self.told.counts })
     }
 }

@@ -4,6 +4,8 @@ mod ahead;
 pub mod optimizer;
 mod schedule;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use anyhow::Result;
 
 pub use optimizer::Moments;
@@ -12,7 +14,7 @@ pub use schedule::Schedule;
 use crate::config::{Precision, Training};
 use crate::data::{Batch, Order, Windows, in_order};
 use crate::error::Error;
-use crate::model::{Composite, Losses, Pass, Traces, Weights};
+use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
 use crate::random::{Purpose, stream};
 use ahead::{Ahead, Part, Plan};
 use optimizer::{Numbers, Step};
@@ -95,6 +97,11 @@ impl Trainer {
         Self { model, moments, progress: Progress::default(), gradients, traces: Traces::default(), ahead }
     }
 
+    /// Whether updates are recorded as a graph.
+    pub fn records(&self) -> bool {
+        self.ahead.as_ref().is_some_and(Ahead::records)
+    }
+
     /// Train until the plan says stop.
     pub fn fit(
         &mut self,
@@ -105,17 +112,23 @@ impl Trainer {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         training.check()?;
-        let _stream = self.ahead.as_mut().and_then(|ahead| ahead.enter(self.model.options().1));
+        let device = self.model.options().1;
+        let _stream = self.ahead.as_mut().and_then(|ahead| {
+            ahead.forget();
+            ahead.enter(device)
+        });
         if windows.is_empty() {
             let (expected, got) = ("at least one window".to_owned(), "none".to_owned());
             return Err(Error::Data { name: windows.past.name.clone(), expected, got }.into());
         }
         let mut since = Since::default();
-        let outcome = self.epochs(windows, training, until, report_every, observer, &mut since);
+        // libtorch's errors come as panics.
+        let epochs = || self.epochs(windows, training, until, report_every, observer, &mut since);
+        let outcome = catch_unwind(AssertUnwindSafe(epochs));
         // However it ended, no update goes untold.
         let read = self.read(&mut since);
         let told = if since.losses.is_empty() { Ok(()) } else { since.tell(self.progress, observer) };
-        outcome.and(read).and(told)
+        outcome.unwrap_or_else(|panic| resume_unwind(panic)).and(read).and(told)
     }
 
     fn epochs(
@@ -165,7 +178,7 @@ impl Trainer {
         let (step, before) = (self.progress.step, self.progress);
         // forward and backward
         let gone = step as f64 / training.end.max(1) as f64;
-        let scale = loss_scale(self.model.precision, batch);
+        let scale = loss_scale(&self.model, batch);
         let mut pass = Pass {
             loss_weights: training.loss_weights,
             scale,
@@ -183,7 +196,7 @@ impl Trainer {
             let plan = Plan { model: &self.model, training, gradients: &self.gradients, part };
             ahead.update(&plan, batch, &mut pass, rate, &mut self.traces, before)?;
         } else {
-            let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?.read();
+            let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?.map(Unread::read);
             for (_, loss) in losses.named() {
                 finite("the loss", loss.mean(), step)?;
             }
@@ -201,6 +214,7 @@ impl Trainer {
             since.add(losses);
         }
         since.learning_rate = rate;
+        self.moments.steps += 1;
         self.progress.step += 1;
         self.progress.batch += 1;
         Ok(())
@@ -211,7 +225,7 @@ impl Trainer {
         let Some(ahead) = &mut self.ahead else { return Ok(()) };
         let (updates, made) = ahead.read();
         for update in &updates[..made] {
-            since.add(update.losses.read());
+            since.add(update.losses);
         }
         let Some(refused) = updates.get(made) else { return Ok(()) };
         self.moments.steps -= (updates.len() - made) as i64;
@@ -221,9 +235,11 @@ impl Trainer {
 }
 
 /// A power of two that brings gradients of a mean over all numbers to about 1, so that float16 holds them.
-fn loss_scale(precision: Precision, batch: &Batch) -> f64 {
-    match precision {
-        Precision::Fp16 => (batch.past.values.numel() as f64).log2().round().exp2(),
+fn loss_scale(model: &Composite, batch: &Batch) -> f64 {
+    let (steps, windows) = (batch.past.steps(), batch.past.batch());
+    let numbers = if model.architecture.classes.is_some() { 1 } else { model.architecture.frame_size };
+    match model.precision {
+        Precision::Fp16 => ((steps * windows * numbers).max(1) as f64).log2().round().exp2(),
         _ => 1.0,
     }
 }
@@ -245,10 +261,10 @@ pub fn evaluate(
 
 /// One training pass over one batch, for tests of the gradients.
 pub fn gradients(model: &Composite, batch: &Batch, pass: &mut Pass<'_>) -> Result<(Losses, Weights, Traces)> {
-    pass.scale = loss_scale(model.precision, batch);
+    pass.scale = loss_scale(model, batch);
     let gradients = Weights::zeros(&model.architecture, model.options());
     let mut traces = Traces::default();
-    let losses = model.gradients(batch, pass, &mut traces, &gradients)?.read();
+    let losses = model.gradients(batch, pass, &mut traces, &gradients)?.map(Unread::read);
     let mut flat = gradients.flat.shallow_clone();
     flat /= pass.scale;
     Ok((losses, gradients, traces))

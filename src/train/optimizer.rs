@@ -46,12 +46,11 @@ impl Moments {
         Self { steps: 0, first: flat.zeros_like(), second: flat.zeros_like() }
     }
 
-    /// Those of `size` weights from `first` on, for their next update.
+    /// Those of `size` weights from `first` on, for their next update, which is to be counted in `steps` when it is made.
     #[must_use]
-    pub fn next(&mut self, first: i64, size: i64) -> Self {
-        self.steps += 1;
+    pub fn next(&self, first: i64, size: i64) -> Self {
         let part = |flat: &Tensor| flat.narrow(0, first, size);
-        Self { steps: self.steps, first: part(&self.first), second: part(&self.second) }
+        Self { steps: self.steps + 1, first: part(&self.first), second: part(&self.second) }
     }
 }
 
@@ -65,8 +64,14 @@ pub struct Step<'a> {
 /// What changes from update to update, known here or on the device.
 #[derive(Debug, Clone, Copy)]
 pub enum Numbers<'a> {
-    Here { rate: f64 },
-    There(&'a OnDevice),
+    Here {
+        rate: f64,
+    },
+    There {
+        numbers: &'a OnDevice,
+        /// What gradients are divided by.
+        scale: Option<&'a Tensor>,
+    },
 }
 
 /// An update's numbers on the device that makes it, one each, in float32: nobody waits for them.
@@ -75,13 +80,11 @@ pub struct OnDevice {
     /// Which update of the moments this is, from 1 on.
     pub steps: Tensor,
     pub rate: Tensor,
-    /// What gradients are divided by.
-    pub scale: Tensor,
     /// 1 from the first update on that was not finite, and that all later ones are left out for; 0 before.
     pub skip: Tensor,
 }
 
-/// One update of the weights `w` by their gradients `g`; the moments are told of it already, by `Moments::next`.
+/// One update of the weights `w` by their gradients `g`; its moments are those of `Moments::next`.
 pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: Step<'_>) -> Result<()> {
     match rule {
         Rule::Adam | Rule::AdamW => {
@@ -92,18 +95,17 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
                     (here, rate) = (Tensor::from(moments.steps as f32).to_device(w.device()), Some(known));
                     tensors.push(&here);
                 }
-                Numbers::There(numbers) => {
+                Numbers::There { numbers, scale } => {
                     rate = None;
-                    tensors.extend([&numbers.steps, &numbers.rate, &numbers.scale, &numbers.skip]);
+                    tensors.extend([&numbers.steps, &numbers.rate, &numbers.skip]);
+                    tensors.extend(scale);
                 }
             }
             let (weight_decay, decoupled) = (step.weight_decay, rule == Rule::AdamW);
             by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
                 let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
-                let (rate, scale_and_skip) = match rate {
-                    Some(rate) => (Rate::Here(rate), None),
-                    None => (Rate::There(tensors[5]), Some([tensors[6], tensors[7]])),
-                };
+                let there = |i: usize| tensors.get(i).copied();
+                let rate = rate.map_or_else(|| Rate::There(tensors[5]), Rate::Here);
                 let adam = Adam {
                     steps: tensors[4],
                     rate,
@@ -112,7 +114,8 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
                     weight_decay,
                     epsilon: EPSILON,
                     decoupled,
-                    scale_and_skip,
+                    skip: there(6),
+                    scale: there(7),
                 };
                 fused_adam(&w, &g, &m, &v, adam)
             })
@@ -120,11 +123,11 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
             .collect()
         }
         Rule::RmsProp => {
-            let there = match step.numbers {
-                Numbers::Here { .. } => None,
-                Numbers::There(numbers) => Some(numbers),
+            let (there, scale) = match step.numbers {
+                Numbers::Here { .. } => (None, None),
+                Numbers::There { numbers, scale } => (Some(numbers), scale),
             };
-            let scaled = there.map(|numbers| g / &numbers.scale);
+            let scaled = scale.map(|scale| g / scale);
             let g = scaled.as_ref().unwrap_or(g);
             let decayed = (step.weight_decay > 0.0).then(|| g + &*w * step.weight_decay);
             let g = decayed.as_ref().unwrap_or(g);
@@ -134,7 +137,7 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
             let next_w = &*w
                 - match step.numbers {
                     Numbers::Here { rate } => direction * rate,
-                    Numbers::There(numbers) => direction * &numbers.rate,
+                    Numbers::There { numbers, .. } => direction * &numbers.rate,
                 };
             let skip = there.map(|numbers| numbers.skip.gt(0.0));
             for (now, next) in [(&mut v, next_v), (w, next_w)] {

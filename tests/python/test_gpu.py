@@ -79,7 +79,7 @@ def test_a_device_that_is_not_there_is_refused() -> None:
         small_model(device=f"cuda:{count}").fit(PAST, FUTURE)
 
 
-# Epochs of three whole batches and a short one, with validation and a second training of another
+# Epochs of five whole batches and a short one, with validation and a second training of another
 # rate, so that recorded updates, others and inference take turns.
 WORK = """
 import sys
@@ -87,7 +87,7 @@ import numpy as np
 from backcast import Model
 
 rng = np.random.default_rng(0)
-past, future = rng.random((2, 110, 7, 12), dtype=np.float32)
+past, future = rng.random((2, 170, 7, 12), dtype=np.float32)
 found = {}
 for precision in ("fp32", "tf32", "fp16", "bf16"):
     for case, params in enumerate([{}, {"num_layers": 2, "feedback": "none"},
@@ -97,6 +97,7 @@ for precision in ("fp32", "tf32", "fp16", "bf16"):
         model.fit(past, future, validation=(past[:9], future[:9]))
         model.set_params(learning_rate=1e-4, warm_start=True, max_iter=80)
         model.fit(past, future)
+        assert model._core.records == (sys.argv[2] == "1")
         for name, array in model.state_dict().items():
             found[f"{precision} {case} {name}"] = array
         found[f"{precision} {case} loss"] = [record["loss"] for record in model.history_]
@@ -109,7 +110,7 @@ def test_recorded_updates_are_those_that_are_not_recorded(tmp_path: Path) -> Non
     for graph in ("0", "1"):
         path = tmp_path / f"{graph}.npz"
         subprocess.run(
-            [sys.executable, "-c", WORK, str(path)],
+            [sys.executable, "-c", WORK, str(path), graph],
             env=os.environ | {"BACKCAST_GRAPH": graph},
             check=True,
             timeout=300,

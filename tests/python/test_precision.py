@@ -7,13 +7,15 @@ and its training can be judged without one; TF32 is CUDA's alone.
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backcast import Model, _core
+from backcast import Classifier, Model, _core
 from backcast.errors import ArgumentError, DivergedError
 from small import FUTURE, PAST, X, assert_same_weights, differ, small_model
 
@@ -180,10 +182,68 @@ def test_tf32_wants_a_gpu() -> None:
 def test_a_file_of_a_gpu_is_read_without_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_core, "cuda_device_count", lambda: 0)
+    monkeypatch.setattr(_core, "cuda_device_count", lambda: 1)
     model = small_model().fit(PAST, FUTURE)
     model.precision = "tf32"
     model.save(tmp_path / "model.safetensors")
     again = Model.load(tmp_path / "model.safetensors", device="cpu")
     assert again.precision == "auto"
     assert_same_weights(model, again)
+
+
+def test_a_classifier_of_large_frames_fits_into_sixteen_bits() -> None:
+    # Its loss is a mean over steps and windows, however large a frame is.
+    random = np.random.default_rng(0)
+    frames = random.random((8, 2, 100_000), dtype=np.float32)
+    labels = np.arange(8) % 2
+    classifier = Classifier(
+        hidden_size=4, precision="fp16", max_iter=3, device="cpu", random_state=0, verbose=0
+    ).fit(frames, labels)
+    assert np.isfinite(classifier.history_[-1]["loss"])
+
+
+OUT_OF_MEMORY = """
+import resource
+import numpy as np
+from backcast import Model
+from backcast.errors import OutOfMemoryError
+
+rng = np.random.default_rng(0)
+past, future = rng.random((2, 40, 6, 5), dtype=np.float32)
+large = rng.random((20_000, 2, 6, 5), dtype=np.float32)
+
+def trained(fails):
+    model = Model(16, batch_size=8, precision=PRECISION, random_state=0, device="cpu", verbose=0)
+    model.partial_fit(past, future)
+    if fails:
+        status = open("/proc/self/statm").read().split()
+        limit = int(status[0]) * resource.getpagesize() + 30 * 2**20
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+        state = model._core.training_state()[2]
+        try:
+            model.set_params(batch_size=20_000).partial_fit(large[:, 0], large[:, 1])
+            raise SystemExit("there was memory enough")
+        except OutOfMemoryError:
+            pass
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        assert model._core.training_state()[2] == state, (model._core.training_state()[2], state)
+        model.set_params(batch_size=8)
+    model.partial_fit(past, future)
+    return model
+
+one, other = trained(True), trained(False)
+assert one.n_iter_ == other.n_iter_ == 10
+for name, array in one.state_dict().items():
+    np.testing.assert_array_equal(array, other.state_dict()[name])
+"""
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_update_without_memory_leaves_nothing_behind(precision: str) -> None:
+    program = OUT_OF_MEMORY.replace("PRECISION", repr(precision))
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
