@@ -98,7 +98,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         fitted one is used as it is, and not trained.
     past, future : int, default=50, 10
         Rows of a window that are rebuilt, and those after them that are predicted; without a
-        `future` nothing is predicted.
+        `future` nothing is predicted. A window should hold whole what repeats (a beat, a day): what
+        comes too early or too late is not seen in less.
     center : bool, default=False
         Whether the model sees windows less the mean of their past, column by column: for series
         whose level wanders or grows. An odd level is then found as it begins and ends, not while
