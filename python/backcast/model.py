@@ -625,7 +625,7 @@ class Model(TransformerMixin, Estimator):
         return list(frames) if pasts.ragged else frames
 
     def trace(self, past: Any, *, steps: int | None = None) -> Trace:
-        """Follow every unit through encoder and decoders, run as at inference.
+        """Follow every unit through encoder and decoders, run as at inference, in float32.
 
         Parameters
         ----------
