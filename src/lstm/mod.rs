@@ -240,6 +240,8 @@ pub struct Run<'a> {
     pub batch: i64,
     /// (T, B, 1), 1 from each sequence's first step on; before it the state is held at zero.
     pub valid: Option<&'a Tensor>,
+    /// Which numbers the weights have, where that is known: the trace keeps what was made of them for passes to come.
+    pub version: Option<u64>,
     pub trace: &'a mut Trace,
 }
 

@@ -13,6 +13,7 @@ pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<
         initial: None,
         batch: past.batch(),
         valid: past.valid.as_ref(),
+        version: None,
         trace,
     }
 }

@@ -5,6 +5,9 @@ mod encoder;
 mod loss;
 mod weights;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use anyhow::Result;
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, IndexOp, Kind, Tensor};
@@ -99,13 +102,17 @@ pub struct Composite {
     pub weights: Weights,
     /// The weights again, the matrices in 16 bits, where products are of 16 bits.
     halved: Option<Weights>,
+    /// How often the weights had new numbers, and what is kept of the encoder's last pass.
+    version: AtomicU64,
+    kept: Mutex<Trace>,
 }
 
 impl Composite {
     pub fn new(architecture: Architecture, init: Init, device: Device, precision: Precision) -> Result<Self, Error> {
         architecture.check()?;
         let weights = Weights::draw(&architecture, init);
-        let model = Self { architecture, precision: Precision::Fp32, weights, halved: None };
+        let (version, kept) = (AtomicU64::default(), Mutex::default());
+        let model = Self { architecture, precision: Precision::Fp32, weights, halved: None, version, kept };
         Ok(model.to((Kind::Float, device), precision))
     }
 
@@ -116,7 +123,8 @@ impl Composite {
         let flat = self.weights.flat.to_device(options.1).to_kind(options.0).copy();
         let kind = precision.of_products(options.0);
         let halved = (kind != options.0).then(|| Weights::with_vectors(&architecture, flat.to_kind(kind), &flat));
-        Self { weights: Weights::of(&architecture, flat), architecture, precision, halved }
+        let (version, kept) = (AtomicU64::default(), Mutex::default());
+        Self { weights: Weights::of(&architecture, flat), architecture, precision, halved, version, kept }
     }
 
     /// Take over `arrays`, all of them or none.
@@ -128,6 +136,7 @@ impl Composite {
 
     /// To be told whenever `weights` have new numbers.
     pub fn weights_changed(&self) {
+        self.version.fetch_add(1, Ordering::Relaxed);
         if let Some(halved) = &self.halved {
             halved.flat.shallow_clone().copy_(&self.weights.flat);
         }
@@ -193,7 +202,7 @@ impl Composite {
                 let (steps, truth) = (target.steps(), truths[w].as_ref());
                 let feed = decoder::training_feed(feedback, loss, steps, truth, pass.probability, rng);
                 let batch = batch.past.batch();
-                runs.push(Run { stack, feed, initial: Some(state), batch, valid: None, trace });
+                runs.push(Run { stack, feed, initial: Some(state), batch, valid: None, version: None, trace });
             }
         }
         lstm::forward(&mut runs, &mut mode);
@@ -254,29 +263,30 @@ impl Composite {
 
     /// The losses as at inference: decoders are fed their own outputs or nothing.
     pub fn losses(&self, batch: &Batch) -> Result<Losses> {
-        let encoded = self.encode(&batch.past);
-        let mut losses = Losses::default();
-        if let Some(labels) = self.labels(batch)? {
-            let (loss, _) = loss::cross_entropy(logits(&encoded), labels, batch.past.valid.as_ref());
-            losses.classes = Some(loss.read());
-        }
-        for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
-            if let Some(target) = target {
-                let outputs = self.outputs(which, last(&encoded), target.steps())?;
-                losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target).read());
+        self.encode(&batch.past, |encoded| {
+            let mut losses = Losses::default();
+            if let Some(labels) = self.labels(batch)? {
+                let (loss, _) = loss::cross_entropy(logits(encoded), labels, batch.past.valid.as_ref());
+                losses.classes = Some(loss.read());
             }
-        }
-        Ok(losses)
+            for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
+                if let Some(target) = target {
+                    let outputs = self.outputs(which, last(encoded), target.steps())?;
+                    losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target).read());
+                }
+            }
+            Ok(losses)
+        })
     }
 
     /// The state after the last past frame.
     pub fn state(&self, past: &Frames) -> State {
-        self.encode(past).last.take().expect("a forward pass leaves its last state")
+        self.encode(past, |encoded| encoded.last.take().expect("a forward pass leaves its last state"))
     }
 
     /// The classes' probabilities, averaged over the steps: (B, K).
     pub fn classify(&self, past: &Frames) -> Tensor {
-        loss::probabilities(logits(&self.encode(past)), past.valid.as_ref())
+        self.encode(past, |encoded| loss::probabilities(logits(encoded), past.valid.as_ref()))
     }
 
     /// What the encoder and the decoders that are there do, step by step, as at inference.
@@ -299,10 +309,13 @@ impl Composite {
         Ok(traces)
     }
 
-    fn encode(&self, past: &Frames) -> Trace {
-        let mut trace = Trace::default();
-        lstm::forward(&mut [encoder::run(self.encoder(), past, &mut trace)], &mut Mode::Eval);
-        trace
+    /// The encoder's pass over `past`, handed to `use_it`; what was made of the weights is kept for the next.
+    fn encode<R>(&self, past: &Frames, use_it: impl FnOnce(&mut Trace) -> R) -> R {
+        let mut trace = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = Some(self.version.load(Ordering::Relaxed));
+        let run = Run { version, ..encoder::run(self.encoder(), past, &mut trace) };
+        lstm::forward(&mut [run], &mut Mode::Eval);
+        use_it(&mut trace)
     }
 
     /// h of the top layer: (B, H).
@@ -343,7 +356,7 @@ impl Composite {
     ) -> Result<Run<'a>> {
         let feed = decoder::feed(self.feedback(which)?, self.architecture.loss, steps);
         let stack = weights.decoders[which as usize].as_ref().expect("a decoder with feedback has weights");
-        Ok(Run { stack, feed, initial: Some(state), batch: state.h.size()[1], valid: None, trace })
+        Ok(Run { stack, feed, initial: Some(state), batch: state.h.size()[1], valid: None, version: None, trace })
     }
 
     /// The labels that the classes are learnt from, where there are classes.

@@ -1,5 +1,6 @@
 """The contract of `Model`: what its methods promise, whatever the engine does inside."""
 
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -609,3 +610,31 @@ def test_first_weights_are_those_of_pytorch_or_of_the_paper() -> None:
         if "lstm.bias" in name:
             assert (array[25:50] == (1.5 if "bias_ih" in name else 0)).all()
             assert array[:25].any()
+
+
+def test_inference_sees_the_weights_of_now() -> None:
+    # What was made of them for one call is kept for the next.
+    model = small_model(horizon=3).fit(X)
+
+    def same_as_a_new_one() -> None:
+        for _ in range(2):
+            new = Model.from_state_dict(
+                model.state_dict(), horizon=3, batch_size=5, device="cpu", verbose=0
+            )
+            np.testing.assert_array_equal(model.encode(PAST), new.encode(PAST))
+            assert model.losses(PAST, FUTURE) == new.losses(PAST, FUTURE)
+
+    same_as_a_new_one()
+    before = model.encode(PAST)
+    model.partial_fit(X)
+    same_as_a_new_one()
+    assert (model.encode(PAST) != before).all()
+    model._core.set_weights({name: 0.5 * array for name, array in model.state_dict().items()})
+    same_as_a_new_one()
+    model.encode(PAST[:1])
+    model.encode(X)
+    same_as_a_new_one()
+    same = copy.deepcopy(model)
+    model.partial_fit(X)
+    assert (same.encode(PAST) != model.encode(PAST)).any()
+    same_as_a_new_one()

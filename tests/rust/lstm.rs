@@ -58,7 +58,7 @@ fn waves(shape: &[i64], sines: bool) -> Tensor {
 fn pass(stack: &Stack, frames: &Tensor, mode: &mut Mode<'_>) -> Trace {
     let mut trace = Trace::default();
     let (feed, batch) = (Feed::Frames(frames), frames.size()[1]);
-    forward(&mut [Run { stack, feed, initial: None, batch, valid: None, trace: &mut trace }], mode);
+    forward(&mut [Run { stack, feed, initial: None, batch, valid: None, version: None, trace: &mut trace }], mode);
     trace
 }
 

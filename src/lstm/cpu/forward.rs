@@ -129,6 +129,9 @@ pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
             }
         },
     );
+    for run in runs {
+        run.trace.workspace.version = run.version;
+    }
 }
 
 /// Size a run's trace and workspace, and say what has to be packed.
@@ -146,6 +149,9 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
     workspace.zero_input = matches!(run.feed, Feed::Output { .. });
     let hidden = hidden as usize;
     workspace.cells.resize_with(stack.layers.len(), Buffer::default);
+    let (others, kept) = (packings.len(), run.version.is_some() && workspace.version == run.version);
+    // Until all is packed, should memory run out before.
+    workspace.version = None;
     let layers = (stack.layers.iter().enumerate())
         .map(|(l, layer)| {
             let fold = fold.as_ref().filter(|_| l == 0);
@@ -165,6 +171,10 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
             let weight = Matrix::rows(pointer(&layer.weight_hh), hidden);
             pack_columns(weight, 4 * hidden, hidden, buffer, lanes, packings);
         }
+    }
+
+    if kept {
+        packings.truncate(others);
     }
 
     let initial = run.initial.map_or((null(), null()), |state| (held.hold(&state.h), held.hold(&state.c)));

@@ -78,6 +78,8 @@ impl<T> Shared<T> {
 pub struct Workspace {
     /// Packed weights: the cells', bottom up, the readout's, and, in training, the recurrent ones for the way back.
     cells: Vec<Buffer>,
+    /// Which numbers the weights had that are packed.
+    version: Option<u64>,
     readout: Buffer,
     recurrent: Vec<Buffer>,
     /// Whether the initial state was zero, and the first input.
