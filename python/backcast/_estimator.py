@@ -104,7 +104,7 @@ class Estimator(BaseEstimator):
             "seed": seed,
         }
         architecture = self._architecture(math.prod(frame_shape))
-        core = _core.Core(architecture, init, *self._placed())
+        core = _core.Core(architecture, init, *self._place())
         if weights is not None:
             core.set_weights(dict(weights))
         self._core = core
@@ -201,7 +201,7 @@ class Estimator(BaseEstimator):
 
     def _check_memory(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Refuse what does not fit, before anything is made."""
-        device, _ = self._placed()
+        device, _ = self._place()
         if device == "cpu" or (device == "auto" and not _core.cuda_device_count()):
             architecture = self._architecture(math.prod(pasts.frame_shape))
             lengths = _most(pasts), _most(futures)
@@ -403,9 +403,8 @@ class Estimator(BaseEstimator):
             fitted = json.loads(metadata["fitted"])
             if "loss_weights" in parameters:
                 parameters["loss_weights"] = tuple(parameters["loss_weights"])
-            on_cpu = device == "cpu" or not _core.cuda_device_count()
-            if parameters.get("precision") == "tf32" and on_cpu:
-                parameters["precision"] = "auto"
+            if "precision" in parameters:
+                parameters["precision"] = _precision_on(device, parameters["precision"])
             estimator = cls(**(parameters | {"device": device}))
             estimator._set_fitted_items(fitted)
             estimator._scale = scale_of(fitted.get("scale"))
@@ -447,14 +446,14 @@ class Estimator(BaseEstimator):
             return
         weights, training = pickled
         init = {"init": "pytorch", "forget_bias": None, "seed": self.seed_}
+        self.precision = _precision_on(self.device, self.precision)
         try:
-            core = _core.Core(self._built, init, *self._placed())
+            core = _core.Core(self._built, init, *self._place())
         except DeviceError as error:
             warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
             self.device = "cpu"
-            if self.precision == "tf32":
-                self.precision = "auto"
-            core = _core.Core(self._built, init, *self._placed())
+            self.precision = _precision_on(self.device, self.precision)
+            core = _core.Core(self._built, init, *self._place())
         core.set_weights(weights)
         core.set_training_state(*training)
         self._core = core
@@ -538,7 +537,7 @@ class Estimator(BaseEstimator):
             return None
         return integer("num_threads", self.num_threads, least=1, most=1024)
 
-    def _placed(self) -> tuple[str, str]:
+    def _place(self) -> tuple[str, str]:
         """Return the device and the precision of the products there."""
         return word("device", self.device), word("precision", self.precision)
 
@@ -602,6 +601,12 @@ def integer(name: str, value: Any, least: int | None = None, most: int = 2**53) 
     if whole > most:
         raise ArgumentError(f"{name} must be at most {most}, got {whole}")
     return whole
+
+
+def _precision_on(device: str, precision: str) -> str:
+    """Return what a model of this precision has on a device: TF32 is CUDA's alone."""
+    on_cpu = device == "cpu" or not _core.cuda_device_count()
+    return "auto" if precision == "tf32" and on_cpu else precision
 
 
 def _most(side: Sequences | None) -> int:

@@ -158,8 +158,7 @@ impl Column<'_> {
     pub fn gather(&self, rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
         if let Some(placed) = &self.placed {
             let rows = send(&Tensor::from_slice(rows), to.device);
-            let values = self.preparation(align, to).convert(&placed.index_select(0, &rows), self.scale());
-            return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
+            return Ok(self.converted(&placed.index_select(0, &rows), align, to));
         }
         match &self.sequences {
             Sequences::Array(array) => {
@@ -244,17 +243,21 @@ impl Column<'_> {
         }
     }
 
+    /// Numbers (rows, T, D) on a device, all of which are there, converted there.
+    fn converted(&self, raw: &Tensor, align: Align, to: Conversion) -> Frames {
+        let values = self.preparation(align, to).convert(raw, self.scale());
+        Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None }
+    }
+
     /// Windows of equal length: those at `places` of `raw` (n, T, *frame_shape), which are the user's `rows`.
     fn dense(&self, raw: &Tensor, places: &[i64], rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
         let (batch, steps) = (rows.len() as i64, raw.size()[1]);
         if to.device != Device::Cpu && self.converts_there(raw.kind()) {
             let raw = raw.index_select(0, &Tensor::from_slice(places)).reshape([batch, steps, to.frame_size]);
-            let preparation = self.preparation(align, to);
             let limits = if raw.kind() == Kind::Uint8 || raw.numel() == 0 { (0.0, 0.0) } else { limits(&raw) };
             if !limits.0.is_nan() {
-                preparation.check(rows, &raw, limits)?;
-                let values = preparation.convert(&send(&raw, to.device), self.scale());
-                return Ok(Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None });
+                self.preparation(align, to).check(rows, &raw, limits)?;
+                return Ok(self.converted(&send(&raw, to.device), align, to));
             }
         }
         let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
@@ -408,23 +411,18 @@ impl Windows<'_> {
 
     /// Look at every batch, so that what cannot be used is refused before anything is made of it. What is placed was looked
     /// at already.
-    pub fn check(&mut self, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<()> {
-        if self.past.placed.is_some() && self.future.as_ref().is_none_or(|future| future.placed.is_some()) {
-            return Ok(());
-        }
-        let there = std::mem::replace(&mut self.conversion.device, Device::Cpu);
-        let placed = [self.past.placed.take(), self.future.as_mut().and_then(|future| future.placed.take())];
-        let outcome = in_order(self.len(), batch_size).try_for_each(|rows| {
+    pub fn check(&self, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<()> {
+        let here = Conversion { device: Device::Cpu, ..self.conversion };
+        let columns = [(Some(&self.past), Align::Right), (self.future.as_ref(), Align::Left)];
+        for rows in in_order(self.len(), batch_size) {
             pause()?;
-            self.batch(&rows).map(drop)
-        });
-        self.conversion.device = there;
-        let [past, future] = placed;
-        self.past.placed = past;
-        if let Some(column) = &mut self.future {
-            column.placed = future;
+            for (column, align) in columns {
+                if let Some(column) = column.filter(|column| column.placed.is_none()) {
+                    column.gather(&rows, align, here)?;
+                }
+            }
         }
-        outcome
+        Ok(())
     }
 
     pub fn batch(&self, rows: &[i64]) -> Result<Batch> {

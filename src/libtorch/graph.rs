@@ -39,6 +39,25 @@ fn call(name: &CStr, arguments: [usize; 4]) -> Result<()> {
     Ok(())
 }
 
+/// The same as a function that can be called.
+///
+/// # Safety
+///
+/// `F` must be the type of a function pointer, with the signature that the function of this name has.
+#[allow(unsafe_code)]
+unsafe fn function<F: Copy>(name: &CStr) -> Result<F> {
+    let found = find(name)?;
+    // SAFETY: as the caller promises; both are pointers.
+    Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&found) })
+}
+
+/// The handle that a function of the stable interface gives.
+fn handle(give: impl FnOnce(*mut *mut c_void) -> i32) -> Result<*mut c_void> {
+    let mut handle = std::ptr::null_mut();
+    ensure!(give(&raw mut handle) == 0, "libtorch has no such device or stream");
+    Ok(handle)
+}
+
 fn index(device: Device) -> Result<i32> {
     match device {
         Device::Cuda(index) => Ok(index as i32),
@@ -64,14 +83,13 @@ pub struct Guard {
 
 impl Guard {
     pub fn device(device: Device) -> Result<Self> {
-        let (device, mut handle) = (index(device)?, std::ptr::null_mut());
+        let device = index(device)?;
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let make = std::mem::transmute::<*mut c_void, GuardDevice>(find(c"aoti_torch_create_cuda_guard")?);
-            let end = std::mem::transmute::<*mut c_void, EndGuard>(find(c"aoti_torch_delete_cuda_guard")?);
-            ensure!(make(device, &raw mut handle) == 0, "libtorch has no such device");
-            Ok(Self { handle, end })
+            let make: GuardDevice = function(c"aoti_torch_create_cuda_guard")?;
+            let end: EndGuard = function(c"aoti_torch_delete_cuda_guard")?;
+            Ok(Self { handle: handle(|out| make(device, out))?, end })
         }
     }
 }
@@ -100,31 +118,29 @@ unsafe impl Send for Stream {}
 
 impl Stream {
     pub fn new(device: Device) -> Result<Self> {
-        let (device, mut handle) = (index(device)?, std::ptr::null_mut());
+        let device = index(device)?;
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let get = std::mem::transmute::<*mut c_void, GetFromPool>(find(c"torch_get_cuda_stream_from_pool")?);
-            let wait = std::mem::transmute::<*mut c_void, Wait>(find(c"torch_cuda_stream_synchronize")?);
-            ensure!(get(false, device, &raw mut handle) == 0, "libtorch has no stream");
-            Ok(Self { handle, device, wait })
+            let get: GetFromPool = function(c"torch_get_cuda_stream_from_pool")?;
+            let wait: Wait = function(c"torch_cuda_stream_synchronize")?;
+            Ok(Self { handle: handle(|out| get(false, device, out))?, device, wait })
         }
     }
 
     /// Have this thread's work go to the stream while the result lives, after what was asked for before.
     pub fn enter(&self) -> Result<Entered> {
-        let (mut before, mut handle) = (std::ptr::null_mut(), std::ptr::null_mut());
+        let Self { handle: own, device, wait } = *self;
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let get = std::mem::transmute::<*mut c_void, GetCurrent>(find(c"aoti_torch_get_current_cuda_stream")?);
-            let make = std::mem::transmute::<*mut c_void, GuardStream>(find(c"aoti_torch_create_cuda_stream_guard")?);
-            let end = std::mem::transmute::<*mut c_void, EndGuard>(find(c"aoti_torch_delete_cuda_stream_guard")?);
-            ensure!(get(self.device, &raw mut before) == 0, "libtorch has no stream");
-            ensure!((self.wait)(before, self.device) == 0, "the device failed");
-            ensure!(make(self.handle, self.device, &raw mut handle) == 0, "libtorch has no stream");
-            let stream = Self { handle: self.handle, device: self.device, wait: self.wait };
-            Ok(Entered { stream, _guard: Guard { handle, end } })
+            let get: GetCurrent = function(c"aoti_torch_get_current_cuda_stream")?;
+            let make: GuardStream = function(c"aoti_torch_create_cuda_stream_guard")?;
+            let end: EndGuard = function(c"aoti_torch_delete_cuda_stream_guard")?;
+            let before = handle(|out| get(device, out))?;
+            ensure!(wait(before, device) == 0, "the device failed");
+            let guard = Guard { handle: handle(|out| make(own, device, out))?, end };
+            Ok(Entered { stream: Self { handle: own, device, wait }, _guard: guard })
         }
     }
 }
@@ -183,25 +199,18 @@ impl Graph {
         let graph = Self(room);
         let begin = c"_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode";
         let own_pool = [0, 0];
-        let begun = call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]);
-        let (made, ended) = match begun {
-            Ok(()) => {
-                let made = catch_unwind(AssertUnwindSafe(work));
-                (Some(made), call(c"_ZN2at4cuda9CUDAGraph11capture_endEv", [graph.pointer(), 0, 0, 0]))
-            }
-            Err(error) => (None, Err(error)),
-        };
-        match (made, ended) {
-            (Some(Ok(Ok(made))), Ok(())) => Ok((graph, made)),
-            (made, ended) => {
+        let recorded = call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]).and_then(|()| {
+            let made = catch_unwind(AssertUnwindSafe(work));
+            call(c"_ZN2at4cuda9CUDAGraph11capture_endEv", [graph.pointer(), 0, 0, 0])?;
+            made.unwrap_or_else(|_| anyhow::bail!("what was to be recorded failed"))
+        });
+        match recorded {
+            Ok(made) => Ok((graph, made)),
+            Err(error) => {
                 FAILED.store(true, Ordering::Relaxed);
                 // libtorch may still look into it.
                 std::mem::forget(graph);
-                ended?;
-                match made {
-                    Some(Ok(made)) => made.map(|_| unreachable!("this was handled")),
-                    _ => anyhow::bail!("what was to be recorded failed"),
-                }
+                Err(error)
             }
         }
     }

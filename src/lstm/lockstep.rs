@@ -59,28 +59,36 @@ struct Side {
 
 impl Side {
     fn of(layers: &[&Layer]) -> Self {
-        let each =
-            |one: fn(&Layer) -> &Tensor| side_by_side(&layers.iter().map(|layer| one(layer)).collect::<Vec<_>>());
-        let some = |one: fn(&Layer) -> Option<&Tensor>| {
-            layers.iter().map(|layer| one(layer)).collect::<Option<Vec<_>>>().map(|all| side_by_side(&all))
-        };
+        let each = |one: fn(&Layer) -> &Tensor| side_by_side(layers.iter().map(|layer| one(layer)));
         Self {
-            input: some(|layer| layer.weight_ih.as_ref()).map(|weight| weight.transpose(1, 2)),
+            input: side_by_side_if_there(layers.iter().map(|layer| layer.weight_ih.as_ref()))
+                .map(|weight| weight.transpose(1, 2)),
             recurrent: each(|layer| &layer.weight_hh).transpose(1, 2),
             bias: (each(|layer| &layer.bias_ih) + each(|layer| &layer.bias_hh)).unsqueeze(1),
-            peepholes: some(|layer| layer.weight_ch.as_ref()).map(|weight| weight.unsqueeze(1)),
+            peepholes: peepholes(layers),
         }
     }
 }
 
+/// (G, 1, 3H), where layers have them.
+fn peepholes(layers: &[&Layer]) -> Option<Tensor> {
+    side_by_side_if_there(layers.iter().map(|layer| layer.weight_ch.as_ref())).map(|weight| weight.unsqueeze(1))
+}
+
 /// Tensors of one shape as one with G in front; where there are two, both lie in one flat tensor and nothing is copied.
-fn side_by_side(tensors: &[&Tensor]) -> Tensor {
-    let [first, second] = tensors else { return tensors[0].unsqueeze(0) };
+fn side_by_side<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
+    let tensors: Vec<&Tensor> = tensors.collect();
+    let [first, second] = tensors.as_slice() else { return tensors[0].unsqueeze(0) };
     let apart = (second.data_ptr() as usize).wrapping_sub(first.data_ptr() as usize) / first.kind().elt_size_in_bytes();
     let (mut size, mut stride) = (vec![2], vec![apart as i64]);
     size.extend(first.size());
     stride.extend(first.stride());
     first.as_strided(size, stride, None)
+}
+
+/// The same, where all stacks have such a tensor.
+fn side_by_side_if_there<'a>(tensors: impl Iterator<Item = Option<&'a Tensor>>) -> Option<Tensor> {
+    tensors.collect::<Option<Vec<_>>>().map(|all| side_by_side(all.into_iter()))
 }
 
 /// Tensors of one shape as one with G in front, copied where there are several.
@@ -235,8 +243,8 @@ impl<'a> Pass<'a> {
         }
         let side = |l: usize| Side::of(&runs.iter().map(|run| &run.stack.layers[l]).collect::<Vec<_>>());
         let readouts = runs.iter().map(|run| run.stack.readout.as_ref()).collect::<Option<Vec<_>>>().map(|all| {
-            let weight = side_by_side(&all.iter().map(|readout| &readout.weight).collect::<Vec<_>>());
-            let bias = side_by_side(&all.iter().map(|readout| &readout.bias).collect::<Vec<_>>());
+            let weight = side_by_side(all.iter().map(|readout| &readout.weight));
+            let bias = side_by_side(all.iter().map(|readout| &readout.bias));
             (weight.transpose(1, 2), bias.unsqueeze(1))
         });
         let sides = (0..depth).map(side).collect();
@@ -399,7 +407,7 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
     let mut above = every(&|back| back.hidden.map(Tensor::shallow_clone)); // (G, T, B, H)
     let d_outputs = every(&|back| back.outputs.map(|outputs| outputs.to_kind(kind)));
     let weights = backs.iter().map(|back| back.stack.readout.as_ref().map(|readout| &readout.weight));
-    if let (Some(d_outputs), Some(weights)) = (&d_outputs, weights.collect::<Option<Vec<_>>>()) {
+    if let (Some(d_outputs), Some(weights)) = (&d_outputs, side_by_side_if_there(weights)) {
         let top = tape.layers.last().expect("a stack has layers").upward();
         for (g, back) in (0..).zip(&*backs) {
             if let Some(gradient) = &back.gradients.readout {
@@ -408,16 +416,15 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
                 write(&gradient.bias, &d.sum_dim_intlist(0, false, options.0));
             }
         }
-        let d_top = product_over_time(d_outputs, &side_by_side(&weights));
+        let d_top = product_over_time(d_outputs, &weights);
         above = Some(above.map_or(d_top.shallow_clone(), |above| above + d_top));
     }
 
     let (mut initial_h, mut initial_c) = (Vec::new(), Vec::new());
     for l in (0..tape.layers.len()).rev() {
         let layers: Vec<&Layer> = backs.iter().map(|back| &back.stack.layers[l]).collect();
-        let recurrent = side_by_side(&layers.iter().map(|layer| &layer.weight_hh).collect::<Vec<_>>());
-        let peepholes = layers.iter().map(|layer| layer.weight_ch.as_ref()).collect::<Option<Vec<_>>>();
-        let peepholes = peepholes.map(|all| side_by_side(&all).unsqueeze(1));
+        let recurrent = side_by_side(layers.iter().map(|layer| &layer.weight_hh));
+        let peepholes = peepholes(&layers);
         let layer = &tape.layers[l];
         let zeros = || Tensor::zeros([groups, batch, hidden], options);
         // Copies, as they are added to.
@@ -471,8 +478,8 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
             }
         }
         if l > 0 {
-            let weights: Vec<&Tensor> = layers.iter().filter_map(|layer| layer.weight_ih.as_ref()).collect();
-            let d_input = product_over_time(&d_gates, &side_by_side(&weights));
+            let weights = side_by_side(layers.iter().filter_map(|layer| layer.weight_ih.as_ref()));
+            let d_input = product_over_time(&d_gates, &weights);
             above = Some(match &tape.layers[l - 1].dropout {
                 Some(dropout) => d_input * dropout,
                 None => d_input,

@@ -20,13 +20,17 @@ pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
     }
 }
 
-/// What a decoder may be fed in training instead of its own outputs: a zero frame, then the target one step late.
-pub fn truth(target: &Frames) -> Tensor {
+/// What a decoder may be fed in training instead of its own outputs, if it ever is: a zero frame, then the target one step
+/// late.
+pub fn truth(feedback: Feedback, target: &Frames) -> Option<Tensor> {
+    if !matches!(feedback, Feedback::Truth | Feedback::Scheduled) {
+        return None;
+    }
     let late = target.values.roll([1], [0]);
     if target.steps() > 0 {
         let _ = late.select(0, 0).zero_();
     }
-    late
+    Some(late)
 }
 
 /// The feed in training. `probability` is that of the truth, where the feedback is scheduled.

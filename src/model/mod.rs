@@ -186,11 +186,7 @@ impl Composite {
 
         // Both decoders start from it.
         let targets = self.targets(batch)?;
-        let truths = [0, 1].map(|w| {
-            let feedback = self.architecture.feedback[w];
-            let sees = matches!(feedback, Some(Feedback::Truth | Feedback::Scheduled));
-            targets[w].as_ref().filter(|_| sees).map(decoder::truth)
-        });
+        let truths = [0, 1].map(|w| decoder::truth(self.architecture.feedback[w]?, targets[w].as_ref()?));
         let [reconstruct, predict] = &mut traces.decoders;
         let mut runs = Vec::new();
         for (which, trace) in [(Which::Reconstruct, reconstruct), (Which::Predict, predict)] {

@@ -12,7 +12,7 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use super::optimizer::{self, Numbers, OnDevice, Step};
-use super::{Moments, Progress, finite};
+use super::{Moments, Progress, all_finite};
 use crate::config::{Feedback, Training};
 use crate::data::{Batch, Frames};
 use crate::error::Error;
@@ -67,10 +67,7 @@ pub struct Update {
 impl Update {
     /// Why it was not made.
     pub fn why(&self) -> Result<(), Error> {
-        for (_, loss) in self.losses.named() {
-            finite("the loss", loss.mean(), self.before.step)?;
-        }
-        finite("the gradient's norm", self.norm, self.before.step)
+        all_finite(&self.losses, self.norm, self.before.step)
     }
 }
 
@@ -117,7 +114,7 @@ impl Key {
         let sides = [Some(&batch.past), batch.future.as_ref()];
         let whole = sides.into_iter().flatten().all(|side| side.mask().is_none());
         let draws = training.dropout > 0.0 || model.architecture.feedback.contains(&Some(Feedback::Scheduled));
-        if draws || !whole || !model.options().1.is_cuda() {
+        if draws || !whole {
             return None;
         }
         let labels = batch.labels.as_ref().map(Tensor::size);

@@ -197,13 +197,10 @@ impl Trainer {
             ahead.update(&plan, batch, &mut pass, rate, &mut self.traces, before)?;
         } else {
             let losses = self.model.gradients(batch, &mut pass, &mut self.traces, &self.gradients)?.map(Unread::read);
-            for (_, loss) in losses.named() {
-                finite("the loss", loss.mean(), step)?;
-            }
             let [mut weights, mut gradients] =
                 [&self.model.weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, first, size));
             let norm = optimizer::norm(&gradients);
-            finite("the gradient's norm", norm, step)?;
+            all_finite(&losses, norm, step)?;
             if let Some(max_norm) = training.max_grad_norm {
                 optimizer::clip(&mut gradients, norm, max_norm);
             }
@@ -270,6 +267,11 @@ pub fn gradients(model: &Composite, batch: &Batch, pass: &mut Pass<'_>) -> Resul
     Ok((losses, gradients, traces))
 }
 
-fn finite(what: &'static str, value: f64, step: i64) -> Result<(), Error> {
-    if value.is_finite() { Ok(()) } else { Err(Error::Diverged { what, value, step: step + 1 }) }
+/// Refuse an update of which something is not finite, and say what.
+fn all_finite(losses: &Losses, norm: f64, step: i64) -> Result<(), Error> {
+    let losses = losses.named().map(|(_, loss)| ("the loss", loss.mean()));
+    match losses.chain([("the gradient's norm", norm)]).find(|(_, value)| !value.is_finite()) {
+        Some((what, value)) => Err(Error::Diverged { what, value, step: step + 1 }),
+        None => Ok(()),
+    }
 }

@@ -88,39 +88,24 @@ pub struct OnDevice {
 pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: Step<'_>) -> Result<()> {
     match rule {
         Rule::Adam | Rule::AdamW => {
-            let (here, rate);
-            let mut tensors = vec![&*w, g, &moments.first, &moments.second];
+            let weight_decay = step.weight_decay;
             match step.numbers {
-                Numbers::Here { rate: known } => {
-                    (here, rate) = (Tensor::from(moments.steps as f32).to_device(w.device()), Some(known));
-                    tensors.push(&here);
+                Numbers::Here { rate } => {
+                    let steps = Tensor::from(moments.steps as f32).to_device(w.device());
+                    let tensors = [&*w, g, &moments.first, &moments.second, &steps];
+                    by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
+                        let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
+                        fused_adam(&w, &g, &m, &v, adam(rule, weight_decay, tensors[4], Rate::Here(rate)))
+                    })
+                    .into_iter()
+                    .collect()
                 }
                 Numbers::There { numbers, scale } => {
-                    rate = None;
-                    tensors.extend([&numbers.steps, &numbers.rate, &numbers.skip]);
-                    tensors.extend(scale);
+                    let adam = adam(rule, weight_decay, &numbers.steps, Rate::There(&numbers.rate));
+                    let adam = Adam { scale, skip: Some(&numbers.skip), ..adam };
+                    fused_adam(w, g, &moments.first, &moments.second, adam)
                 }
             }
-            let (weight_decay, decoupled) = (step.weight_decay, rule == Rule::AdamW);
-            by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
-                let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
-                let there = |i: usize| tensors.get(i).copied();
-                let rate = rate.map_or_else(|| Rate::There(tensors[5]), Rate::Here);
-                let adam = Adam {
-                    steps: tensors[4],
-                    rate,
-                    beta1: BETA1,
-                    beta2: BETA2,
-                    weight_decay,
-                    epsilon: EPSILON,
-                    decoupled,
-                    skip: there(6),
-                    scale: there(7),
-                };
-                fused_adam(&w, &g, &m, &v, adam)
-            })
-            .into_iter()
-            .collect()
         }
         Rule::RmsProp => {
             let (there, scale) = match step.numbers {
@@ -145,6 +130,20 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
             }
             Ok(())
         }
+    }
+}
+
+fn adam<'a>(rule: Rule, weight_decay: f64, steps: &'a Tensor, rate: Rate<'a>) -> Adam<'a> {
+    Adam {
+        steps,
+        rate,
+        beta1: BETA1,
+        beta2: BETA2,
+        weight_decay,
+        epsilon: EPSILON,
+        decoupled: rule == Rule::AdamW,
+        scale: None,
+        skip: None,
     }
 }
 

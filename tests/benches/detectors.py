@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,26 +69,30 @@ class LSTM(Pyod):
         return LSTMAD(window_size=PAST, epochs=10)
 
 
-class Autoencoder(Pyod):
+class Windowed(Pyod):
+    """A detector of single rows, by its name or made from a seed, that is given windows."""
+
+    def __init__(self, seed: int, inner: str | Callable[[int], Any]) -> None:
+        self.inner = inner
+        super().__init__(seed)
+
     def make(self, seed: int) -> Any:
-        from pyod.models.auto_encoder import AutoEncoder
         from pyod.models.ts_od import TimeSeriesOD
 
-        # Its own dropout and batch normalisation leave average precision at 0.03 on KDD 135.
-        plain = {"epoch_num": 50, "dropout_rate": 0, "batch_norm": False}
-        inner = AutoEncoder(**plain, device="cpu", random_state=seed, verbose=0)
+        inner = self.inner if isinstance(self.inner, str) else self.inner(seed)
         return TimeSeriesOD(inner, window_size=LENGTH, score_aggregation="mean")
 
 
-class Neighbours(Pyod):
-    def make(self, seed: int) -> Any:
-        from pyod.models.ts_od import TimeSeriesOD
+def autoencoder(seed: int) -> Any:
+    from pyod.models.auto_encoder import AutoEncoder
 
-        return TimeSeriesOD("KNN", window_size=LENGTH, score_aggregation="mean")
+    # Its own dropout and batch normalisation leave average precision at 0.03 on KDD 135.
+    plain = {"epoch_num": 50, "dropout_rate": 0, "batch_norm": False}
+    return AutoEncoder(**plain, device="cpu", random_state=seed, verbose=0)
 
 
 class CentredNeighbours(Pyod):
-    """The same of windows less their mean."""
+    """Nearest neighbours of windows less their mean."""
 
     def make(self, seed: int) -> Any:
         from pyod.models.knn import KNN
@@ -100,13 +105,6 @@ class CentredNeighbours(Pyod):
     def score(self, rows: Array) -> Array:
         distances = self.detector.decision_function(levelled(cut(rows)))
         return covering(np.repeat(distances[:, np.newaxis], LENGTH, axis=1))
-
-
-class LOF(Pyod):
-    def make(self, seed: int) -> Any:
-        from pyod.models.ts_od import TimeSeriesOD
-
-        return TimeSeriesOD("LOF", window_size=LENGTH, score_aggregation="mean")
 
 
 class SpectralResidual(Pyod):
@@ -212,12 +210,12 @@ class Contestant:
 
 CONTESTANTS = [
     Contestant("backcast `AnomalyDetector()`", Backcast, random=True),
-    Contestant("the same, `center=True`", lambda seed: Backcast(seed, center=True), random=True),
+    Contestant("the same, `center=True`", partial(Backcast, center=True), random=True),
     Contestant("pyod `LSTMAD`", LSTM, random=True),
-    Contestant("pyod `AutoEncoder`, windows", Autoencoder, random=True),
-    Contestant("pyod `KNN`, windows", Neighbours),
+    Contestant("pyod `AutoEncoder`, windows", partial(Windowed, inner=autoencoder), random=True),
+    Contestant("pyod `KNN`, windows", partial(Windowed, inner="KNN")),
     Contestant("the same, less their mean", CentredNeighbours),
-    Contestant("pyod `LOF`, windows", LOF),
+    Contestant("pyod `LOF`, windows", partial(Windowed, inner="LOF")),
     Contestant("pyod `MatrixProfile`", MatrixProfile),
     Contestant("pyod `SpectralResidual`", SpectralResidual),
     Contestant("aeon `KMeansAD`", KMeans, random=True),

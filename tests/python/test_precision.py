@@ -189,6 +189,9 @@ def test_a_file_of_a_gpu_is_read_without_one(
     again = Model.load(tmp_path / "model.safetensors", device="cpu")
     assert again.precision == "auto"
     assert_same_weights(model, again)
+    pickled = pickle.loads(pickle.dumps(model))
+    assert pickled.precision == "auto"
+    assert_same_weights(model, pickled)
 
 
 def test_a_classifier_of_large_frames_fits_into_sixteen_bits() -> None:
