@@ -137,8 +137,10 @@ class Sequences:
     def column(self, unit_range: str | None, scale: Any = None) -> Column:
         """Give the engine these frames."""
         mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
-        # Pages of a private map ("c") may hold what the user wrote.
-        pages = isinstance(mapping, np.memmap) and mapping.mode != "c"
+        # A private mapping ("c") may hold what the user wrote; a copied or unpickled memmap has
+        # neither a mode nor a file, only memory of its own.
+        shared = isinstance(mapping, np.memmap) and mapping.mode in ("r", "r+", "w+")
+        pages = shared and getattr(mapping, "_mmap", None) is not None
         return Column(self.name, self.frames, unit_range, pages, scale)
 
     def __len__(self) -> int:

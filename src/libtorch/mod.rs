@@ -38,14 +38,30 @@ impl<'a> Borrowed<'a> {
         Self { tensor, owner: PhantomData }
     }
 
-    /// Let go of the pages of a mapped file that were read. They stay in the system's cache and come back when read again,
-    /// so this changes no number; of memory that is not a shared map of a file it must not be asked.
+    /// Whether this memory is a shared mapping of a file, by the operating system's own list. Pages of any other memory hold
+    /// the only copy of their numbers, whatever class of array they came in: a copied or unpickled `numpy.memmap` is one.
+    pub fn maps_a_file(&self) -> bool {
+        let wanted = self.range();
+        let covers = |line: &str| {
+            // start-end permissions offset device inode path
+            let mut fields = line.split_ascii_whitespace();
+            let (range, permissions, inode) = (fields.next()?, fields.next()?, fields.nth(2)?);
+            let (start, end) = range.split_once('-')?;
+            let start = usize::from_str_radix(start, 16).ok()?;
+            let end = usize::from_str_radix(end, 16).ok()?;
+            let covered = start <= wanted.start && wanted.end <= end;
+            Some(covered && permissions.ends_with('s') && inode != "0")
+        };
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        maps.lines().any(|line| covers(line).unwrap_or(false))
+    }
+
+    /// Release the pages of a mapped file that were read. They stay in the system's cache and return when they are read again,
+    /// so this changes no number. Memory that `maps_a_file` does not confirm must never be released.
     pub fn give_back(&self) {
         const PAGE: usize = 4096;
-        let reach: i64 = self.size().iter().zip(self.stride()).map(|(n, stride)| (n - 1).max(0) * stride).sum();
-        let first = self.data_ptr() as usize;
-        let end = first + (reach as usize + 1) * self.kind().elt_size_in_bytes();
-        let (first, end) = (first.next_multiple_of(PAGE), end / PAGE * PAGE);
+        let range = self.range();
+        let (first, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
         if first < end {
             // SAFETY: whole pages within the borrowed array; their content is the file's and stays readable. A refusal
             // only leaves them resident.
@@ -54,6 +70,13 @@ impl<'a> Borrowed<'a> {
                 libc::madvise(first as *mut libc::c_void, end - first, libc::MADV_DONTNEED);
             }
         }
+    }
+
+    /// The addresses from the first number to the last.
+    fn range(&self) -> std::ops::Range<usize> {
+        let reach: i64 = self.size().iter().zip(self.stride()).map(|(n, stride)| (n - 1).max(0) * stride).sum();
+        let first = self.data_ptr() as usize;
+        first..first + (reach as usize + 1) * self.kind().elt_size_in_bytes()
     }
 }
 

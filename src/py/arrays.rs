@@ -92,7 +92,9 @@ impl Column<'_> {
         let scale =
             self.scale.as_ref().map(|[offset, factor]| data::Scale { offset: tensor(offset), factor: tensor(factor) });
         let (name, unit_range) = (self.name.clone(), self.unit_range.clone());
-        data::Column { name, sequences, unit_range, pages: self.pages.then(Cell::default), scale, placed: None }
+        // Python's word for it is not enough: a wrong one would destroy the user's numbers.
+        let maps_a_file = matches!(&sequences, data::Sequences::Array(array) if self.pages && array.maps_a_file());
+        data::Column { name, sequences, unit_range, pages: maps_a_file.then(Cell::default), scale, placed: None }
     }
 }
 
