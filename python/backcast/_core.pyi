@@ -3,7 +3,7 @@ from typing import Any, Protocol, final
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._arrays import Column
+from backcast._engine.columns import Column
 
 __all__ = ["Core", "Placed", "cuda_device_count", "read", "write"]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from backcast._estimator import steps_or_horizon
-from backcast._scaling import Scale
+from backcast._engine.scale import Scale
+from backcast._parameters import steps_or_horizon
 from backcast.errors import DataError, ShapeError
 
 State = tuple[Tensor, Tensor]  # h and c, each (L, n, H)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
-from backcast._arrays import _array
-from backcast._estimator import integer, number
-from backcast._scaling import Moments
+from backcast._engine.columns import _array
+from backcast._engine.scale import Moments
+from backcast._parameters import integer, number
 from backcast.data._recordings import Recordings, has_times, recordings
 from backcast.data.series import Windows
 from backcast.errors import (
@@ -278,7 +278,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Return the model, and whether to train it."""
         given = self.model
         if isinstance(given, Model):
-            if hasattr(given, "_core"):
+            if given.__sklearn_is_fitted__():
                 return given, False
             model = clone(given)
         elif given is None or isinstance(given, Mapping):
@@ -576,7 +576,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "mean": self._mean,
             "std": self._std,
         }
-        self.model_._write(path, training=False, detector=detector)
+        self.model_._write(path, more={"detector": detector})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
@@ -602,10 +602,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         FileFormatError
             If it is cut short, corrupt, or not of a detector.
         """
-        model, _, fitted = Model._read(path, device)
-        if "detector" not in fitted:
+        model, contents = Model._read(path, device)
+        if "detector" not in contents.fitted:
             raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
-        saved = fitted["detector"]
+        saved = contents.fitted["detector"]
         try:
             detector = cls(**(saved["parameters"] | {"model": model}))
             detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
@@ -744,7 +744,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Copy the parameters; a fitted model stays fitted, as it is what scores."""
         parameters = self.get_params(deep=False)
         model = parameters.pop("model")
-        fitted = hasattr(model, "_core")
+        fitted = isinstance(model, Model) and model.__sklearn_is_fitted__()
         copied = {name: clone(value, safe=False) for name, value in parameters.items()}
         return type(self)(model if fitted else clone(model, safe=False), **copied)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import os
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -10,9 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 
-from backcast._arrays import Column, Sequences, sequences
-from backcast._estimator import Estimator, flag, integer, seed
-from backcast._watch import Callback, Watch
+from backcast._engine.columns import sequences, with_frames
+from backcast._engine.scale import learn
+from backcast._estimator.base import Estimator
+from backcast._estimator.files import Contents
+from backcast._estimator.fitted import Fitted
+from backcast._parameters import check, number, value, values
+from backcast._training.hooks import Callback
+from backcast._training.windows import Pair
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
 from backcast.model import Model
 
@@ -88,10 +95,6 @@ class Classifier(ClassifierMixin, Estimator):
     True
     """
 
-    classes_: NDArray[Any]
-    # Sizes of the encoder.
-    _sizes: dict[str, Any]
-
     def __init__(
         self,
         model: Model | None = None,
@@ -146,7 +149,14 @@ class Classifier(ClassifierMixin, Estimator):
     # -- training ----------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: ArrayLike, *, validation: Any = None, callback: Callback | None = None
+        self,
+        X: Any,
+        y: ArrayLike,
+        *,
+        validation: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 5.0,
     ) -> Self:
         """Train for `max_iter` updates, from the model's encoder or from new weights.
 
@@ -160,6 +170,8 @@ class Classifier(ClassifierMixin, Estimator):
         validation : pair (X, y), default=None
             Held-out windows and labels whose loss comes into `history_`.
         callback : callable, default=None
+            As in `Model.fit`.
+        checkpoint, checkpoint_minutes : path, float, default=None, 5.0
             As in `Model.fit`.
 
         Returns
@@ -180,65 +192,80 @@ class Classifier(ClassifierMixin, Estimator):
         KeyboardInterrupt
             Ctrl-C stops the training after the present batch; the classifier keeps its weights.
         """
-        with self._or_as_before():
-            windows = sequences("X", X)
-            self._not_empty(windows)
-            self.classes_, labels = _labels(y, len(windows))
-            self._start(windows)
-            until = integer("max_iter", self.max_iter, least=1)
-            watch = self._watch(validation, callback)
-            return self._train(windows, None, labels, until=until, watch=watch)
+        with self._rollback_on_error():
+            check(self)
+            windows = Pair(with_frames(sequences("X", X)), None)
+            classes, labels = _labels(y, len(windows.pasts))
+            resumed = self._resume(checkpoint, windows, len(windows.pasts))
+            if resumed is None:
+                self._fitted = self._start(windows, classes)
+            fitted = self._record()
+            fitted.check_frames(windows.pasts)
+            minutes = number("checkpoint_minutes", checkpoint_minutes)
+            hooks = self._hooks(self._validate(validation), callback, checkpoint, minutes)
+            if resumed is not None:
+                hooks.resume(*resumed)
+                if hooks.done:
+                    return self
+            self._remember(windows, windows=len(windows.pasts))
+            source = (fitted.past(windows.pasts), None, labels)
+            self._train(source, until=fitted.end, hooks=hooks, check=windows.is_checked_first)
+        return self
 
-    def _start(self, windows: Sequences) -> None:
-        """Forget what was learnt and take the model's encoder, or draw a new one."""
-        model = self.model
+    def _start(self, windows: Pair, classes: NDArray[Any]) -> Fitted:
+        """Return the record of an untrained classifier with the model's encoder or a new one."""
+        model, frame_shape = self.model, windows.pasts.frame_shape
+        scaled: bool | None = windows.pasts.is_bytes
+        scale, encoder = None, {}
         if model is None:
-            self._sizes = {
-                "hidden_size": integer("hidden_size", self.hidden_size),
-                "num_layers": integer("num_layers", self.num_layers),
-                "peepholes": flag("peepholes", self.peepholes),
-            }
-            shape = windows.frame_shape
-            scaled: bool | None = windows.is_bytes
-            self._scale = self._learn_scale(windows)
+            architecture = self._architecture(math.prod(frame_shape), classes=len(classes))
+            if self.scale is not None:
+                scale = learn(self.scale, math.prod(frame_shape), windows)
         else:
             if not isinstance(model, Model):
                 got = f"a {type(model).__name__}"
                 raise ArgumentError(f"model must be a backcast.Model or None, got {got}")
-            if not hasattr(model, "_core"):
+            source = model._fitted
+            if source is None:
                 raise NotFittedError("model must be fitted before a classifier starts from it")
-            self._sizes = {name: model._built[name] for name in _SIZES}
-            shape, scaled, self._scale = model.frame_shape_, model._scaled, model._scale
-        self._check_memory(windows, None)
-        self._become(shape, scaled=scaled, seed=seed(self.random_state))
-        self._check_frames(windows)
-        if model is not None:
+            frame_shape, scale, scaled = source.frame_shape, source.scale, source.scaled
+            sizes = {name: source.architecture[name] for name in _SIZES}
+            architecture = _architecture(sizes, source.frame_size, len(classes))
             encoder = {
                 name: array
-                for name, array in model._core.weights().items()
+                for name, array in source.core.weights().items()
                 if name.startswith("encoder.lstm.")
             }
-            self._core.set_weights(self._core.weights() | encoder)
+        self._check_memory(architecture, windows)
+        fitted = self._new(architecture, frame_shape, scale=scale, scaled=scaled, classes=classes)
+        if encoder:
+            fitted.core.set_weights(fitted.core.weights() | encoder)
+        return fitted
 
-    def _watch(self, validation: Any, callback: Callback | None) -> Watch:
-        """Make what looks after a training."""
-        validate, patience = None, self._patience()
-        if validation is not None:
-            if not isinstance(validation, tuple) or len(validation) != 2:
-                got = f"a {type(validation).__name__}"
-                raise ArgumentError(f"validation must be a pair (X, y), got {got}")
-            windows = self._pasts(validation[0], "validation")
-            labels = self._numbers_of(validation[1], len(windows))
-            column = self._column(windows)
+    def _validate(self, validation: Any) -> Callable[[], dict[str, float]] | None:
+        """Return what gives the loss on held-out windows."""
+        if validation is None:
+            return None
+        if not isinstance(validation, tuple) or len(validation) != 2:
+            got = f"a {type(validation).__name__}"
+            raise ArgumentError(f"validation must be a pair (X, y), got {got}")
+        fitted = self._record()
+        windows = fitted.pasts("validation", validation[0])
+        labels = self._numbers_of(validation[1], len(windows))
+        column = fitted.past(windows)
 
-            def validate() -> dict[str, float]:
-                core, threads = self._core, self._threads()
-                losses = core.losses(column, None, labels, self._batch_size(), threads)
-                return {"loss": losses["classify"]}
+        def validate() -> dict[str, float]:
+            losses = fitted.core.losses(column, None, labels, *self._use())
+            return {"loss": losses["classify"]}
 
-        elif patience is not None:
-            raise ArgumentError("validation must be given to fit with a patience, got None")
-        return Watch(self, validate=validate, patience=patience, callback=callback)
+        return validate
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The labels, sorted."""
+        classes = self._record().classes
+        assert classes is not None
+        return classes
 
     def _numbers_of(self, y: ArrayLike, n: int) -> NDArray[np.int64]:
         """Return the number of each label, which must be one of those that were fitted."""
@@ -270,8 +297,8 @@ class Classifier(ClassifierMixin, Estimator):
         NotFittedError, ShapeError, DataError
             If the classifier was not fitted, or the data does not fit it.
         """
-        core = self._core_()
-        return core.classify(self._column(self._pasts(X, "X")), self._batch_size(), self._threads())
+        with self._reading() as fitted:
+            return fitted.core.classify(fitted.past(fitted.pasts("X", X)), *self._use())
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Label each window by its most probable class.
@@ -299,7 +326,7 @@ class Classifier(ClassifierMixin, Estimator):
             ``encoder.lstm.*`` as in `Model.state_dict`, ``encoder.fc.weight`` (n_classes, H) and
             ``encoder.fc.bias``: the softmax's; copies.
         """
-        return self._core_().weights()
+        return self._current().core.weights()
 
     def to_torch(self) -> TorchClassifier:
         """Make a plain PyTorch module of the classifier, as it runs at inference.
@@ -335,37 +362,35 @@ class Classifier(ClassifierMixin, Estimator):
         """
         from backcast._torch import TorchClassifier
 
-        return TorchClassifier.of(self.state_dict(), self._scale, self._built, self.frame_shape_)
+        with self._reading() as fitted:
+            arrays = fitted.core.weights()
+        return TorchClassifier.of(arrays, fitted.scale, fitted.architecture, fitted.frame_shape)
 
-    # -- parameters and data, made ready for the engine --------------------------------------------
+    # -- parameters, as the engine takes them ------------------------------------------------------
 
-    def _architecture(self, frame_size: int) -> dict[str, Any]:
-        return {
-            "frame_size": frame_size,
-            **self._sizes,
-            "feedback": [None, None],
-            "loss": "mse",  # of decoders, of which there are none
-            "classes": len(self.classes_),
-        }
+    def _architecture(self, frame_size: int, *, classes: int | None = None) -> dict[str, Any]:
+        fitted = self._fitted
+        if fitted is not None and classes is None:
+            classes = fitted.architecture["classes"]
+        if fitted is not None and self.model is not None:
+            sizes = {name: fitted.architecture[name] for name in _SIZES}
+        else:
+            sizes = values(self, *_SIZES)
+        return _architecture(sizes, frame_size, classes)
 
-    def _training(self) -> dict[str, Any]:
-        if self.train not in ("all", "head"):
-            raise ArgumentError(f'train must be "all" or "head", got {self.train!r}')
-        return super()._training() | {"head_only": self.train == "head"}
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | {"head_only": value(self, "train") == "head"}
 
     def _parameters(self) -> dict[str, Any]:
-        return super()._parameters() | {"model": None} | self._sizes
+        sizes = {name: self._record().architecture[name] for name in _SIZES}
+        return super()._parameters() | {"model": None} | sizes
 
-    def _fitted_items(self) -> dict[str, Any]:
-        classes = {"classes": self.classes_, "dtype": self.classes_.dtype.str}
-        return super()._fitted_items() | classes
-
-    def _set_fitted_items(self, fitted: Mapping[str, Any]) -> None:
-        self.classes_ = np.array(fitted["classes"], dtype=fitted["dtype"])
-        self._sizes = {name: getattr(self, name) for name in _SIZES}
-
-    def _column(self, windows: Sequences) -> Column:
-        return self._columns(windows, None, targets=False)[0]
+    def _restored(self, contents: Contents) -> Fitted:
+        fitted = contents.fitted
+        classes = np.array(fitted["classes"], dtype=fitted["dtype"])
+        frame_size = math.prod(fitted["frame_shape"])
+        architecture = self._architecture(frame_size, classes=len(classes))
+        return self._new_from(contents, architecture, classes=classes)
 
     def __sklearn_clone__(self) -> Self:
         """Copy the parameters; a fitted model stays fitted, as it is what training starts from."""
@@ -386,12 +411,22 @@ class Classifier(ClassifierMixin, Estimator):
         self, X: Any, y: ArrayLike, *, double: bool = True
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """One training pass over all windows as one batch, for tests: losses and gradients."""
-        windows = self._pasts(X, "X")
-        labels, column = self._numbers_of(y, len(windows)), self._column(windows)
-        losses, gradients, _ = self._core_().gradients(
-            column, None, labels, self._training(), 1.0, double
-        )
+        fitted = self._current()
+        windows = fitted.pasts("X", X)
+        labels, column = self._numbers_of(y, len(windows)), fitted.past(windows)
+        settings = self._settings()
+        losses, gradients, _ = fitted.core.gradients(column, None, labels, settings, 1.0, double)
         return losses, gradients
+
+
+def _architecture(sizes: Mapping[str, Any], frame_size: int, classes: int | None) -> dict[str, Any]:
+    return {
+        "frame_size": frame_size,
+        **sizes,
+        "feedback": [None, None],
+        "loss": "mse",  # of decoders, of which there are none
+        "classes": classes,
+    }
 
 
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._arrays import floats
+from backcast._engine.columns import floats
 from backcast.data._arguments import whole
 from backcast.errors import ArgumentError, MissingPackageError, ShapeError
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from numbers import Real
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 import numpy as np
@@ -14,12 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 
-from backcast._arrays import Column, Sequences, floats, is_iterable, sequences
-from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
-from backcast._scaling import undo
-from backcast._watch import Callback, Watch, advise_on_outputs, enough, held_out_windows, warn
+from backcast._estimator import state_dict
+from backcast._estimator.composite import CompositeEstimator
+from backcast._parameters import steps_or_horizon, value
+from backcast._training.advice import warn
+from backcast._training.hooks import Callback
+from backcast._training.windows import pair_of
 from backcast.data.series import Windows
-from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
+from backcast.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,19 +29,11 @@ if TYPE_CHECKING:
 Decoder = Literal["reconstruct", "predict"]
 Frames = NDArray[np.float32] | list[NDArray[np.float32]]
 Trace = dict[str, dict[str, Any]]
-# Pasts and futures.
-_Windows = tuple[Sequences, Sequences | None]
-
-_DECODERS: dict[str, tuple[Decoder, ...]] = {
-    "both": ("reconstruct", "predict"),
-    "reconstruct": ("reconstruct",),
-    "predict": ("predict",),
-}
 # A layer's gates, in the order in which it keeps them.
 _GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
 
 
-class Model(TransformerMixin, Estimator):
+class Model(TransformerMixin, CompositeEstimator):
     """Composite LSTM autoencoder: reconstruct the past, predict the future.
 
     One encoder LSTM squeezes a sequence of frames into a state; one decoder rebuilds the past from
@@ -160,10 +152,6 @@ class Model(TransformerMixin, Estimator):
     >>> model.predict(waves[:, :10]).shape                 # the 10 frames after the first 10
     (64, 10, 1)
     """
-
-    horizon_: int | None
-    # Whether it was told that steps went beyond the horizon.
-    _told: bool = False
 
     def __init__(
         self,
@@ -289,24 +277,9 @@ class Model(TransformerMixin, Estimator):
         (with `scale`, the zero of the scaled numbers), and is left out of the losses. A window
         whose past is missing whole is refused.
         """
-        with self._or_as_before():
-            if is_iterable(past):
-                return self._fit_batches(past, future, validation, callback, checkpoint)
-            pasts, futures, held_out = self._taken(past, future, validation)
-            resumed = self._resume(checkpoint, pasts, futures)
-            if resumed is None:
-                self._ready(pasts, futures, goes_on=self.warm_start)
-            watch = self._watch(held_out, callback, checkpoint, checkpoint_minutes)
-            if resumed is not None:
-                watch.resume(*resumed)
-                if watch.done:
-                    return self
-            self._plan()
-            first = self._core.progress[0]
-            self._train(pasts, futures, None, until=self._end_, watch=watch)
-            if enough(self._core.progress[0] - first):
-                self._advise(pasts, futures)
-            return self
+        with self._rollback_on_error():
+            self._fit(past, future, validation, callback, checkpoint, checkpoint_minutes)
+        return self
 
     def partial_fit(self, past: Any, future: Any = None) -> Self:
         """Train for one pass over these windows, from where the model stands.
@@ -329,141 +302,9 @@ class Model(TransformerMixin, Estimator):
         ArgumentError, ShapeError, DataError, DivergedError, KeyboardInterrupt
             As in `fit`.
         """
-        with self._or_as_before():
-            pasts, futures, _ = self._taken(past, future, goes_on=True)
-            self._ready(pasts, futures, goes_on=True)
-            return self._train(pasts, futures, None, until=None, watch=Watch(self))
-
-    def _taken(
-        self, past: Any, future: Any, validation: Any = None, *, goes_on: bool | None = None
-    ) -> tuple[Sequences, Sequences | None, _Windows | None]:
-        """Take windows to train on, and those held out."""
-        goes_on = self.warm_start if goes_on is None else goes_on
-        goes_on = goes_on and hasattr(self, "_core")
-        horizon = self.horizon_ if goes_on and self.horizon is None else self.horizon
-        pasts, futures = self._windows(past, future, horizon, fitting=True)
-        if validation is None:
-            return pasts, futures, None
-        if isinstance(validation, Real) and not isinstance(validation, bool):
-            n = held_out_windows(float(validation), len(pasts))
-            rest, last = slice(len(pasts) - n), slice(len(pasts) - n, None)
-            if isinstance(past, Windows):
-                frames = pasts.span[1] + (futures.span[1] if futures else 0)
-                rest, last = past._hold_out(n, frames)
-            held_out = pasts.cut(last), futures and futures.cut(last)
-            return pasts.cut(rest), futures and futures.cut(rest), held_out
-        horizon = futures.span[1] if futures else 0
-        pair = isinstance(validation, tuple) and len(validation) == 2
-        past, future = validation if pair else (validation, None)
-        held_out = self._windows(past, future, horizon, fitting=False)
-        for side, own in zip(held_out, (pasts, futures), strict=True):
-            if side is not None and own is not None and side.frame_shape != own.frame_shape:
-                raise ShapeError(
-                    f"validation must have frames of shape {own.frame_shape}, as {own.name}, "
-                    f"got {side.frame_shape}"
-                )
-        return pasts, futures, held_out
-
-    def _ready(self, pasts: Sequences, futures: Sequences | None, *, goes_on: bool) -> None:
-        """Start anew, unless a fitted model goes on."""
-        if goes_on and hasattr(self, "_core"):
-            self._core_()
-        else:
-            self._check_memory(pasts, futures)
-            self._start(pasts, futures)
-        self._check_frames(pasts, futures)
-
-    def _watch(
-        self,
-        held_out: _Windows | None,
-        callback: Callback | None,
-        checkpoint: Any,
-        minutes: float,
-    ) -> Watch:
-        """Make what looks after a training."""
-        validate, patience = None, self._patience()
-        if held_out is not None:
-            self._check_frames(*held_out)
-            columns = self._columns(*held_out, targets=True)
-
-            def validate() -> dict[str, float]:
-                losses = self._core.losses(*columns, None, self._batch_size(), self._threads())
-                return {"loss": self._total(losses)} | losses
-
-        elif patience is not None:
-            raise ArgumentError("validation must be given to fit with a patience, got None")
-        return Watch(
-            self,
-            validate=validate,
-            patience=patience,
-            callback=callback,
-            checkpoint=checkpoint,
-            minutes=number("checkpoint_minutes", minutes),
-        )
-
-    def _fit_batches(
-        self, batches: Any, future: Any, validation: Any, callback: Callback | None, checkpoint: Any
-    ) -> Self:
-        """Train on an iterable of batches, an update each."""
-        given = {"future": future, "validation": validation, "checkpoint": checkpoint}
-        given |= {"callback": callback, "scale": self.scale}
-        for name, value in given.items():
-            if value is not None:
-                raise ArgumentError(f"{name} must be None with an iterable of batches")
-        goes_on = self.warm_start
-        with ExitStack() as stack:
-            progress = None
-            for batch in _endless(batches):
-                pasts, futures, _ = self._taken(*_pair(batch), goes_on=goes_on)
-                self._ready(pasts, futures, goes_on=goes_on)
-                if progress is None:
-                    goes_on = True
-                    self._plan()
-                    progress = stack.enter_context(self._progress(self._end_))
-                self._update(pasts, futures, progress)
-                if self._core.progress[0] >= self._end_:
-                    return self
-        if progress is None:
-            raise DataError("past must hold at least one batch, got an iterable of none")
-        warn(
-            f"the batches were used up after {self.n_iter_:,} of {self._end_:,} updates; give an "
-            "iterable that starts again each time it is gone through, as a list or a DataLoader"
-        )
+        with self._rollback_on_error():
+            self._one_pass(past, future)
         return self
-
-    def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
-        """Forget what was learnt and draw new weights."""
-        if self.loss == "bce" and self.scale == "standard":
-            raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
-        self._scale = self._learn_scale(pasts, futures)
-        self.horizon_ = futures.span[1] if futures else 0
-        self._become(
-            pasts.frame_shape,
-            scaled=pasts.is_bytes or (futures is not None and futures.is_bytes),
-            seed=seed(self.random_state),
-        )
-
-    def _plan(self) -> None:
-        """Say which update is the last: of the training under way, or of another one after it."""
-        done = self._core.progress[0]
-        if done >= self._end_:
-            self._end_ = done + integer("max_iter", self.max_iter, least=1)
-
-    def _advise(self, pasts: Sequences, futures: Sequences | None) -> None:
-        """Look at what the decoders give for some of the windows."""
-        some = slice(min(len(pasts), 64))
-        core, (column, _) = self._core, self._columns(pasts.cut(some), None, targets=False)
-        found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
-        for decoder, side in (("predict", futures), ("reconstruct", pasts)):
-            if side is None or side.ragged or decoder not in self._present():
-                continue
-            targets = side.cut(some).array()
-            steps = targets.shape[1]
-            if not steps:
-                continue
-            made = core.generate(column, decoder, steps, self._batch_size(), self._threads())
-            found[decoder] = self._in_time(made, decoder), floats(targets)
-        advise_on_outputs(found)
 
     # -- inference ---------------------------------------------------------------------------------
 
@@ -496,8 +337,11 @@ class Model(TransformerMixin, Estimator):
         """
         if state not in ("embedding", "full"):
             raise ArgumentError(f'state must be "embedding" or "full", got {state!r}')
-        what = "full" if state == "full" else self._pooling()
-        return self._core_().encode(self._past(past), self._batch_size(), what, self._threads())
+        with self._reading() as fitted:
+            what = "full" if state == "full" else value(self, "pooling")
+            batch_size, threads = self._use()
+            column = fitted.past(fitted.pasts("past", past))
+            return fitted.core.encode(column, batch_size, what, threads)
 
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
@@ -524,19 +368,18 @@ class Model(TransformerMixin, Estimator):
         NotFittedError, DecoderError, ShapeError, ArgumentError
             If the model was not fitted or has no such decoder, or `state` or `steps` do not fit.
         """
-        core = self._core_()
-        self._has(decoder)
-        states = np.ascontiguousarray(_numbers("state", state), dtype=np.float32)
-        width = 2 * self.num_layers * self.hidden_size
-        if states.ndim != 2 or states.shape[1] != width:
-            raise ShapeError(
-                f"state must be of shape (n, {width}), 2 * num_layers * hidden_size, as "
-                f'encode(past, state="full") gives it, got {states.shape}'
-            )
-        frames = core.decode(
-            states, decoder, self._steps(steps), self._batch_size(), self._threads()
-        )
-        return self._in_time(frames, decoder)
+        with self._reading() as fitted:
+            self._check_decoder(decoder)
+            states = state_dict.numbers("state", state)
+            width = 2 * self.num_layers * self.hidden_size
+            if states.ndim != 2 or states.shape[1] != width:
+                raise ShapeError(
+                    f"state must be of shape (n, {width}), 2 * num_layers * hidden_size, as "
+                    f'encode(past, state="full") gives it, got {states.shape}'
+                )
+            steps = steps_or_horizon(steps, fitted.horizon)
+            frames = fitted.core.decode(states, decoder, steps, *self._use())
+            return fitted.frames(frames, decoder)
 
     @overload
     def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[np.float32]]: ...
@@ -563,18 +406,17 @@ class Model(TransformerMixin, Estimator):
         NotFittedError, DecoderError, ShapeError, DataError
             As in `encode`; also if the model has no reconstruct decoder.
         """
-        core = self._core_()
-        self._has("reconstruct")
-        pasts = self._pasts(past)
-        column, _ = self._columns(pasts, None, targets=False)
-        frames = core.generate(column, "reconstruct", None, self._batch_size(), self._threads())
+        with self._reading() as fitted:
+            self._check_decoder("reconstruct")
+            pasts = fitted.pasts("past", past)
+            column = fitted.past(pasts)
+            made = fitted.core.generate(column, "reconstruct", None, *self._use())
         if pasts.ragged:
-            lengths = pasts.lengths
             return [
-                self._in_time(rows[None, :length], "reconstruct")[0]
-                for rows, length in zip(frames, lengths, strict=True)
+                fitted.frames(rows[None, :length], "reconstruct")[0]
+                for rows, length in zip(made, pasts.lengths, strict=True)
             ]
-        frames = self._in_time(frames, "reconstruct")
+        frames = fitted.frames(made, "reconstruct")
         return past.table(frames) if isinstance(past, Windows) else frames
 
     @overload
@@ -607,19 +449,19 @@ class Model(TransformerMixin, Estimator):
         NotFittedError, DecoderError, ShapeError, DataError, ArgumentError
             As in `encode`; also if the model has no predict decoder or `steps` is below 1.
         """
-        core = self._core_()
-        self._has("predict")
-        pasts = self._pasts(past)
-        column, _ = self._columns(pasts, None, targets=False)
-        steps = self._steps(steps)
-        if self.horizon_ and steps > self.horizon_ and not self._told:
-            self._told = True
-            warn(
-                f"steps={steps} is beyond the {self.horizon_} frames that the model was fitted to "
-                "predict; what comes after those was never trained (told once)"
-            )
-        frames = core.generate(column, "predict", steps, self._batch_size(), self._threads())
-        frames = self._in_time(frames, "predict")
+        with self._reading() as fitted:
+            self._check_decoder("predict")
+            pasts = fitted.pasts("past", past)
+            steps = steps_or_horizon(steps, fitted.horizon)
+            if fitted.horizon and steps > fitted.horizon and not self._warned_horizon:
+                self._warned_horizon = True
+                warn(
+                    f"steps={steps} is beyond the {fitted.horizon} frames that the model was "
+                    "fitted to predict; later frames were never trained (this warning comes once)"
+                )
+            column = fitted.past(pasts)
+            frames = fitted.core.generate(column, "predict", steps, *self._use())
+        frames = fitted.frames(frames, "predict")
         if isinstance(past, Windows):
             return past.table(frames, after=True)
         return list(frames) if pasts.ragged else frames
@@ -653,18 +495,17 @@ class Model(TransformerMixin, Estimator):
         Step 0 of the reconstruct decoder emits the last frame of the past. All of it is held in
         memory: 24 bytes a unit and step.
         """
-        core = self._core_()
-        steps = self._steps(steps) if "predict" in self._present() else 1
-        pasts = self._pasts(past)
-        if isinstance(pasts.frames, list):
-            # One by one, since sequences of unequal length take unequal numbers of steps.
-            each = [self.trace(sequence[np.newaxis], steps=steps) for sequence in pasts.frames]
-            return {
-                part: {name: [trace[part][name][0] for trace in each] for name in names}
-                for part, names in each[0].items()
-            }
-        column, _ = self._columns(pasts, None, targets=False)
-        parts = core.trace(column, steps, self._batch_size(), self._threads())
+        with self._reading() as fitted:
+            steps = steps_or_horizon(steps, fitted.horizon) if self._predicts() else 1
+            pasts = fitted.pasts("past", past)
+            if isinstance(pasts.frames, list):
+                # One by one, since sequences of unequal length take unequal numbers of steps.
+                each = [self.trace(sequence[np.newaxis], steps=steps) for sequence in pasts.frames]
+                return {
+                    part: {name: [trace[part][name][0] for trace in each] for name in names}
+                    for part, names in each[0].items()
+                }
+            parts = fitted.core.trace(fitted.past(pasts), steps, *self._use())
         return {
             part: dict(zip(_GATES, np.split(gates, 4, axis=-1), strict=True))
             | {"cell": c, "hidden": h}
@@ -739,12 +580,12 @@ class Model(TransformerMixin, Estimator):
         """
         if per not in ("number", "frame"):
             raise ArgumentError(f'per must be "number" or "frame", got {per!r}')
-        core = self._core_()
-        pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
-        self._check_frames(pasts, futures)
-        columns = self._columns(pasts, futures, targets=True)
-        losses = core.losses(*columns, None, self._batch_size(), self._threads())
-        each = math.prod(self.frame_shape_) if per == "frame" else 1
+        with self._reading() as fitted:
+            windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
+            fitted.check_frames(*windows)
+            columns = fitted.columns(*windows, targets=True)
+            losses = fitted.core.losses(*columns, None, *self._use())
+        each = fitted.frame_size if per == "frame" else 1
         return {name: loss * each for name, loss in losses.items()}
 
     def score(self, past: Any, future: Any = None) -> float:
@@ -762,11 +603,6 @@ class Model(TransformerMixin, Estimator):
         """
         return -self._total(self.losses(past, future))
 
-    def _total(self, losses: Mapping[str, float]) -> float:
-        """Weigh and add up the decoders' losses."""
-        weights: dict[str, float] = dict(zip(_DECODERS["both"], self._loss_weights(), strict=True))
-        return sum(weights[name] * loss for name, loss in losses.items())
-
     # -- weights and files -------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, NDArray[np.float32]]:
@@ -777,7 +613,7 @@ class Model(TransformerMixin, Estimator):
         dict of ndarray
             ``encoder.lstm.weight_ih_l0`` (4H, D) and so on; copies.
         """
-        return self._core_().weights()
+        return self._current().core.weights()
 
     @classmethod
     def from_state_dict(
@@ -805,8 +641,8 @@ class Model(TransformerMixin, Estimator):
         ShapeError, ArgumentError
             If names or shapes do not make a composite LSTM autoencoder, or contradict `params`.
         """
-        given = {name: _weight(name, array) for name, array in arrays.items()}
-        found = _read_off(given)
+        given = state_dict.weights(arrays)
+        found = state_dict.sizes(given)
         frame_size = found.pop("frame_size")
         if frame_shape is None:
             frame_shape = (frame_size,)
@@ -815,12 +651,13 @@ class Model(TransformerMixin, Estimator):
         model = cls(**(found | params))
         if model.scale is not None:
             raise ArgumentError("scale must be None: there are no windows to learn it from")
-        model.horizon_, model._scale = model.horizon, None
-        model._become(
+        model._fitted = model._new(
+            model._architecture(frame_size),
             tuple(frame_shape),
+            scale=None,
             scaled=None,
-            seed=seed(model.random_state),
             weights=given,
+            horizon=value(model, "horizon"),
         )
         return model
 
@@ -868,9 +705,10 @@ class Model(TransformerMixin, Estimator):
         """
         from backcast._torch import TorchModel
 
-        arrays = self.state_dict()
-        architecture = self._built, self.frame_shape_, self.horizon_, self._pooling()
-        return TorchModel.of(arrays, self._scale, *architecture)
+        with self._reading() as fitted:
+            architecture = fitted.architecture, fitted.frame_shape, fitted.horizon
+            arrays, pooling = fitted.core.weights(), value(self, "pooling")
+        return TorchModel.of(arrays, fitted.scale, *architecture, pooling)
 
     # -- what scikit-learn asks --------------------------------------------------------------------
 
@@ -887,7 +725,7 @@ class Model(TransformerMixin, Estimator):
         ndarray of str
             One name a unit of the embedding.
         """
-        self._core_()
+        self._current()
         return np.array([f"h{i}" for i in range(self.hidden_size)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
@@ -899,228 +737,3 @@ class Model(TransformerMixin, Estimator):
         tags.target_tags.required = False
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-    # -- parameters, made ready for the engine -----------------------------------------------------
-
-    def _present(self) -> tuple[Decoder, ...]:
-        """Return the decoders that `decoders` asks for."""
-        if not isinstance(self.decoders, str) or self.decoders not in _DECODERS:
-            raise ArgumentError(
-                f'decoders must be "both", "reconstruct" or "predict", got {self.decoders!r}'
-            )
-        return _DECODERS[self.decoders]
-
-    def _has(self, decoder: str) -> None:
-        if decoder not in _DECODERS["both"]:
-            raise ArgumentError(f'decoder must be "reconstruct" or "predict", got {decoder!r}')
-        if decoder not in self._present():
-            raise DecoderError(
-                f"the model has no {decoder} decoder (decoders={self.decoders!r}); fit one with "
-                f'decoders="both" or "{decoder}"'
-            )
-
-    def _architecture(self, frame_size: int) -> dict[str, Any]:
-        present = self._present()
-        feedback = self.feedback
-        if isinstance(feedback, str):
-            feedback = dict.fromkeys(_DECODERS["both"], feedback)
-        elif not isinstance(feedback, Mapping) or not set(feedback) <= set(_DECODERS["both"]):
-            raise ArgumentError(
-                "feedback must be one word, or a dict with the keys reconstruct and predict, "
-                f"got {feedback!r}"
-            )
-        words = [
-            word("feedback", feedback.get(decoder, "output")) if decoder in present else None
-            for decoder in _DECODERS["both"]
-        ]
-        return {
-            "frame_size": frame_size,
-            "hidden_size": integer("hidden_size", self.hidden_size),
-            "num_layers": integer("num_layers", self.num_layers),
-            "peepholes": flag("peepholes", self.peepholes),
-            "feedback": words,
-            "loss": word("loss", self.loss),
-            "classes": None,
-        }
-
-    def _training(self) -> dict[str, Any]:
-        # Not of the training, but refused where it would go unseen.
-        self._pooling()
-        return super()._training() | {"loss_weights": self._loss_weights()}
-
-    def _pooling(self) -> str:
-        if self.pooling not in ("last", "mean"):
-            raise ArgumentError(f'pooling must be "last" or "mean", got {self.pooling!r}')
-        return self.pooling
-
-    def _fitted_items(self) -> dict[str, Any]:
-        return super()._fitted_items() | {"horizon": self.horizon_}
-
-    def _set_fitted_items(self, fitted: Mapping[str, Any]) -> None:
-        self.horizon_ = fitted["horizon"]
-
-    def _loss_weights(self) -> tuple[float, float]:
-        try:
-            first, second = self.loss_weights
-        except (TypeError, ValueError):
-            raise ArgumentError(
-                f"loss_weights must be two numbers, got {self.loss_weights!r}"
-            ) from None
-        return number("loss_weights", first), number("loss_weights", second)
-
-    def _steps(self, steps: int | None) -> int:
-        return steps_or_horizon(steps, self.horizon_)
-
-    # -- data, made ready for the engine -----------------------------------------------------------
-
-    def _windows(
-        self, past: Any, future: Any, horizon: int | None, *, fitting: bool
-    ) -> tuple[Sequences, Sequences | None]:
-        """Past and future of each window, from two arrays or from one."""
-        predicts = "predict" in self._present()
-        if future is not None:
-            pasts, futures = sequences("past", past), sequences("future", future)
-            if not predicts:
-                raise DecoderError(
-                    'future must be None with decoders="reconstruct": a window is all past'
-                )
-            if len(pasts) != len(futures):
-                raise ShapeError(
-                    f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
-                )
-            if fitting and self.horizon not in (None, futures.span[1]):
-                raise ShapeError(
-                    f"future must have horizon={self.horizon} frames, got {futures.span[1]}"
-                )
-        else:
-            windows = sequences("past", past)
-            if not predicts:
-                pasts, futures = windows, None
-            else:
-                pasts, futures = windows.split(self._horizon(windows, horizon))
-        self._not_empty(pasts)
-        return pasts, futures
-
-    def _horizon(self, windows: Sequences, horizon: int | None) -> int:
-        shortest, longest = windows.span
-        if horizon is None:
-            if shortest != longest:
-                raise ArgumentError(
-                    "horizon must be given when windows differ in length "
-                    f"({shortest} to {longest} frames), got None"
-                )
-            return longest // 2
-        horizon = integer("horizon", horizon, least=0)
-        if horizon >= shortest:
-            raise ShapeError(
-                f"windows must be longer than the horizon of {horizon} frames, got {shortest}"
-            )
-        return horizon
-
-    def _refuses_bytes(self) -> bool:
-        return super()._refuses_bytes() and self.loss != "bce"
-
-    def _past(self, past: Any) -> Column:
-        # Not fitted is told before anything about the data.
-        self._core_()
-        return self._columns(self._pasts(past), None, targets=False)[0]
-
-    def _columns(
-        self, pasts: Sequences, futures: Sequences | None, *, targets: bool
-    ) -> tuple[Column, Column | None]:
-        """Both sides as the engine takes them, with what is expected where only 0..1 will do."""
-        reason = self._unit_range()
-        if reason is None and self.loss == "bce" and targets:
-            reason = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
-            if self._scale is not None:
-                reason = 'numbers of the range that scale="minmax" was learnt on (loss="bce")'
-        of_past = reason if self._scaled or "reconstruct" in self._present() else None
-        columns = super()._columns(pasts, futures, targets=targets)
-        past, future = columns
-        return past._replace(unit_range=of_past), future and future._replace(unit_range=reason)
-
-    def _in_time(self, frames: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
-        """Give frames their units, their shape, and the order of time."""
-        frames = undo(frames, self._scale).reshape(*frames.shape[:2], *self.frame_shape_)
-        return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames
-
-    def _gradients(
-        self,
-        past: Any,
-        future: Any = None,
-        *,
-        double: bool = True,
-        truth_probability: float = 1.0,
-    ) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-        """One training pass over all windows as one batch, for tests.
-
-        Returns the losses, the gradients of their weighted sum, and what each decoder was fed.
-        """
-        core = self._core_()
-        pasts, futures = self._windows(past, future, self.horizon_, fitting=False)
-        columns = self._columns(pasts, futures, targets=True)
-        return core.gradients(*columns, None, self._training(), truth_probability, double)
-
-
-def _endless(batches: Iterable[Any]) -> Iterator[Any]:
-    """Go through the batches again and again, if they can be."""
-    some = True
-    while some:
-        some = False
-        for batch in batches:
-            some = True
-            yield batch
-
-
-def _pair(batch: Any) -> tuple[Any, Any]:
-    """Past and future of a batch; a loader's pair may be a list."""
-    if isinstance(batch, tuple | list) and len(batch) == 2:
-        first, second = (np.shape(side) for side in batch)
-        if isinstance(batch, tuple) or (len(first) > 2 and first[:1] == second[:1]):
-            return batch[0], batch[1]
-    return batch, None
-
-
-def _numbers(name: str, value: ArrayLike) -> NDArray[Any]:
-    try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise ShapeError(
-            f"{name} must be an array of numbers, got a {type(value).__name__}: {error}"
-        ) from None
-    if not np.isfinite(array).all():
-        raise DataError(f"{name} must hold finite numbers, got NaN or an infinite number")
-    return array
-
-
-def _weight(name: str, array: Any) -> NDArray[np.float32]:
-    if hasattr(array, "detach"):
-        array = array.detach().cpu()
-    return _numbers(name, array)
-
-
-def _read_off(weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """Sizes and decoders of a model with these weights."""
-    first, recurrent = "encoder.lstm.weight_ih_l0", "encoder.lstm.weight_hh_l0"
-    for name in (first, recurrent):
-        if name not in weights or weights[name].ndim != 2:
-            raise ShapeError(
-                f"weights must hold {name}, a matrix, got {', '.join(weights) or 'nothing'}"
-            )
-    present = [d for d in _DECODERS["both"] if f"{d}_decoder.fc.weight" in weights]
-    if not present:
-        raise ShapeError(
-            "weights must hold reconstruct_decoder.fc.weight or predict_decoder.fc.weight, "
-            f"got {', '.join(weights)}"
-        )
-    fed = {d: f"{d}_decoder.lstm.weight_ih_l0" in weights for d in present}
-    feedback = {d: "output" if fed[d] else "none" for d in present}
-    return {
-        "frame_size": weights[first].shape[1],
-        "hidden_size": weights[recurrent].shape[1],
-        "num_layers": sum(name.startswith("encoder.lstm.weight_hh_l") for name in weights),
-        "decoders": "both" if len(present) == 2 else present[0],
-        "feedback": "output" if all(fed.values()) else feedback,
-        "peepholes": "encoder.lstm.weight_ch_l0" in weights,
-    }

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast import data, plot
-from backcast._progress import bar
+from backcast._training.progress import bar
 from backcast.data import moving, videos
 from backcast.demo import _say, _tile
 from backcast.errors import ArgumentError, DataError, FileFormatError, TrainingWarning

@@ -71,7 +71,7 @@ pub enum Sequences<'py> {
     Lazy(Lazy),
 }
 
-/// One side of the windows, as `backcast._arrays.Column` says.
+/// One side of the windows, as `backcast._engine.columns.Column` says.
 #[derive(FromPyObject)]
 pub struct Column<'py> {
     name: String,

@@ -49,7 +49,7 @@ class Reference(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        built = classifier._built
+        built = classifier._fitted.architecture
         self.encoder = nn.Module()
         sizes = (built["frame_size"], built["hidden_size"], built["num_layers"])
         self.encoder.lstm = lstm(*sizes, built["peepholes"])

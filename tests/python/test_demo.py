@@ -16,7 +16,7 @@ from PIL import Image
 import backcast
 from backcast import Model, data
 from backcast.__main__ import main
-from backcast._progress import Progress
+from backcast._training.progress import Progress
 
 FILES = [
     "animation.gif",

@@ -38,7 +38,7 @@ def watch(function):
         return function(*arguments)
     return watched
 
-from backcast import _progress
+from backcast._training import progress as _progress
 _progress.Progress.on_report = watch(_progress.Progress.on_report)
 model.fit(windows)
 assert len(model.encode(windows)) == 16000

@@ -97,7 +97,7 @@ for precision in ("fp32", "tf32", "fp16", "bf16"):
         model.fit(past, future, validation=(past[:9], future[:9]))
         model.set_params(learning_rate=1e-4, warm_start=True, max_iter=80)
         model.fit(past, future)
-        assert model._core.records == (sys.argv[2] == "1")
+        assert model._fitted.core.records == (sys.argv[2] == "1")
         for name, array in model.state_dict().items():
             found[f"{precision} {case} {name}"] = array
         found[f"{precision} {case} loss"] = [record["loss"] for record in model.history_]

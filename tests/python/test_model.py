@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from backcast import Model
-from backcast._progress import Progress
+from backcast._training.progress import Progress
 from small import FUTURE, PAST, X, assert_same_weights, differ, small_model, windows
 
 Array = NDArray[Any]
@@ -629,7 +629,9 @@ def test_inference_sees_the_weights_of_now() -> None:
     model.partial_fit(X)
     same_as_a_new_one()
     assert (model.encode(PAST) != before).all()
-    model._core.set_weights({name: 0.5 * array for name, array in model.state_dict().items()})
+    model._fitted.core.set_weights(
+        {name: 0.5 * array for name, array in model.state_dict().items()}
+    )
     same_as_a_new_one()
     model.encode(PAST[:1])
     model.encode(X)

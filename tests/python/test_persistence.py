@@ -152,7 +152,7 @@ def test_after_loading_the_optimizer_starts_anew(tmp_path: Path) -> None:
     model = small_model().fit(X)
     model.save(tmp_path / "model")
     loaded = Model.load(tmp_path / "model", device="cpu")
-    first, second, _ = loaded._core.training_state()
+    first, second, _ = loaded._fitted.core.training_state()
     assert not any(array.any() for array in [*first.values(), *second.values()])
     again = Model.load(tmp_path / "model", device="cpu")
     assert_same_weights(loaded.partial_fit(X), again.partial_fit(X))

@@ -223,7 +223,7 @@ def trained(fails):
         limit = int(status[0]) * resource.getpagesize() + 30 * 2**20
         before = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
-        state = model._core.training_state()[2]
+        state = model._fitted.core.training_state()[2]
         try:
             model.set_params(batch_size=20_000).partial_fit(large[:, 0], large[:, 1])
             raise SystemExit("there was memory enough")
@@ -231,7 +231,7 @@ def trained(fails):
             pass
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
-        assert model._core.training_state()[2] == state, (model._core.training_state()[2], state)
+        assert model._fitted.core.training_state()[2] == state, (model._fitted.core.training_state()[2], state)
         model.set_params(batch_size=8)
     model.partial_fit(past, future)
     return model

@@ -49,11 +49,11 @@ def test_missing_numbers_and_unequal_windows_and_futures_are_learnt_from(scale: 
     windows = [w[: 5 + i % 4] for i, w in enumerate(gaps)]
     model = small_model(scale=scale, horizon=2).fit(windows)
     offset, factor = learnt(scale, windows)
-    np.testing.assert_allclose(model._scale[0], offset, rtol=1e-12)
-    np.testing.assert_allclose(model._scale[1], factor, rtol=1e-9)
+    np.testing.assert_allclose(model._fitted.scale[0], offset, rtol=1e-12)
+    np.testing.assert_allclose(model._fitted.scale[1], factor, rtol=1e-9)
     past, future = gaps[:, :5], gaps[:, 5:]
     model = small_model(scale=scale).fit(past, future)
-    np.testing.assert_allclose(model._scale[1], learnt(scale, gaps)[1], rtol=1e-9)
+    np.testing.assert_allclose(model._fitted.scale[1], learnt(scale, gaps)[1], rtol=1e-9)
 
 
 def test_a_column_that_never_changes_stays_finite() -> None:
@@ -61,13 +61,15 @@ def test_a_column_that_never_changes_stays_finite() -> None:
     raw[..., 1] = 7.0
     model = small_model(scale="standard").fit(raw)
     assert np.isfinite(model.predict(raw)).all()
-    assert model._scale[1][1] == 1.0
+    assert model._fitted.scale[1][1] == 1.0
 
 
 def test_bytes_are_first_0_to_1() -> None:
     as_bytes = (X * 255).astype(np.uint8)
     model = small_model(scale="standard").fit(as_bytes)
-    np.testing.assert_allclose(model._scale[0], learnt("standard", as_bytes / 255)[0], rtol=1e-12)
+    np.testing.assert_allclose(
+        model._fitted.scale[0], learnt("standard", as_bytes / 255)[0], rtol=1e-12
+    )
     np.testing.assert_allclose(
         model.encode(as_bytes), model.encode(as_bytes / np.float64(255)), atol=1e-6
     )
@@ -90,18 +92,18 @@ def test_scaling_is_saved_and_copied_and_forgotten_with_the_model(tmp_path: Path
     model.save(tmp_path / "model")
     loaded = Model.load(tmp_path / "model", device="cpu")
     np.testing.assert_array_equal(loaded.predict(RAW), model.predict(RAW))
-    before = model._scale
+    before = model._fitted.scale
     model.partial_fit(RAW * 2)
-    assert model._scale is before  # as the weights, which are used to it
+    assert model._fitted.scale is before  # as the weights, which are used to it
     model.fit(RAW * 2)
-    np.testing.assert_allclose(model._scale[1], before[1] * 2)
+    np.testing.assert_allclose(model._fitted.scale[1], before[1] * 2)
 
 
 def test_a_classifier_takes_the_models_scaling_or_learns_its_own() -> None:
     y = np.arange(12) % 2
     model = small_model(scale="standard").fit(RAW)
     options: dict[str, Any] = {"max_iter": 3, "device": "cpu", "random_state": 0, "verbose": 0}
-    assert Classifier(model, **options).fit(RAW, y)._scale is model._scale
+    assert Classifier(model, **options).fit(RAW, y)._fitted.scale is model._fitted.scale
     own = Classifier(hidden_size=6, scale="standard", **options).fit(RAW, y)
     offset, factor = learnt("standard")
     plain = Classifier(hidden_size=6, **options).fit((RAW - offset) / factor, y)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from backcast import Model
-from backcast._progress import Progress
+from backcast._training.progress import Progress
 from backcast.errors import DivergedError
 from small import X, assert_same_weights, small_model, windows
 

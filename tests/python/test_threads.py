@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from backcast import Model
-from backcast._progress import Progress
+from backcast._training.progress import Progress
 from backcast.errors import BusyError
 from small import FUTURE, PAST, X, assert_same_weights, small_model
 
@@ -218,3 +218,52 @@ if child == 0:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
     subprocess.run([sys.executable, "-c", work], check=True, timeout=60)
+
+
+TORN = """
+import sys, threading, time
+import numpy as np
+from backcast import Model
+from backcast.errors import BusyError
+sys.setswitchinterval(1e-5)
+rng = np.random.default_rng(0)
+past = rng.random((6, 5, 3), dtype=np.float32)
+options = dict(hidden_size=8, max_iter=3, scale="standard", learning_rate=0.05, random_state=0)
+options |= dict(device="cpu", verbose=0, num_threads=1)
+sets = [rng.random((20, 8, 3)) * scale + shift for scale, shift in ((1, 0), (50, 1000), (1e-3, -7))]
+expected = {Model(**options).fit(x).predict(past).tobytes() for x in sets}
+model = Model(**options).fit(sets[0])
+answers, busy, stop = [], 0, time.monotonic() + float(sys.argv[1])
+
+def read():
+    global busy
+    while time.monotonic() < stop:
+        try:
+            answers.append(model.predict(past).tobytes())
+        except BusyError:
+            busy += 1
+
+readers = [threading.Thread(target=read) for _ in range(2)]
+for reader in readers:
+    reader.start()
+fits = 0
+while time.monotonic() < stop:
+    try:
+        model.fit(sets[fits % 3])
+        fits += 1
+        time.sleep(0.001)
+    except BusyError:
+        pass
+for reader in readers:
+    reader.join()
+wrong = sum(answer not in expected for answer in answers)
+print(fits, len(answers), busy, wrong)
+"""
+
+
+def test_a_reader_gets_the_old_model_the_new_one_or_an_error_while_another_thread_fits() -> None:
+    command = [sys.executable, "-c", TORN, "4"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
+    fits, answers, _, wrong = map(int, done.stdout.split())
+    assert fits > 5 and answers > 5
+    assert wrong == 0

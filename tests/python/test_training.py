@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from backcast import Classifier, Model
-from backcast._memory import available_bytes, count_weights
+from backcast._engine.memory import available_bytes, count_weights
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -62,7 +62,7 @@ def test_a_part_of_the_windows_may_be_held_out_the_last_ones() -> None:
 def test_scaling_is_learnt_without_the_windows_held_out() -> None:
     far = np.concatenate([X[:9], X[9:] + 1000])
     model = small_model(scale="standard").fit(far, validation=0.25)
-    np.testing.assert_allclose(model._scale[0], X[:9].mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(model._fitted.scale[0], X[:9].mean((0, 1)), rtol=1e-5)
 
 
 @QUIET
@@ -254,7 +254,7 @@ def test_ctrl_c_writes_the_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 7}, "hidden_size must be 6, as in the training that .* is of, got 7"),
+        ({"hidden_size": 7}, "hidden_size must be 6, as in the training of .*, got 7"),
         ({"max_iter": 5}, "max_iter must be 4"),
         ({"random_state": 1}, "random_state must be 0"),
     ],
@@ -312,8 +312,6 @@ def test_a_loader_of_torch_gives_pasts_and_futures() -> None:
 def test_records_of_many_batches_are_means() -> None:
     frozen = {"learning_rate": 0.0, "batch_size": 3}
     every = small_model(max_iter=40, **frozen).fit(Again([X[:3], X[3:6]])).history_
-    thinned = small_model(max_iter=40, **frozen)
-    thinned._end_ = 400
     assert len(every) == 40
     two = small_model(max_iter=150, **frozen)
     with pytest.warns(TrainingWarning, match="used up after 40 of 150 updates"):
@@ -323,23 +321,140 @@ def test_records_of_many_batches_are_means() -> None:
     assert two.history_[0]["loss"] == pytest.approx(mean, rel=1e-6)
 
 
+def test_batches_are_validated_watched_and_stopped_as_windows_are() -> None:
+    batches, seen = Again([X[:5], X[5:10], X[10:]]), []
+    options: dict[str, Any] = {"validation": HELD_OUT}
+    model = small_model(max_iter=6).fit(batches, callback=lambda _, r: seen.append(r), **options)
+    assert seen == model.history_
+    assert model.history_[-1]["validation_loss"] == -model.score(HELD_OUT)
+    assert [record["epoch"] for record in model.history_] == [0, 0, 0, 1, 1, 1]
+    stopped = small_model(max_iter=6).fit(batches, callback=lambda _, r: r["step"] == 4)
+    assert stopped.n_iter_ == 4
+
+
+@QUIET
+def test_patience_keeps_the_best_weights_of_batches() -> None:
+    params = {"learning_rate": 0.05, "hidden_size": 16, "patience": 7, "max_iter": 500}
+    model = small_model(**params).fit(Again([X[:4]]), validation=HELD_OUT)
+    found = [record["validation_loss"] for record in model.history_]
+    assert len(found) == int(np.argmin(found)) + 1 + 7 < 100
+    assert -model.score(HELD_OUT) == min(found)
+
+
+class From(Again):
+    """Batches of which a pass may start anywhere."""
+
+    def __init__(self, batches: Any) -> None:
+        super().__init__(batches)
+        self.starts: list[int] = []
+
+    def from_batch(self, k: int) -> Iterator[Any]:
+        self.starts.append(k)
+        return iter(self.batches[k:])
+
+
+@QUIET
+@pytest.mark.parametrize("kind", [Again, From])
+@pytest.mark.parametrize("step", [90, 201, 3])
+def test_a_resumed_training_on_batches_ends_with_the_same_weights_to_the_bit(
+    kind: type[Again], step: int, tmp_path: Path
+) -> None:
+    path, batches = tmp_path / "run", kind([X[:5], X[5:7], X[7:], X[:9]])
+    options: dict[str, Any] = {"validation": HELD_OUT}
+    unbroken = small_model(**TRAINED).fit(batches, **options)
+    options |= {"checkpoint": path, "checkpoint_minutes": 0.0}
+    with pytest.raises(Stop):
+        small_model(**TRAINED).fit(batches, callback=stop_at(step), **options)
+    resumed = small_model(**TRAINED).fit(batches, **options)
+    assert_same_weights(resumed, unbroken)
+    assert [r["loss"] for r in resumed.history_] == [r["loss"] for r in unbroken.history_]
+    if isinstance(batches, From) and resumed.n_iter_ > step:
+        # the checkpoint is written after the callback: it is of the report before
+        assert batches.starts == [(step - 3) % 4] * (step > 3)
+
+
+def test_a_scale_is_learnt_in_a_first_pass_over_batches() -> None:
+    parts = [X[:5], X[5:10], X[10:]]
+    model = small_model(scale="standard").fit(Again(parts))
+    whole = small_model(scale="standard").fit(X)
+    np.testing.assert_allclose(model._fitted.scale, whole._fitted.scale, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ArgumentError, match="scale must be None with an iterator of batches"):
+        small_model(scale="standard").fit(iter(parts))
+
+
+def test_partial_fit_takes_one_pass_of_batches() -> None:
+    batches = Again([X[:5], X[5:10], X[10:]])
+    model = small_model().partial_fit(batches)
+    assert model.n_iter_ == 3
+    assert_same_weights(model, small_model(max_iter=3).fit(batches))
+    assert model.partial_fit(iter([X[:5]])).n_iter_ == 4
+
+
+def test_a_batch_in_a_list_of_one_is_that_batch() -> None:
+    parts = [[torch.tensor(X[:5])], [torch.tensor(X[5:])]]
+    model = small_model().fit(Again(parts))
+    assert model.frame_shape_ == (3,)
+    assert_same_weights(model, small_model().fit(Again([X[:5], X[5:]])))
+
+
+def test_a_bad_batch_keeps_the_updates_before_it() -> None:
+    bad = X[:3].copy()
+    bad[1, 2, 0] = np.inf
+    model = small_model(max_iter=9)
+    with pytest.raises(DataError, match="infinite number in window 1"):
+        model.fit(Again([X[:5], X[5:10], bad]))
+    assert model.n_iter_ == 2
+    assert_same_weights(model, small_model(max_iter=2).fit(Again([X[:5], X[5:10]])))
+    with pytest.raises(ShapeError, match="frames of shape"):
+        small_model(max_iter=9).fit(Again([X[:5], X[5:, :, :2]]))
+
+
 @pytest.mark.parametrize(
-    ("keywords", "params", "message"),
+    ("keywords", "message"),
     [
-        ({"future": FUTURE}, {}, "future must be None with an iterable of batches"),
-        ({"validation": 0.1}, {}, "validation must be None with"),
-        ({"checkpoint": "x"}, {}, "checkpoint must be None with"),
-        ({"callback": print}, {}, "callback must be None with"),
-        ({}, {"scale": "standard"}, "scale must be None with"),
+        ({"future": FUTURE}, "future must be None with an iterable of batches"),
+        ({"validation": 0.1}, "validation must be windows with an iterable of batches"),
     ],
 )
-def test_what_batches_cannot_have_is_refused(
-    keywords: dict[str, Any], params: dict[str, Any], message: str
-) -> None:
+def test_what_batches_cannot_have_is_refused(keywords: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
-        small_model(**params).fit(iter([X]), **keywords)
+        small_model().fit(iter([X]), **keywords)
     with pytest.raises(DataError, match="past must hold at least one batch"):
         small_model().fit(iter([]))
+
+
+def test_a_checkpoint_that_cannot_be_written_does_not_end_the_training(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    def remove(_: Model, record: dict[str, float]) -> None:
+        if record["step"] == 2:
+            for file in folder.iterdir():
+                file.unlink()
+            folder.rmdir()
+
+    with pytest.warns(RuntimeWarning, match="checkpoint could not be written: .*gone/run"):
+        model = small_model().fit(X, checkpoint=folder / "run", callback=remove)
+    assert_same_weights(model, small_model().fit(X))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupted_training_writes_its_checkpoint(error: Any, tmp_path: Path) -> None:
+    def interrupt(_: Model, record: dict[str, float]) -> None:
+        if record["step"] == 3:
+            raise error
+
+    with pytest.raises(error):
+        small_model().fit(X, checkpoint=tmp_path / "run", callback=interrupt)
+    assert Model.load(tmp_path / "run").n_iter_ == 3
+    y = np.arange(12) % 3
+    options: dict[str, Any] = {"hidden_size": 6, "max_iter": 6, "random_state": 0, "verbose": 0}
+    options |= {"device": "cpu", "batch_size": 5}
+    with pytest.raises(error):
+        Classifier(**options).fit(X, y, checkpoint=tmp_path / "c", callback=interrupt)
+    resumed = Classifier(**options).fit(X, y, checkpoint=tmp_path / "c")
+    expected = Classifier(**options).fit(X, y)
+    np.testing.assert_array_equal(resumed.predict_proba(X), expected.predict_proba(X))
 
 
 # -- advice ----------------------------------------------------------------------------------------
@@ -426,7 +541,7 @@ def test_what_does_not_fit_is_told_before_anything_is_made() -> None:
 def test_weights_are_counted_right(params: dict[str, Any]) -> None:
     model = small_model(**params).fit(X)
     counted = sum(array.size for array in model.state_dict().values())
-    assert count_weights(model._built) == counted
+    assert count_weights(model._fitted.architecture) == counted
 
 
 def test_differ_tells_models_apart() -> None:

@@ -14,7 +14,7 @@ import sklearn
 from nbclient import NotebookClient
 
 from backcast import Classifier, Model
-from backcast._progress import Progress
+from backcast._training.progress import Progress
 from small import FUTURE, PAST, X, small_model
 
 LABELS = np.arange(12) % 3
@@ -158,10 +158,10 @@ def test_odd_parameters_do_not_break_the_view(odd: Any) -> None:
 
 def test_what_a_file_brings_along_is_escaped_or_left_out() -> None:
     model = small_model().fit(X)
-    model.frame_shape_ = ("<b>3</b>",)  # type: ignore[assignment]
+    model._change(frame_shape=("<b>3</b>",))
     assert "<b>3" not in model._repr_html_()
     assert table(model)["frame"] == "<b>3</b> numbers"
-    model.history_ = [{"loss": "<b>"}]  # type: ignore[dict-item]
+    model._change(history=[{"loss": "<b>"}])
     assert table(model) == {}
 
 

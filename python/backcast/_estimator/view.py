@@ -1,30 +1,28 @@
-"""What a notebook shows of a fitted estimator, below scikit-learn's view of its parameters."""
+"""The table of a fitted estimator in a notebook, below scikit-learn's view of its parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from backcast._memory import count_weights, readable, training_bytes
+from backcast._engine.memory import count_weights, readable, training_bytes
+from backcast._estimator.fitted import Fitted
 from backcast.errors import BackcastError
 
-if TYPE_CHECKING:
-    from backcast._estimator import Estimator
-
-# Notebooks have styles of their own for tables; colours are left to them, light or dark.
+# Notebooks style tables; colours are theirs, light or dark.
 _STYLE = 'style="text-align: left"'
 
 
-def view(estimator: Estimator, theirs: Callable[[], str]) -> str:
-    """Make scikit-learn's view, in HTML, and a table of what was fitted below it."""
+def view(estimator: object, fitted: Fitted | None, theirs: Callable[[], str]) -> str:
+    """Return scikit-learn's view, in HTML, and a table of what was fitted below it."""
     try:
         shown = theirs()
     except BackcastError:  # It reads all attributes, some of which another thread may hold.
         shown = f"<pre>{escape(repr(estimator))}</pre>"
     try:
-        rows = _rows(estimator) if hasattr(estimator, "_core") else {}
-    except Exception:  # Looking at a model raises nothing, whatever a file has brought along.
+        rows = _rows(fitted) if fitted is not None else {}
+    except Exception:  # A display raises nothing, whatever a file has brought along.
         rows = {}
     cells = "".join(
         f"<tr><th {_STYLE}>{escape(name)}</th><td {_STYLE}>{escape(value)}</td></tr>"
@@ -34,12 +32,12 @@ def view(estimator: Estimator, theirs: Callable[[], str]) -> str:
     return shown + (f'<table style="margin: 0.5em 0">{cells}</table>' if cells else "")
 
 
-def _rows(estimator: Estimator) -> dict[str, str]:
-    """Tell by names what there is to tell; what is empty is not shown."""
-    built, trained = estimator._built, estimator._trained_on
+def _rows(fitted: Fitted) -> dict[str, str]:
+    """Return the rows by their names; empty ones are not shown."""
+    built, trained = fitted.architecture, fitted.trained_on
     weights = count_weights(built)
-    horizon, classes = getattr(estimator, "horizon_", None), built["classes"]
-    frame = " × ".join(map(str, estimator.frame_shape_))
+    horizon, classes = fitted.horizon, built["classes"]
+    frame = " × ".join(map(str, fitted.frame_shape))
     rows = {
         "weights": f"{weights:,} ({readable(4 * weights)})",
         "layers": f"{built['num_layers']} × {built['hidden_size']} units",
@@ -49,13 +47,13 @@ def _rows(estimator: Estimator) -> dict[str, str]:
         "trained on": _windows(trained) if trained else "",
     }
     try:
-        done, end = estimator.n_iter_, estimator._end_
+        done, end = fitted.core.progress[0], fitted.end
         broken_off = trained and trained["windows"] and done < end
         rows["updates"] = f"{done:,} of {end:,}" if broken_off else f"{done:,}"
-        rows["device"] = estimator.device_
+        rows["device"] = fitted.core.device
     except BackcastError as error:
         rows["note"] = str(error)
-    last = estimator.history_[-1] if estimator.history_ else {}
+    last = fitted.history[-1] if fitted.history else {}
     rows["training loss"] = _losses(last, "")
     rows["validation loss"] = _losses(last, "validation_")
     rows["memory"] = _memory(built, trained) if trained else ""
@@ -75,7 +73,7 @@ def _sides(trained: Mapping[str, Any]) -> list[list[int]]:
 
 
 def _losses(record: Mapping[str, float], prefix: str) -> str:
-    """Tell the total, and what it is of where there are two decoders."""
+    """Return the total, and its parts where there are two decoders."""
     names = [name for name in ("reconstruct", "predict") if prefix + name in record]
     parts = ", ".join(f"{name} {record[prefix + name]:.4g}" for name in names)
     total = f"{record[prefix + 'loss']:.4g}" if prefix + "loss" in record else ""

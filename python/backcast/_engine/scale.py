@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._arrays import Lazy, Sequences, floats
-from backcast.errors import ArgumentError
+from backcast._engine.columns import Lazy, Sequences, floats
 
 # Offset and factor, (D) each: the model sees (x - offset) / factor.
 Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-# Numbers looked at in one go.
+# Numbers in one piece.
 _CHUNK = 2**22
 
 
-def learn(scale: Any, sides: list[Sequences]) -> Scale | None:
-    """Learn how to scale each number of a frame, of all windows and steps; NaN is left out."""
-    if scale is None:
-        return None
-    if scale not in ("standard", "minmax"):
-        raise ArgumentError(f'scale must be None, "standard" or "minmax", got {scale!r}')
-    size = int(np.prod(sides[0].frame_shape))
+def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
+    """Learn how to scale each number of a frame, over all windows and steps; NaN is left out.
+
+    Parameters
+    ----------
+    scale : {"standard", "minmax"}
+        The kind of scaling.
+    size : int
+        Numbers in a frame.
+    sides : iterable of Sequences or None
+        Pasts and futures, whole or batch by batch.
+
+    Returns
+    -------
+    tuple of ndarray of shape (size,)
+        Offset and factor, float64.
+    """
     moments = Moments((size,))
     low, high = np.full(size, np.inf), np.full(size, -np.inf)
     for frames in _chunks(sides, size):
@@ -34,23 +43,23 @@ def learn(scale: Any, sides: list[Sequences]) -> Scale | None:
     if scale == "standard":
         offset, factor = moments.mean, moments.std
     else:
-        there = moments.count > 0
-        offset, factor = np.where(there, low, 0.0), np.where(there, high - low, 0.0)
+        known_once = moments.count > 0
+        offset, factor = np.where(known_once, low, 0.0), np.where(known_once, high - low, 0.0)
     # A column that never changes is only moved.
     return offset, np.where(factor > 0, factor, 1.0)
 
 
 class Moments:
-    """Mean and standard deviation of rows that come in pieces; what is not finite is left out.
+    """Mean and standard deviation of rows that come in pieces; numbers not finite are left out.
 
-    Chan, Golub and LeVeque 1979: sums of squares about the means of the pieces, put together.
+    Chan, Golub and LeVeque 1979: the pieces' sums of squares about their means are combined.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.count, self.mean, self._squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
 
     def add(self, rows: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Take more rows, (n, *shape); return which of their numbers count."""
+        """Add rows, (n, *shape); return which of their numbers count."""
         known = np.isfinite(rows)
         n = known.sum(0)
         both = np.maximum(self.count + n, 1)
@@ -64,13 +73,13 @@ class Moments:
 
     @property
     def std(self) -> NDArray[np.float64]:
-        """Standard deviation, 0 where nothing came."""
+        """Standard deviation, 0 where no number was added."""
         deviation: NDArray[np.float64] = np.sqrt(self._squares / np.maximum(self.count, 1))
         return deviation
 
 
 def scale_of(saved: Any) -> Scale | None:
-    """Take a scale out of a file."""
+    """Read a scale from a file."""
     if saved is None:
         return None
     offset, factor = (np.asarray(part, dtype=np.float64) for part in saved)
@@ -78,16 +87,18 @@ def scale_of(saved: Any) -> Scale | None:
 
 
 def undo(frames: NDArray[np.float32], scale: Scale | None) -> NDArray[np.float32]:
-    """Bring frames (..., D) that the model gave back to the user's units."""
+    """Return frames (..., D) of the model in the user's units."""
     if scale is None:
         return frames
     offset, factor = scale
     return (frames * factor + offset).astype(np.float32)
 
 
-def _chunks(sides: list[Sequences], size: int) -> Iterator[NDArray[np.float64]]:
-    """Give all frames (n, D), so many at a time, bytes as 0..1."""
+def _chunks(sides: Iterable[Sequences | None], size: int) -> Iterator[NDArray[np.float64]]:
+    """Give all frames (n, D), piece by piece, bytes as 0..1."""
     for side in sides:
+        if side is None:
+            continue
         frames = side.frames
         if isinstance(frames, list):
             pieces: Iterator[NDArray[Any]] = iter(frames)

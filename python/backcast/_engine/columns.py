@@ -221,6 +221,13 @@ def sequences(name: str, given: Any) -> Sequences:
     return Sequences(name, array)
 
 
+def with_frames(pasts: Sequences) -> Sequences:
+    """Return pasts, each of which must have a frame."""
+    if pasts.span[0] < 1:
+        raise ShapeError(f"{pasts.name} must have at least 1 frame in every window, got 0")
+    return pasts
+
+
 def floats(frames: NDArray[Any]) -> NDArray[np.float64]:
     """Convert numbers as the engine does: bytes are 0..255 and become 0..1."""
     numbers = np.asarray(frames, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What a training tells: a bar while it runs, a record now and then."""
+"""The progress of a training: a bar while it runs, and a record at each report."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Self
 Record = dict[str, float]
 
 
-def bar(total: int, initial: int = 0) -> Any:
-    """Make a bar of so many updates, `initial` of them made before."""
+def bar(total: int | None, initial: int = 0) -> Any:
+    """Make a bar of `total` updates, `initial` of which were made before."""
     from tqdm import TqdmWarning
 
     with warnings.catch_warnings():
-        # A notebook without ipywidgets gets a bar of text, which will do.
+        # A notebook without ipywidgets gets a bar of text, which is enough.
         warnings.simplefilter("ignore", TqdmWarning)
         from tqdm.auto import tqdm
 
@@ -24,7 +24,7 @@ def bar(total: int, initial: int = 0) -> Any:
         total=total,
         initial=initial,
         unit="step",
-        # A log file gets a line now and then, a person a bar that moves.
+        # A log file gets a line every ten seconds, a terminal a bar that moves.
         mininterval=0.1 if sys.stderr.isatty() or notebook else 10.0,
         dynamic_ncols=True,
         # Notebooks show what comes from stderr in red.
@@ -33,14 +33,16 @@ def bar(total: int, initial: int = 0) -> Any:
 
 
 class Progress:
-    """Shows a training's progress and keeps its records, as the engine tells them.
+    """Shows a training's progress and keeps the records that the engine reports.
 
     Parameters
     ----------
     history : list of dict
         Records are appended to it.
-    start, end : int
-        Updates made before, and in all when it is done.
+    start : int
+        Updates made before.
+    end : int or None
+        The last update; None where it is unknown.
     every : int
         Updates from one record to the next.
     weights : tuple of float
@@ -53,7 +55,7 @@ class Progress:
         self,
         history: list[Record],
         start: int,
-        end: int,
+        end: int | None,
         every: int,
         weights: tuple[float, float],
         verbose: int,
@@ -63,7 +65,7 @@ class Progress:
         self.every = every
         self._weights = {"reconstruct": weights[0], "predict": weights[1]}
         self._verbose = verbose
-        self._told = start
+        self._reported = start
         # Reports that are in no record yet: how many updates, and their means.
         self._pending: list[tuple[int, Record]] = []
         self._place: Record = {}
@@ -73,7 +75,7 @@ class Progress:
     def __enter__(self) -> Self:
         if self._verbose:
             start, end = self._range
-            self._bar = bar(end - start)
+            self._bar = bar(None if end is None else end - start)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,11 +93,11 @@ class Progress:
 
     def on_report(self, step: int, epoch: int, losses: Record, learning_rate: float) -> None:
         """Take means since the last report; append a record when one is due."""
-        if step == self._told:  # Ctrl-C came in the middle, and the engine tells again.
+        if step == self._reported:  # Ctrl-C interrupted this report, and the engine repeats it.
             return
         self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
-        self._pending.append((step - self._told, losses))
-        self._told = step
+        self._pending.append((step - self._reported, losses))
+        self._reported = step
         if step % self.every == 0:
             self.flush()
         self.on_progress(step, losses)

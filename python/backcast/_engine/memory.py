@@ -1,4 +1,4 @@
-"""How much memory a training takes, and how much there is."""
+"""How much memory a training takes, and how much is free."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from backcast import _core
 from backcast.errors import OutOfMemoryError
 
 # Weights, gradients, two moments, and weights packed for the kernels, forward and back.
@@ -13,7 +14,7 @@ _COPIES = 6
 
 
 def count_weights(architecture: Mapping[str, Any]) -> int:
-    """Count the numbers that are learnt."""
+    """Count the trained numbers."""
     frame, hidden = architecture["frame_size"], architecture["hidden_size"]
     layers = architecture["num_layers"]
     # Recurrent weights and both biases, peepholes, and the input of the layers above the first.
@@ -30,21 +31,21 @@ def count_weights(architecture: Mapping[str, Any]) -> int:
 def training_bytes(
     architecture: Mapping[str, Any], batch: int, past: int, future: int
 ) -> dict[str, int]:
-    """Estimate what an update takes: for the weights, and for what a batch leaves behind."""
+    """Estimate the bytes of an update: for the weights, and for the trace of a batch."""
     frame, hidden = architecture["frame_size"], architecture["hidden_size"]
     # h, c, four gates and their gradients of each layer, and the gradient from above.
     cells = hidden * (10 * architecture["num_layers"] + 1)
     steps = past * (cells + 2 * frame)
-    for there, length in zip(architecture["feedback"], (past, future), strict=True):
-        if there is not None:
-            # Target, truth, what is fed, outputs and their gradient.
+    for feedback, length in zip(architecture["feedback"], (past, future), strict=True):
+        if feedback is not None:
+            # Target, truth, input, outputs and their gradient.
             steps += length * (cells + 5 * frame)
     weights = count_weights(architecture)
     return {"weights": 4 * _COPIES * weights, "batch": 4 * batch * steps}
 
 
 def available_bytes() -> int | None:
-    """Return how much memory this process may still take; None where nobody says."""
+    """Return how many bytes this process may still take; None where that is unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -57,7 +58,7 @@ def available_bytes() -> int | None:
         limit = int((group / "memory.max").read_text())
         usage = int((group / "memory.current").read_text())
         stat = (line.split() for line in (group / "memory.stat").read_text().splitlines())
-        # Pages of files are given back when they are needed.
+        # The system reclaims pages of files when memory is short.
         cache = sum(int(value) for name, value in stat if name in ("inactive_file", "active_file"))
         found.append(limit - usage + cache)
     except (OSError, ValueError):
@@ -65,14 +66,34 @@ def available_bytes() -> int | None:
     return min(found, default=None)
 
 
-def check_memory(needed: Mapping[str, int]) -> None:
-    """Refuse a training that there is no room for."""
-    total, there = sum(needed.values()), available_bytes()
-    if there is not None and total > there:
+def check_memory(
+    architecture: Mapping[str, Any], device: str, batch: int, past: int, future: int
+) -> None:
+    """Refuse a training that does not fit into the memory of the CPU.
+
+    Parameters
+    ----------
+    architecture : mapping
+        What the engine calls ``Architecture``.
+    device : str
+        Where the model is to be; only the CPU is looked at.
+    batch, past, future : int
+        Windows in an update, and frames of the longest window.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If less memory is free than an update takes.
+    """
+    if not (device == "cpu" or (device == "auto" and not _core.cuda_device_count())):
+        return
+    needed = training_bytes(architecture, batch, past, future)
+    total, free = sum(needed.values()), available_bytes()
+    if free is not None and total > free:
         raise OutOfMemoryError(
             f"training needs about {readable(total)} of memory ({readable(needed['weights'])} "
             f"for the weights and their moments, {readable(needed['batch'])} for a batch), and "
-            f"{readable(there)} are free; try a smaller batch_size, hidden_size or num_layers, "
+            f"{readable(free)} are free; try a smaller batch_size, hidden_size or num_layers, "
             "or shorter windows"
         )
 

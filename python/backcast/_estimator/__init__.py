@@ -1,0 +1,1 @@
+"""What `Model` and `Classifier` share: parameters, the fitted record, files, display."""

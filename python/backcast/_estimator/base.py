@@ -1,0 +1,510 @@
+"""The base of `Model` and `Classifier`: a fitted record, how it changes, and how it is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from backcast import _core
+from backcast._brief import brief
+from backcast._engine.memory import check_memory
+from backcast._engine.scale import Scale, scale_of
+from backcast._estimator import files
+from backcast._estimator.fitted import Fitted
+from backcast._estimator.view import view
+from backcast._parameters import random_seed, text, value, values
+from backcast._training.advice import advise_on_dropout
+from backcast._training.hooks import Callback, Hooks
+from backcast._training.loop import train
+from backcast._training.windows import Pair
+from backcast.errors import (
+    ArgumentError,
+    BusyError,
+    DeviceError,
+    DivergedError,
+    FileFormatError,
+    NotFittedError,
+    ShapeError,
+)
+
+# The threads that train, by the `id` of the estimator.
+_TRAINING: dict[int, int] = {}
+
+_TRAINING_PARAMETERS = (
+    "batch_size",
+    "dropout",
+    "optimizer",
+    "learning_rate",
+    "weight_decay",
+    "max_grad_norm",
+    "schedule",
+    "warmup",
+)
+
+
+class Estimator(BaseEstimator):
+    """An estimator with an engine in its fitted record."""
+
+    _fitted: Fitted | None = None
+    # Counts the trainings, so that a reader sees whether one began meanwhile.
+    _trainings: int = 0
+
+    def _architecture(self, frame_size: int) -> dict[str, Any]:
+        """Return the architecture that the parameters ask for, as the engine takes it."""
+        raise NotImplementedError
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def _new(
+        self,
+        architecture: dict[str, Any],
+        frame_shape: tuple[int, ...],
+        *,
+        scale: Scale | None,
+        scaled: bool | None,
+        seed: int | None = None,
+        weights: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Fitted:
+        """Return a record of an engine that was never trained, with these weights or new ones."""
+        seed = random_seed("random_state", self.random_state) if seed is None else seed
+        init = values(self, "init", "forget_bias") | {"seed": seed}
+        core = _core.Core(architecture, init, *self._place())
+        if weights is not None:
+            core.set_weights(dict(weights))
+        return Fitted(
+            core=core,
+            architecture=architecture,
+            frame_shape=frame_shape,
+            seed=seed,
+            scale=scale,
+            scaled=scaled,
+            end=value(self, "max_iter"),
+            **more,
+        )
+
+    def _train(
+        self,
+        source: tuple[Any, Any, Any] | Callable[[], Any],
+        *,
+        until: int | None,
+        last: int | None = None,
+        hooks: Hooks | None = None,
+        check: bool = False,
+    ) -> None:
+        """Train the engine of the present record; see `backcast._training.loop.train`."""
+        fitted, settings = self._record(), self._settings()
+        advise_on_dropout(settings["dropout"], fitted.architecture["num_layers"])
+        train(
+            fitted.core,
+            source,
+            settings,
+            until=until,
+            last=until if last is None else last,
+            history=fitted.history,
+            verbose=self.verbose,
+            hooks=hooks,
+            check=check,
+            num_threads=value(self, "num_threads"),
+        )
+
+    def _settings(self) -> dict[str, Any]:
+        """Return what the engine calls ``Training``."""
+        fitted = self._record()
+        return values(self, *_TRAINING_PARAMETERS) | {
+            "end": fitted.end,
+            "seed": fitted.seed,
+            "loss_weights": (1.0, 1.0),
+            "head_only": False,
+        }
+
+    def _change(self, **changes: Any) -> None:
+        """Exchange the record for one with these changes."""
+        self._fitted = replace(self._record(), **changes)
+
+    def _remember(self, pair: Pair, *, windows: int | None) -> None:
+        """Keep what the training is on: lengths, and the number of windows where it is known."""
+        futures = pair.futures
+        trained_on = {
+            "windows": windows,
+            "past": [*pair.pasts.span],
+            "future": [*futures.span] if futures is not None else [0, 0],
+            "batch": min(value(self, "batch_size"), len(pair.pasts)),
+        }
+        self._change(trained_on=trained_on)
+
+    def _check_memory(self, architecture: Mapping[str, Any], pair: Pair) -> None:
+        """Refuse what does not fit, before anything is made."""
+        batch = min(value(self, "batch_size"), len(pair.pasts))
+        check_memory(architecture, self._place()[0], batch, *pair.lengths)
+
+    def _hooks(
+        self,
+        validate: Callable[[], dict[str, float]] | None,
+        callback: Callback | None,
+        checkpoint: Any,
+        minutes: float,
+    ) -> Hooks:
+        """Return the hooks of a training; a checkpoint's place is tried before it starts."""
+        patience = value(self, "patience")
+        if patience is not None and validate is None:
+            raise ArgumentError("validation must be given to fit with a patience, got None")
+        save = None
+        if checkpoint is not None:
+            files.try_place(checkpoint)
+
+            def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None:
+                self._write(checkpoint, training=True, best=best, more={"watch": state})
+
+        return Hooks(
+            self._record().core,
+            validate=validate,
+            patience=patience,
+            callback=None if callback is None else partial(callback, self),
+            save=save,
+            minutes=minutes,
+        )
+
+    def _resume(
+        self, checkpoint: Any, pair: Pair, windows: int | None
+    ) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]] | None:
+        """Take up the record that a training of these parameters and windows left in its file."""
+        if checkpoint is None or not Path(checkpoint).exists():
+            return None
+        other, contents = self._read(checkpoint, self.device)
+        if "watch" not in contents.fitted:
+            raise ArgumentError(
+                f"checkpoint must be the file of a training, or not exist yet, got {checkpoint}"
+                ", a model that was saved"
+            )
+        free = {"device", "num_threads", "verbose", "model"}
+        if not isinstance(self.random_state, int | None):
+            free.add("random_state")
+        mine, theirs = self.get_params(deep=False), other.get_params(deep=False)
+        for name in sorted(set(mine) - free):
+            now, before = (json.dumps(p[name], default=files.plain) for p in (mine, theirs))
+            if now != before:
+                raise ArgumentError(
+                    f"{name} must be {before}, as in the training of {checkpoint}, got {now}; "
+                    "remove the file to train anew"
+                )
+        trained_on = contents.fitted["trained_on"]
+        before = trained_on["windows"], trained_on["past"][1], trained_on["future"][1]
+        now = windows, *pair.lengths
+        if before != now:
+            said = [
+                f"{'batches' if n is None else f'{n:,} windows'} of {past} + {future}"
+                for n, past, future in (before, now)
+            ]
+            raise ShapeError(
+                f"there must be {said[0]} frames, as in the training of {checkpoint}, got "
+                f"{said[1]}; remove the file to train anew"
+            )
+        self._fitted = other._fitted
+        return contents.fitted["watch"], contents.best
+
+    @contextmanager
+    def _rollback_on_error(self) -> Iterator[None]:
+        """Restore the record where a training was refused; an interrupted one keeps its updates."""
+        before = self._fitted
+        step = before.core.progress[0] if before is not None else 0
+        # A dict's own method is one step, also between threads.
+        me = threading.get_ident()
+        if id(self) in _TRAINING or _TRAINING.setdefault(id(self), me) != me:
+            raise _busy()
+        self._trainings += 1
+        try:
+            yield
+        except DivergedError:
+            raise
+        except BaseException as error:
+            now = self._fitted
+            done = now.core.progress[0] if now is not None else 0
+            same = before is not None and now is not None and now.core is before.core
+            trained = done > (step if same else 0)
+            if not trained:
+                self._fitted = before
+            if isinstance(error, KeyboardInterrupt):
+                raise _stopped(done if trained else 0) from None
+            raise
+        finally:
+            del _TRAINING[id(self)]
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _record(self) -> Fitted:
+        """Return what was fitted."""
+        fitted = self._fitted
+        if fitted is None:
+            ways = "call fit, load or from_state_dict first"
+            if not hasattr(self, "from_state_dict"):
+                ways = "call fit or load first"
+            raise NotFittedError(f"this {type(self).__name__} is not fitted yet; {ways}")
+        return fitted
+
+    def _current(self) -> Fitted:
+        """Return what was fitted, if the parameters still describe it and nobody else trains it."""
+        fitted = self._record()
+        self._check_free()
+        for name, now in self._architecture(fitted.frame_size).items():
+            if now != fitted.architecture[name]:
+                raise ArgumentError(
+                    f"{name} must be {fitted.architecture[name]!r}, as the model was fitted with, "
+                    f"got {now!r}; set it back or fit anew"
+                )
+        return fitted
+
+    @contextmanager
+    def _reading(self) -> Iterator[Fitted]:
+        """Give the record; raise `BusyError` if another thread began to train it meanwhile."""
+        trainings = self._trainings
+        yield self._current()
+        self._check_free()
+        if self._trainings != trainings:
+            raise _busy()
+
+    def _check_free(self) -> None:
+        if _TRAINING.get(id(self), me := threading.get_ident()) != me:
+            raise _busy()
+
+    def _use(self) -> tuple[int, int | None]:
+        """Return the batch size and the threads of a pass of inference."""
+        return value(self, "batch_size"), value(self, "num_threads")
+
+    def _place(self) -> tuple[str, str]:
+        """Return the device and the precision of the products there."""
+        return value(self, "device"), value(self, "precision")
+
+    @property
+    def frame_shape_(self) -> tuple[int, ...]:
+        """Shape of one frame."""
+        return self._record().frame_shape
+
+    @property
+    def history_(self) -> list[dict[str, float]]:
+        """One record a report."""
+        return self._record().history
+
+    @property
+    def seed_(self) -> int:
+        """The seed drawn from `random_state`."""
+        return self._record().seed
+
+    @property
+    def n_iter_(self) -> int:
+        """Updates made so far."""
+        return self._record().core.progress[0]
+
+    @property
+    def device_(self) -> str:
+        """Where the weights are: "cpu", "cuda:0" and so on."""
+        return self._record().core.device
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there are weights."""
+        return self._fitted is not None
+
+    # -- files and pickles -------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, training: bool = False) -> None:
+        """Write the weights and all parameters to a safetensors file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; an existing one is replaced once the new one is complete.
+        training : bool, default=False
+            Whether to write the optimizer's moments and the place in the data too, which takes
+            three times the space: a training that continues after `load` then gives the same
+            numbers as an uninterrupted one.
+
+        Raises
+        ------
+        NotFittedError
+            If there is nothing to save yet.
+        OSError
+            If the file cannot be written; an existing one keeps its contents.
+        """
+        self._current()
+        self._write(path, training=training)
+
+    def _write(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write a file; see `backcast._estimator.files.write`."""
+        files.write(path, type(self).__name__, self._parameters(), self._record(), **options)
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters of an equal estimator."""
+        parameters: dict[str, Any] = self.get_params(deep=False)
+        if not isinstance(self.random_state, int | None):
+            parameters["random_state"] = self.seed_
+        return parameters
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
+        """Read what `save` has written, also on another device.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        device : str, default="auto"
+            Where the model is to be, as the parameter of that name.
+
+        Returns
+        -------
+        Model or Classifier
+            As it was saved: its numbers are the same to the bit on the same kind of device.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FileFormatError
+            If it is cut short, corrupt, not a file of backcast or not of this class, or of a newer
+            format.
+        """
+        return cls._read(path, device)[0]
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike[str], device: str) -> tuple[Self, files.Contents]:
+        """Read a file: an estimator, and all that the file holds."""
+        device = text("device", device)
+        contents = files.read(path, cls.__name__)
+        try:
+            parameters, fitted = contents.parameters | {"device": device}, contents.fitted
+            if "precision" in parameters:
+                parameters["precision"] = _precision_on(device, parameters["precision"])
+            estimator = cls(**parameters)
+            estimator._fitted = estimator._restored(contents)
+            core, training = estimator._fitted.core, fitted.get("training")
+            if training is None:
+                core.set_training_state(None, None, [0, fitted["n_iter"], 0, 0])
+            else:
+                core.set_training_state(contents.first, contents.second, training["progress"])
+                estimator._change(end=training["end"])
+        except FileFormatError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise files.damaged(path, error) from error
+        return estimator, contents
+
+    def _restored(self, contents: files.Contents) -> Fitted:
+        """Return the record that a file holds."""
+        raise NotImplementedError
+
+    def _new_from(
+        self, contents: files.Contents, architecture: dict[str, Any], **more: Any
+    ) -> Fitted:
+        """Return a record of this architecture with what a file holds."""
+        fitted = contents.fitted
+        return self._new(
+            architecture,
+            tuple(fitted["frame_shape"]),
+            scale=scale_of(fitted.get("scale")),
+            scaled=fitted["scaled"],
+            seed=fitted["seed"],
+            weights=contents.weights,
+            history=fitted["history"],
+            trained_on=fitted.get("trained_on"),
+            **more,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the weights and the training's state, not the engine that holds them."""
+        state = dict(super().__getstate__())
+        state.pop("_trainings", None)
+        fitted = state.pop("_fitted", None)
+        if fitted is not None:
+            record = {name: item for name, item in vars(fitted).items() if name != "core"}
+            record["history"] = list(fitted.history)
+            state["_pickled"] = (fitted.core.weights(), fitted.core.training_state())
+            state["_pickled_record"] = record
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Rebuild the engine; one from a GPU that is missing here comes to the CPU."""
+        pickled, record = state.pop("_pickled", None), state.pop("_pickled_record", None)
+        if pickled is not None and record is None:
+            record = _old_record(state)
+        super().__setstate__(state)
+        if pickled is None:
+            return
+        weights, training = pickled
+        init = {"init": "pytorch", "forget_bias": None, "seed": record["seed"]}
+        self.precision = _precision_on(self.device, self.precision)
+        try:
+            core = _core.Core(record["architecture"], init, *self._place())
+        except DeviceError as error:
+            warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
+            self.device = "cpu"
+            self.precision = _precision_on(self.device, self.precision)
+            core = _core.Core(record["architecture"], init, *self._place())
+        core.set_weights(weights)
+        core.set_training_state(*training)
+        self._fitted = Fitted(core=core, **record)
+
+    # -- what a notebook shows ---------------------------------------------------------------------
+
+    @property
+    def _repr_html_(self) -> Callable[[], str]:
+        """Scikit-learn's view, and ours below it; absent where scikit-learn's is switched off."""
+        return partial(view, self, self._fitted, super()._repr_html_)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Return what a notebook chooses from."""
+        bundle = {"text/plain": repr(self)}
+        if hasattr(self, "_repr_html_"):
+            bundle["text/html"] = self._repr_html_()
+        return bundle
+
+
+def _old_record(state: dict[str, Any]) -> dict[str, Any]:
+    """Remove the loose attributes of a pickle of release 0.1.0; return them as a record."""
+    names = {
+        "_built": "architecture",
+        "frame_shape_": "frame_shape",
+        "seed_": "seed",
+        "_scale": "scale",
+        "_scaled": "scaled",
+        "_end_": "end",
+        "horizon_": "horizon",
+        "classes_": "classes",
+        "_trained_on": "trained_on",
+        "history_": "history",
+    }
+    record = {new: state.pop(old) for old, new in names.items() if old in state}
+    for name in ("_sizes", "_told"):
+        state.pop(name, None)
+    return record
+
+
+def _precision_on(device: str, precision: str) -> str:
+    """Return the precision of a model on a device: only CUDA has TF32."""
+    on_cpu = device == "cpu" or not _core.cuda_device_count()
+    return "auto" if precision == "tf32" and on_cpu else precision
+
+
+def _busy() -> BusyError:
+    return BusyError(
+        "this model is in use by another thread; give each thread its own copy (copy.deepcopy)"
+    )
+
+
+def _stopped(updates: int) -> KeyboardInterrupt:
+    """Say what an interrupted training leaves; not a class of its own, as scripts end by it."""
+    kept = f"after update {updates:,}; its weights are kept"
+    error = KeyboardInterrupt(f"training stopped {kept if updates else 'before its first update'}")
+    vars(error)["_render_traceback_"] = partial(brief, error)
+    return error

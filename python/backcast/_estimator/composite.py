@@ -1,0 +1,263 @@
+"""The composite autoencoder as an estimator: its parameters and its training, for `Model`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from backcast._engine.columns import floats, is_iterable
+from backcast._engine.scale import Scale, learn
+from backcast._estimator.base import Estimator
+from backcast._estimator.files import Contents
+from backcast._estimator.fitted import Fitted
+from backcast._parameters import DECODERS, check, number, value, values
+from backcast._training.advice import advise_on_outputs, enough
+from backcast._training.batches import Batches, pair
+from backcast._training.hooks import Callback
+from backcast._training.windows import Pair, hold_out, is_part, pair_of, validation_pair
+from backcast.errors import ArgumentError, DecoderError
+
+
+class CompositeEstimator(Estimator):
+    """An estimator of past and future frames."""
+
+    # Parameters that `Model` has.
+    decoders: str
+    loss: str
+    scale: str | None
+    max_iter: int
+    warm_start: bool
+
+    # Whether the warning about steps beyond the horizon was given.
+    _warned_horizon: bool = False
+
+    @property
+    def horizon_(self) -> int | None:
+        """Number of future frames that the model was fitted on."""
+        return self._record().horizon
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        past: Any,
+        future: Any,
+        validation: Any,
+        callback: Callback | None,
+        checkpoint: Any,
+        minutes: float,
+    ) -> None:
+        """Train on windows, or on an iterable of batches, for `max_iter` updates."""
+        check(self)
+        windows, batches = self._given(past, future, proceed=self.warm_start)
+        windows, held_out = self._hold_out(past, windows, validation, batches)
+        n = len(windows.pasts) if batches is None else None
+        resumed = self._resume(checkpoint, windows, n)
+        if resumed is None:
+            self._prepare(windows, batches, proceed=self.warm_start)
+        minutes = number("checkpoint_minutes", minutes)
+        hooks = self._hooks(self._validate(held_out), callback, checkpoint, minutes)
+        if resumed is not None:
+            hooks.resume(*resumed)
+            if hooks.done:
+                return
+        first = self._plan()
+        self._remember(windows, windows=n)
+        source, until = self._source(windows, batches), self._record().end
+        looks = batches is None and windows.is_checked_first
+        self._train(source, until=until, hooks=hooks, check=looks)
+        if enough(self.n_iter_ - first):
+            self._advise(windows)
+
+    def _one_pass(self, past: Any, future: Any) -> None:
+        """Train for one pass over windows or batches, from the present weights."""
+        check(self)
+        windows, batches = self._given(past, future, proceed=True)
+        self._prepare(windows, batches, proceed=True)
+        self._remember(windows, windows=None)
+        last = None
+        if batches is None:
+            last = self.n_iter_ + math.ceil(len(windows.pasts) / value(self, "batch_size"))
+        looks = batches is None and windows.is_checked_first
+        self._train(self._source(windows, batches), until=None, last=last, check=looks)
+
+    def _given(self, past: Any, future: Any, *, proceed: bool) -> tuple[Pair, Batches | None]:
+        """Return the windows to train on; of an iterable those of its first batch, and itself."""
+        if not is_iterable(past):
+            return self._pair(past, future, proceed=proceed), None
+        if future is not None:
+            raise ArgumentError(
+                "future must be None with an iterable of batches: each is an array or a pair "
+                "(past, future)"
+            )
+        batches = Batches(past)
+        return self._pair(*pair(batches.first), proceed=proceed), batches
+
+    def _pair(self, past: Any, future: Any, *, proceed: bool) -> Pair:
+        horizon = value(self, "horizon")
+        fitted = self._fitted if proceed else None
+        cut = fitted.horizon if fitted is not None and horizon is None else horizon
+        return pair_of(past, future, cut, predicts=self._predicts(), asked=horizon)
+
+    def _hold_out(
+        self, past: Any, windows: Pair, validation: Any, batches: Batches | None
+    ) -> tuple[Pair, Pair | None]:
+        """Return the windows to train on, and those held out."""
+        if validation is None:
+            return windows, None
+        if not is_part(validation):
+            return windows, validation_pair(validation, windows, predicts=self._predicts())
+        if batches is not None:
+            raise ArgumentError(
+                "validation must be windows with an iterable of batches, as a part of them cannot "
+                f"be held out, got {validation}"
+            )
+        return hold_out(past, windows, float(validation))
+
+    def _prepare(self, windows: Pair, batches: Batches | None, *, proceed: bool) -> None:
+        """Draw new weights, unless a fitted model is trained further."""
+        if proceed and self._fitted is not None:
+            self._current()
+        else:
+            self._fitted = self._start(windows, batches)
+        self._record().check_frames(*windows)
+
+    def _start(self, windows: Pair, batches: Batches | None) -> Fitted:
+        """Return the record of a model that was never trained."""
+        if self.loss == "bce" and self.scale == "standard":
+            raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
+        shape = windows.pasts.frame_shape
+        architecture = self._architecture(math.prod(shape))
+        self._check_memory(architecture, windows)
+        return self._new(
+            architecture,
+            shape,
+            scale=self._learn_scale(windows, batches),
+            scaled=any(side is not None and side.is_bytes for side in windows),
+            horizon=windows.lengths[1],
+        )
+
+    def _learn_scale(self, windows: Pair, batches: Batches | None) -> Scale | None:
+        """Learn the scaling from all windows, or in a pass over all batches."""
+        if self.scale is None:
+            return None
+        size = math.prod(windows.pasts.frame_shape)
+        if batches is None:
+            return learn(self.scale, size, windows)
+        pairs = (self._pair(*pair(batch), proceed=False) for batch in batches.whole_pass())
+        return learn(self.scale, size, (side for each in pairs for side in each))
+
+    def _source(
+        self, windows: Pair, batches: Batches | None
+    ) -> tuple[Any, Any, None] | Callable[[], Any]:
+        """Return what the engine trains on."""
+        fitted = self._record()
+
+        def columns(windows: Pair) -> tuple[Any, Any, None]:
+            return (*fitted.columns(*windows, targets=True), None)
+
+        def of_batch(batch: Any) -> tuple[Any, Any, None]:
+            windows = self._pair(*pair(batch), proceed=True)
+            fitted.check_frames(*windows)
+            return columns(windows)
+
+        if batches is None:
+            return columns(windows)
+        return batches.source(fitted.core.progress[2], of_batch)
+
+    def _validate(self, held_out: Pair | None) -> Callable[[], dict[str, float]] | None:
+        """Return what gives the losses on held-out windows."""
+        if held_out is None:
+            return None
+        fitted = self._record()
+        fitted.check_frames(*held_out)
+        columns = fitted.columns(*held_out, targets=True)
+
+        def validate() -> dict[str, float]:
+            losses = fitted.core.losses(*columns, None, *self._use())
+            return {"loss": self._total(losses)} | losses
+
+        return validate
+
+    def _plan(self) -> int:
+        """Set the last update, of the training under way or of a further one; return the first."""
+        fitted = self._record()
+        done = fitted.core.progress[0]
+        if done >= fitted.end:
+            self._change(end=done + value(self, "max_iter"))
+        return done
+
+    def _advise(self, windows: Pair) -> None:
+        """Warn where the decoders emit the same for all of some windows."""
+        fitted, some = self._record(), windows.cut(slice(min(len(windows.pasts), 64)))
+        column = fitted.past(some.pasts)
+        found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
+        for decoder, side in (("predict", some.futures), ("reconstruct", some.pasts)):
+            if side is None or side.ragged or not fitted.has(decoder):
+                continue
+            targets = side.array()
+            steps = targets.shape[1]
+            if not steps:
+                continue
+            made = fitted.core.generate(column, decoder, steps, *self._use())
+            found[decoder] = fitted.frames(made, decoder), floats(targets)
+        advise_on_outputs(found)
+
+    # -- parameters, as the engine takes them ------------------------------------------------------
+
+    def _architecture(self, frame_size: int) -> dict[str, Any]:
+        present, feedback = self._present(), value(self, "feedback")
+        return values(self, "hidden_size", "num_layers", "peepholes", "loss") | {
+            "frame_size": frame_size,
+            "feedback": [feedback[d] if d in present else None for d in DECODERS["both"]],
+            "classes": None,
+        }
+
+    def _settings(self) -> dict[str, Any]:
+        return super()._settings() | values(self, "loss_weights")
+
+    def _restored(self, contents: Contents) -> Fitted:
+        fitted = contents.fitted
+        architecture = self._architecture(math.prod(fitted["frame_shape"]))
+        return self._new_from(contents, architecture, horizon=fitted["horizon"])
+
+    def _total(self, losses: dict[str, float]) -> float:
+        """Return the weighted sum of the decoders' losses."""
+        weights = dict(zip(DECODERS["both"], value(self, "loss_weights"), strict=True))
+        return sum(weights[name] * loss for name, loss in losses.items())
+
+    def _present(self) -> tuple[str, ...]:
+        """Return the decoders that `decoders` asks for."""
+        return DECODERS[value(self, "decoders")]
+
+    def _predicts(self) -> bool:
+        return "predict" in self._present()
+
+    def _check_decoder(self, decoder: str) -> None:
+        if decoder not in DECODERS["both"]:
+            raise ArgumentError(f'decoder must be "reconstruct" or "predict", got {decoder!r}')
+        if decoder not in self._present():
+            raise DecoderError(
+                f"the model has no {decoder} decoder (decoders={self.decoders!r}); fit one with "
+                f'decoders="both" or "{decoder}"'
+            )
+
+    def _gradients(
+        self,
+        past: Any,
+        future: Any = None,
+        *,
+        double: bool = True,
+        truth_probability: float = 1.0,
+    ) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
+        """One training pass over all windows as one batch, for tests.
+
+        Returns the losses, the gradients of their weighted sum, and the input of each decoder.
+        """
+        fitted = self._current()
+        windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
+        columns = fitted.columns(*windows, targets=True)
+        return fitted.core.gradients(*columns, None, self._settings(), truth_probability, double)

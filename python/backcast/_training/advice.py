@@ -1,0 +1,81 @@
+"""Advice on a training that went wrong silently."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.errors import TrainingWarning
+
+# After this many updates, the losses show how a training goes.
+_ENOUGH = 100
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> None:
+    """Warn once where the records of a training from update `first` on show a failure."""
+    records = [record for record in history if record["step"] > first]
+    if first or len(records) < 2 or not enough(int(records[-1]["step"])):
+        return
+    some = max(1, len(records) // 10)
+    start, end = (np.mean([r["loss"] for r in part]) for part in (records[:some], records[-some:]))
+    if end >= start:
+        warn(
+            f"the loss did not fall: {start:.4g} at first, {end:.4g} at the end. Try another "
+            "learning_rate (ten times smaller, then ten times larger), or scale the numbers "
+            '(scale="standard")'
+        )
+    validation = [record.get("validation_loss", math.nan) for record in records]
+    best = int(np.nanargmin(validation)) if not all(map(math.isnan, validation)) else -1
+    if best >= 0 and not stopped_early and validation[-1] > 1.1 * validation[best]:
+        warn(
+            f"the validation loss rose from {validation[best]:.4g} at update "
+            f"{records[best]['step']:,} to {validation[-1]:.4g} at the end: the model overfits "
+            "its windows. Try patience=10 (keeps the best weights), fewer updates, a smaller "
+            "model, dropout or more windows"
+        )
+
+
+def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
+    """Warn once if decoders emit, (n, steps, ...), nearly the same for every window."""
+    same = {}
+    for decoder, (outputs, targets) in by_decoder.items():
+        given, wanted = np.var(outputs, axis=0).mean(), np.nanvar(targets, axis=0).mean()
+        if len(outputs) >= 8 and given < 0.01 * wanted:
+            same[decoder] = f"variance {given:.2g}, that of the windows is {wanted:.2g}"
+    if same:
+        warn(
+            f"{' and '.join(same)} {'give' if len(same) > 1 else 'gives'} nearly the same frames "
+            f"for every window ({'; '.join(same.values())}): the model has learnt no more than the "
+            'mean. Try more updates (max_iter), a larger learning_rate, feedback="none", or '
+            'scale="standard"'
+        )
+
+
+def advise_on_dropout(dropout: float, num_layers: int) -> None:
+    """Warn where dropout has no effect."""
+    if dropout > 0 and num_layers == 1:
+        warn(
+            f"dropout={dropout} does nothing with num_layers=1: units are dropped between "
+            "layers. Try num_layers=2, or dropout=0"
+        )
+
+
+def enough(updates: int) -> bool:
+    """Whether a training of this many updates should have learnt something."""
+    return updates >= _ENOUGH
+
+
+def warn(message: str, category: type[Warning] = TrainingWarning) -> None:
+    """Warn the user, at the line that called the package."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -1,0 +1,142 @@
+"""The training loop: everything that trains goes through `train`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from backcast import _core
+from backcast._training.advice import advise, warn
+from backcast._training.hooks import Hooks
+from backcast._training.progress import Progress
+
+# About this many records in `history_` for `max_iter` updates.
+_RECORDS = 100
+
+
+def report_every(end: int) -> int:
+    """Return the updates from one record to the next, in a training of `end` updates."""
+    return max(1, math.ceil(end / _RECORDS))
+
+
+def train(
+    core: _core.Core,
+    source: tuple[Any, Any, Any] | Callable[[], Any],
+    settings: Mapping[str, Any],
+    *,
+    until: int | None,
+    last: int | None,
+    history: list[dict[str, float]],
+    verbose: int,
+    hooks: Hooks | None = None,
+    check: bool = False,
+    num_threads: int | None = None,
+) -> None:
+    """Train an engine on windows, or on a stream of batches.
+
+    Parameters
+    ----------
+    core : Core
+        The engine.
+    source : tuple or callable
+        Past and future columns and labels of all windows; or what returns those of the next batch,
+        or None at the end of a pass.
+    settings : mapping
+        What the engine calls ``Training``.
+    until : int or None
+        The last update; None makes one pass.
+    last : int or None
+        The update at which the progress bar ends; None where it is unknown.
+    history : list of dict
+        Records are appended to it.
+    verbose : int
+        0 shows no bar.
+    hooks : Hooks, default=None
+        What runs at each record.
+    check : bool, default=False
+        Whether to look through all windows before the first update.
+    num_threads : int, default=None
+        Threads of the CPU.
+    """
+    hooks = hooks or Hooks(core)
+    first = core.progress[0]
+    every = report_every(settings["end"])
+    progress = Progress(history, first, last, every, settings["loss_weights"], verbose)
+    session = _Session(
+        core, source, settings, every, progress, check=check, num_threads=num_threads
+    )
+    stopped = used_up = False
+    with progress:
+        try:
+            while not stopped and not used_up and (until is None or core.progress[0] < until):
+                done = core.progress[0]
+                stop = until
+                if until is not None and not hooks.idle:
+                    stop = min(until, (done // every + 1) * every)
+                session.run(stop)
+                progress.flush()
+                if core.progress[0] > done and not hooks.idle:
+                    stopped = hooks.after(history[-1])
+                if until is None:
+                    break
+                used_up = stop is not None and core.progress[0] < stop
+        except (KeyboardInterrupt, SystemExit):
+            if core.progress[0] > first:
+                hooks.write()
+            raise
+    hooks.finish()
+    if used_up and not stopped:
+        warn(
+            f"the batches were used up after {core.progress[0]:,} of {until:,} updates; give an "
+            "iterable that starts again in each pass, such as a DataLoader"
+        )
+    if until is not None:
+        advise(history, first, stopped)
+
+
+class _Session:
+    def __init__(self, core, source, training, every, observer, *, check, num_threads):
+        self._core, self._source, self._training = core, source, training
+        self._every, self._observer, self._check, self._threads = (
+            every,
+            observer,
+            check,
+            num_threads,
+        )
+        self._placed, self._empty = _core.Placed(), False
+
+    def run(self, until):
+        if not callable(self._source):
+            self._core.train(
+                *self._source,
+                self._placed,
+                self._training,
+                until,
+                self._every,
+                self._observer,
+                self._check,
+                self._threads,
+            )
+            self._check = False
+            return
+        while until is None or self._core.progress[0] < until:
+            batch = self._source()
+            if batch is None:
+                if until is None or self._empty:
+                    return
+                self._empty = True
+                continue
+            self._empty = False
+            frames = batch[0].frames
+            n = len(frames) if not hasattr(frames, "length") else frames.length
+            self._core.train(
+                *batch,
+                _core.Placed(),
+                self._training | {"batch_size": n},
+                None,
+                self._every,
+                self._observer,
+                True,
+                self._threads,
+            )

@@ -1,0 +1,125 @@
+"""Pasts and futures from what a user gives, and the windows that are held out."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, NamedTuple
+
+from backcast._engine.columns import Sequences, sequences, with_frames
+from backcast._parameters import integer
+from backcast.data.series import Windows
+from backcast.errors import ArgumentError, DecoderError, ShapeError
+
+
+class Pair(NamedTuple):
+    """Pasts and futures; no futures where a window is all past."""
+
+    pasts: Sequences
+    futures: Sequences | None
+
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """The most frames in a past and in a future."""
+        return self.pasts.span[1], self.futures.span[1] if self.futures is not None else 0
+
+    @property
+    def is_checked_first(self) -> bool:
+        """Whether to look through all numbers before training: they are quickly read, and may be bad."""
+        sides = [side for side in self if side is not None]
+        return all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
+
+    def cut(self, rows: slice) -> Pair:
+        """Return some of the windows, without copying."""
+        return Pair(self.pasts.cut(rows), self.futures and self.futures.cut(rows))
+
+
+def pair_of(
+    past: Any, future: Any, horizon: int | None, *, predicts: bool, asked: int | None = None
+) -> Pair:
+    """Return pasts and futures, from two arrays or from one.
+
+    Parameters
+    ----------
+    past, future : array_like or list
+        As `Model.fit` takes them.
+    horizon : int or None
+        Where to cut windows that are given whole; None cuts them in half.
+    predicts : bool
+        Whether the model has a predict decoder; else a window is all past.
+    asked : int, default=None
+        The number of frames that a given future must have.
+    """
+    if future is not None:
+        pasts, futures = sequences("past", past), sequences("future", future)
+        if not predicts:
+            raise DecoderError(
+                'future must be None with decoders="reconstruct": a window is all past'
+            )
+        if len(pasts) != len(futures):
+            raise ShapeError(
+                f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
+            )
+        if asked not in (None, futures.span[1]):
+            raise ShapeError(f"future must have horizon={asked} frames, got {futures.span[1]}")
+    else:
+        windows = sequences("past", past)
+        if predicts:
+            pasts, futures = windows.split(_horizon(windows, horizon))
+        else:
+            pasts, futures = windows, None
+    return Pair(with_frames(pasts), futures)
+
+
+def _horizon(windows: Sequences, horizon: int | None) -> int:
+    shortest, longest = windows.span
+    if horizon is None:
+        if shortest != longest:
+            raise ArgumentError(
+                "horizon must be given when windows differ in length "
+                f"({shortest} to {longest} frames), got None"
+            )
+        return longest // 2
+    horizon = integer("horizon", horizon, least=0)
+    if horizon >= shortest:
+        raise ShapeError(
+            f"windows must be longer than the horizon of {horizon} frames, got {shortest}"
+        )
+    return horizon
+
+
+def hold_out(given: Any, pair: Pair, part: float) -> tuple[Pair, Pair]:
+    """Return the windows to train on and those held out: the last ones.
+
+    Of windows of a table, `given`, whole recordings are held out, or those that share no row with
+    the rest.
+    """
+    n = len(pair.pasts)
+    held_out = round(part * n)
+    if not (0 < part < 1 and 0 < held_out < n):
+        raise ArgumentError(
+            f"validation must be a part of the {n} windows that leaves some on both sides, 0 to 1, "
+            f"got {part}"
+        )
+    rest, last = slice(n - held_out), slice(n - held_out, None)
+    if isinstance(given, Windows):
+        rest, last = given._hold_out(held_out, sum(pair.lengths))
+    return pair.cut(rest), pair.cut(last)
+
+
+def is_part(validation: Any) -> bool:
+    """Whether a part of the windows is asked for, not windows."""
+    return isinstance(validation, Real) and not isinstance(validation, bool)
+
+
+def validation_pair(validation: Any, own: Pair, *, predicts: bool) -> Pair:
+    """Return held-out windows: one array, or a pair of them."""
+    given = isinstance(validation, tuple) and len(validation) == 2
+    past, future = validation if given else (validation, None)
+    pair = pair_of(past, future, own.lengths[1], predicts=predicts)
+    for side, other in zip(pair, own, strict=True):
+        if side is not None and other is not None and side.frame_shape != other.frame_shape:
+            raise ShapeError(
+                f"validation must have frames of shape {other.frame_shape}, as {other.name}, "
+                f"got {side.frame_shape}"
+            )
+    return pair
