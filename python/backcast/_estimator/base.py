@@ -58,6 +58,12 @@ class Estimator(BaseEstimator):
     """An estimator with an engine in its fitted record."""
 
     _fitted: Fitted | None = None
+    # Parameters that every estimator has and this class changes or reads by name.
+    device: str
+    precision: str
+    random_state: Any
+    verbose: int
+
     # Counts the trainings, so that a reader sees whether one began meanwhile.
     _trainings: int = 0
 
@@ -194,10 +200,10 @@ class Estimator(BaseEstimator):
             free.add("random_state")
         mine, theirs = self.get_params(deep=False), other.get_params(deep=False)
         for name in sorted(set(mine) - free):
-            now, before = (json.dumps(p[name], default=files.plain) for p in (mine, theirs))
-            if now != before:
+            given, trained = (json.dumps(p[name], default=files.plain) for p in (mine, theirs))
+            if given != trained:
                 raise ArgumentError(
-                    f"{name} must be {before}, as in the training of {checkpoint}, got {now}; "
+                    f"{name} must be {trained}, as in the training of {checkpoint}, got {given}; "
                     "remove the file to train anew"
                 )
         trained_on = contents.fitted["trained_on"]

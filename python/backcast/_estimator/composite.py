@@ -227,7 +227,7 @@ class CompositeEstimator(Estimator):
     def _total(self, losses: dict[str, float]) -> float:
         """Return the weighted sum of the decoders' losses."""
         weights = dict(zip(DECODERS["both"], value(self, "loss_weights"), strict=True))
-        return sum(weights[name] * loss for name, loss in losses.items())
+        return float(sum(weights[name] * loss for name, loss in losses.items()))
 
     def _present(self) -> tuple[str, ...]:
         """Return the decoders that `decoders` asks for."""

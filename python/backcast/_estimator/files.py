@@ -87,7 +87,7 @@ def write(
 
 
 def _items(fitted: Fitted) -> dict[str, Any]:
-    items = {
+    items: dict[str, Any] = {
         "frame_shape": fitted.frame_shape,
         "scaled": fitted.scaled,
         "scale": fitted.scale,
@@ -134,9 +134,14 @@ def read(path: str | os.PathLike[str], estimator: str) -> Contents:
         parameters = json.loads(metadata["parameters"])
         if "loss_weights" in parameters:
             parameters["loss_weights"] = tuple(parameters["loss_weights"])
-        moments = [_taken(arrays, f"optimizer.{order}.") for order in ("first", "second")]
-        best = _taken(arrays, "best.")
-        return Contents(parameters, json.loads(metadata["fitted"]), arrays, *moments, best)
+        return Contents(
+            parameters=parameters,
+            fitted=json.loads(metadata["fitted"]),
+            first=_taken(arrays, "optimizer.first."),
+            second=_taken(arrays, "optimizer.second."),
+            best=_taken(arrays, "best."),
+            weights=arrays,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise damaged(path, error) from error
 
