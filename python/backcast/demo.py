@@ -159,7 +159,8 @@ def run(
     digits that were held out.
     """
     start = time.monotonic()
-    plot._matplotlib()  # rather missed now than after the training
+    # Without matplotlib, this fails now rather than after the training.
+    plot.loss_curve([{"step": 1, "loss": 1.0}])
     parameters = dict(settings.model)
     if max_iter is not None:
         parameters["max_iter"] = max_iter

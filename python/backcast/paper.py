@@ -253,7 +253,8 @@ def run(
         raise ArgumentError(f"updates must be at least 1, got {updates}")
     if minutes is not None and not 0 < minutes < math.inf:
         raise ArgumentError(f"minutes must be greater than 0, got {minutes}")
-    plot._matplotlib()  # rather missed now than after the training
+    # Without matplotlib, this fails now rather than after the training.
+    plot.loss_curve([{"step": 1, "loss": 1.0}])
     row, target = MODELS[model], Path(out) / model
     source = _SOURCES[size.on](size, folder, test)
     _say(size.on, source.says)

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from backcast.data._arguments import whole
-from backcast.data._recordings import Recordings, recordings
+from backcast.data._recordings import recordings
 from backcast.data._times import times_after
 from backcast.errors import ArgumentError, DataError, ShapeError
 
@@ -64,26 +64,6 @@ class Windows:
     run_ends: NDArray[np.intp]
     timed: bool
     names: tuple[Any, Any]
-
-    @classmethod
-    def _of(cls, rows: Recordings, past: int, future: int, stride: int = 1) -> Windows:
-        """Cut windows, each out of one run; there may be none."""
-        length = past + future
-        runs = zip(rows.begins, rows.ends, strict=True)
-        starts = [np.arange(begin, end - length + 1, stride) for begin, end in runs]
-        return cls(
-            values=rows.values,
-            columns=rows.columns,
-            starts=np.concatenate(starts).astype(np.intp, copy=False),
-            frames=range(length),
-            n_past=past,
-            row_labels=rows.row_labels,
-            row_groups=rows.row_groups,
-            row_positions=rows.row_positions,
-            run_ends=rows.ends,
-            timed=rows.timed,
-            names=rows.names,
-        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -453,7 +433,7 @@ def _of_table(
     gap: Any,
 ) -> Windows:
     rows = recordings(table, group, time, columns, gap)
-    windows = Windows._of(rows, past, future, stride)
+    windows = rows.cut(Windows, past, future, stride)
     if not len(windows):
         raise rows.too_short(past + future)
     return windows
