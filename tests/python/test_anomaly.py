@@ -216,8 +216,8 @@ class Largest(_scoring.Score):
 
     parts = ("largest",)
 
-    def of_windows(self, squares: NDArray[Any], n_past: int) -> dict[str, NDArray[Any]]:
-        return {"largest": np.broadcast_to(squares.max(1, keepdims=True), squares.shape)}
+    def of_windows(self, squares: Any, known: Any, n_past: int) -> dict[str, _scoring.Part]:
+        return {"largest": _scoring.Part(range(LENGTH), squares.max(1, keepdims=True))}
 
     def of_rows(self, means: Any) -> NDArray[Any]:
         return np.sqrt(means["largest"])
