@@ -6,9 +6,9 @@ as `Windows`, which know their times.
 """
 
 from backcast.data.mnist import Digits, digits, moving_mnist_test, read_idx
-from backcast.data.moving import moving_digits
+from backcast.data.moving import moving_digits, resize_digits
 from backcast.data.series import Windows, windows
-from backcast.data.videos import sample_videos, video
+from backcast.data.videos import sample_videos, video, video_files
 
 __all__ = [
     "Digits",
@@ -17,7 +17,9 @@ __all__ = [
     "moving_digits",
     "moving_mnist_test",
     "read_idx",
+    "resize_digits",
     "sample_videos",
     "video",
+    "video_files",
     "windows",
 ]

@@ -125,7 +125,7 @@ def moving_digits(
     length = whole("length", length, 1)
     low, high = _speeds(speed)
     rng = generator(random_state)
-    sprites = _sprites(images, digit_size)
+    sprites = _checked(images) if digit_size is None else resize_digits(images, digit_size)
     size = np.array(pair("canvas", canvas))
     free = size - sprites.shape[1:]
     if free.min() < 0:
@@ -183,8 +183,51 @@ def _corners(
     return corners
 
 
-def _sprites(images: ArrayLike, digit_size: int | tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Check images, and bring them to uint8 and to their size."""
+def resize_digits(images: ArrayLike, digit_size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize images: each output pixel is the mean of the area that it covers.
+
+    `moving_digits` resizes its images in every call; resize them once before many calls.
+
+    Parameters
+    ----------
+    images : array_like of shape (n_images, height, width), uint8 or float in 0..1
+        The images.
+    digit_size : int or (height, width)
+        The new size, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (n_images, *digit_size), uint8
+        The resized images, rounded.
+
+    Raises
+    ------
+    ArgumentError
+        If `digit_size` is not a size.
+    ShapeError
+        If `images` are not three-dimensional.
+    DataError
+        If there are no images, or they are neither uint8 nor floats in 0..1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.data import resize_digits
+    >>> resize_digits(np.array([[[0, 100], [200, 100]]], np.uint8), 1)
+    array([[[100]]], dtype=uint8)
+    """
+    pixels = _checked(images, rounded=False)
+    height, width = pair("digit_size", digit_size)
+    rows, columns = _area(pixels.shape[1], height), _area(pixels.shape[2], width)
+    return _rounded(rows @ pixels.astype(np.float32) @ columns.T)
+
+
+def _rounded(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def _checked(images: ArrayLike, *, rounded: bool = True) -> NDArray[Any]:
+    """Return images in 0..255, as uint8 unless `rounded` is False."""
     pixels = np.asarray(images)
     if pixels.ndim != 3:
         raise ShapeError(f"images must be of shape (n, height, width), got {pixels.shape}")
@@ -199,11 +242,7 @@ def _sprites(images: ArrayLike, digit_size: int | tuple[int, int] | None) -> NDA
         pixels = 255 * pixels
     elif pixels.dtype != np.uint8:
         raise DataError(f"images must be uint8, or floats in 0..1, got {pixels.dtype}")
-    if digit_size is not None:
-        height, width = pair("digit_size", digit_size)
-        rows, columns = _area(pixels.shape[1], height), _area(pixels.shape[2], width)
-        pixels = rows @ pixels.astype(np.float32) @ columns.T
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+    return _rounded(pixels) if rounded else pixels
 
 
 def _area(old: int, new: int) -> NDArray[np.float32]:

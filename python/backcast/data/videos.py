@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,8 +115,8 @@ def video(
     crops = None if crops is None else whole("crops", crops, 1)
     stride = length if stride is None else whole("stride", stride, 1)
     rng = generator(random_state)
-    files = _video_files(path)
-    _av()
+    files = video_files(path)
+    _require_av()
     found = _runs(files, (height, width), length, crops, grey, stride, rng)
     return _batches(found, (batch_size, length, height, width) + (() if grey else (3,)))
 
@@ -164,8 +164,38 @@ _VIDEOS = frozenset(
 )
 
 
-def _video_files(path: Any) -> list[Path]:
-    """Return the files that a path, or several, stand for."""
+def video_files(
+    path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[Path]:
+    """List the files that `video` reads, in its order, to divide them in training and test.
+
+    Parameters
+    ----------
+    path : str or path-like, or iterable of them
+        As in `video`: a file, a folder, or a list of these.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Absolute paths.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist, or a folder holds no videos.
+    ArgumentError
+        If `path` is neither, or an empty list.
+
+    See Also
+    --------
+    video : Read windows of them.
+
+    Examples
+    --------
+    >>> from backcast.data import sample_videos, video_files
+    >>> [file.name for file in video_files(sample_videos()["bikes"].parent)][:2]
+    ['bigbuckbunny.mp4', 'bikes.mp4']
+    """
     if isinstance(path, str | os.PathLike):
         # To FFmpeg, 12:30.mkv is a protocol, but /12:30.mkv is a file.
         found = Path(path).absolute()
@@ -181,7 +211,7 @@ def _video_files(path: Any) -> list[Path]:
         return files
     if not isinstance(path, Iterable) or isinstance(path, bytes):
         raise ArgumentError(f"path must be a file, a folder or a list of them, got {path!r}")
-    files = [file for one in path for file in _video_files(one)]
+    files = [file for one in path for file in video_files(one)]
     if not files:
         raise ArgumentError("path must be at least one file, got an empty list")
     return files
@@ -288,7 +318,7 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
         ) from error
 
 
-def _av() -> None:
+def _require_av() -> None:
     try:
         import av  # noqa: F401
     except ImportError as error:

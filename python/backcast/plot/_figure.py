@@ -30,7 +30,6 @@ def require_matplotlib() -> None:
 @functools.cache
 def figure_class() -> type[Figure]:
     """Return a class of figures that a notebook shows even if nothing has imported pyplot."""
-    require_matplotlib()
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
@@ -46,6 +45,7 @@ def figure_class() -> type[Figure]:
 
 def new_figure(width: float, height: float) -> Figure:
     """Return a figure of `width` x `height` pixels, unknown to pyplot."""
+    require_matplotlib()
     return figure_class()(figsize=(round(width) / DPI, round(height) / DPI), dpi=DPI)
 
 
