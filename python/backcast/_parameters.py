@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from backcast.errors import ArgumentError
+from backcast.errors import ArgumentError, DecoderError
 
 DECODERS = {
     "both": ("reconstruct", "predict"),
@@ -268,6 +268,16 @@ def steps_or_horizon(steps: int | None, horizon: int | None) -> int:
     if not horizon:
         raise ArgumentError("steps must be given, as the model was fitted without a horizon")
     return horizon
+
+
+def check_decoder(decoder: str, decoders: str) -> None:
+    """Refuse a decoder that a model with this parameter `decoders` lacks."""
+    Word(DECODERS["both"])("decoder", decoder)
+    if decoder not in DECODERS[PARAMETERS["decoders"].check("decoders", decoders)]:
+        raise DecoderError(
+            f"the model has no {decoder} decoder (decoders={decoders!r}); fit one with "
+            f'decoders="both" or "{decoder}"'
+        )
 
 
 def check(estimator: Any) -> None:

@@ -1,4 +1,4 @@
-"""How far forecasts are off, step by step, beside those that need no model."""
+"""Errors of forecasts, step by step, beside those of naive forecasts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.columns import floats
+from backcast._parameters import check_decoder
+from backcast._training.windows import pair_of
 from backcast.data._arguments import whole
 from backcast.errors import ArgumentError, MissingPackageError, ShapeError
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from backcast.model import Model
 
-# Windows that are held in memory at a time.
+# Windows in memory at a time.
 _PIECE = 1024
 
 
@@ -30,45 +32,45 @@ def forecast_errors(
 ) -> pd.DataFrame:
     """Errors of a model's forecasts by step, beside the naive and the seasonal naive forecast.
 
-    Every window is an origin from which all its future is forecast. Take windows that the model
-    was not fitted on: errors on others are too small.
+    Every window is an origin from which its whole future is forecast. Use windows that the model
+    was not fitted on: errors on its training windows are too small.
 
     Parameters
     ----------
     model : Model
-        A fitted model that has a predict decoder.
+        A fitted model with a predict decoder.
     past, future : array_like of shape (n_windows, n_frames, *frame_shape), or Windows
-        As in `Model.fit`; with one array its last `horizon_` frames are the future.
+        As in `Model.fit`; of a single array, the last `horizon_` frames are the future.
     season : int, default=None
-        Frames from a season to the next, at most as many as the past has: the seasonal naive
-        forecast is the number as many before, or so many times as many that it is known.
+        Length of a season in frames, at most that of the past. The seasonal naive forecast is the
+        number one season before, or the lowest number of seasons before at which it is known.
     per : {"step", "column"}, default="step"
-        "step" is the mean over the columns of each column's error, "column" has them one by one.
+        "step" gives the mean of the errors of all columns, "column" the errors of each column.
 
     Returns
     -------
     pandas.DataFrame
-        One row a step (1, 2, ...), or a column and step. Columns are the measure ("MAE", "RMSE",
-        "MASE") and the forecast ("model", "naive", and with `season` "seasonal"). uint8 counts as
-        0..1, as to the model.
+        One row for each step (1, 2, ...), or for each column and step. The columns are the measure
+        ("MAE", "RMSE", "MASE") and the forecast ("model", "naive", and with `season` "seasonal").
+        uint8 counts as 0..1, as for the model.
 
     Raises
     ------
     NotFittedError, DecoderError, ShapeError, DataError
         As in `Model.predict`; also if the windows differ in length.
     ArgumentError
-        If `season` is longer than the past or below 1, or `per` is neither of the two.
+        If `season` is longer than the past or below 1, or `per` is neither "step" nor "column".
     MissingPackageError
         If pandas is not installed.
 
     Notes
     -----
     The naive forecast is the last known number of the past, at all steps. MAE is the mean absolute
-    error over the windows, RMSE the root of the mean squared one, both in the data's units. MASE is
-    MAE divided by the mean absolute difference of one frame to the next, of the same column, over
-    all the pasts given: below 1, a forecast is off by less than frames usually change in one step
-    [1]_. It is NaN for a column that never changes. A number that is missing in the truth or in one
-    of the forecasts is left out of all.
+    error over the windows, RMSE the root of the mean squared error, both in the units of the data.
+    MASE is MAE divided by the mean absolute difference between consecutive frames of the same
+    column, over all given pasts: below 1, the error is less than the usual change in one step [1]_.
+    It is NaN for a constant column. A number that is missing in the truth or in one of the
+    forecasts is left out of all errors.
 
     References
     ----------
@@ -84,7 +86,7 @@ def forecast_errors(
     >>> w = windows(np.sin(2 * np.pi * t / 12) + t / 400, past=24, future=6)
     >>> model = Model(horizon=6, hidden_size=16, max_iter=50, device="cpu", verbose=0).fit(w[:300])
     >>> errors = forecast_errors(model, w[300:], season=12)
-    >>> errors["MASE"].round(2)["seasonal"].tolist()  # off by the trend of 12 frames
+    >>> errors["MASE"].round(2)["seasonal"].tolist()  # the trend over 12 frames
     [0.09, 0.09, 0.09, 0.09, 0.09, 0.09]
     >>> errors["RMSE"].shape
     (6, 3)
@@ -96,9 +98,9 @@ def forecast_errors(
 
     if per not in ("step", "column"):
         raise ArgumentError(f'per must be "step" or "column", got {per!r}')
-    model._core_()
-    model._has("predict")
-    pasts, futures = model._windows(past, future, model.horizon_, fitting=False)
+    horizon = model.horizon_
+    check_decoder("predict", model.decoders)
+    pasts, futures = pair_of(past, future, horizon, predicts=True)
     if futures is None or pasts.ragged or futures.ragged:
         raise ShapeError("past must be windows of one length, got a list")
     steps, length = futures.span[1], pasts.span[1]
@@ -114,12 +116,13 @@ def forecast_errors(
         piece = slice(start, start + _PIECE)
         known, truth = (_flat(side.cut(piece).array()) for side in (pasts, futures))
         made = np.asarray(model.predict(pasts.cut(piece).array(), steps=steps), np.float64)
-        naive = [_again(known, frames, steps) for frames in seasons.values()]
+        naive = [_repeated(known, frames, steps) for frames in seasons.values()]
         errors = np.stack([made.reshape(truth.shape), *naive]) - truth
-        there = ~np.isnan(errors).any(axis=0)
-        off = np.where(there, np.abs(errors), 0)
-        counts = np.broadcast_to(there, errors.shape)
-        sums = sums + np.stack([off, off**2, counts]).sum(axis=2)  # (3, forecasts, steps, columns)
+        complete = ~np.isnan(errors).any(axis=0)
+        absolute = np.where(complete, np.abs(errors), 0)
+        counts = np.broadcast_to(complete, errors.shape)
+        # (3, forecasts, steps, columns).
+        sums = sums + np.stack([absolute, absolute**2, counts]).sum(axis=2)
         each = np.abs(np.diff(known, axis=1))
         changes = changes + np.stack([np.nansum(each, (0, 1)), (~np.isnan(each)).sum((0, 1))])
 
@@ -138,12 +141,12 @@ def forecast_errors(
 
 
 def _flat(frames: NDArray[Any]) -> NDArray[np.float64]:
-    """Return frames as the model sees them, flat: (n, T, D)."""
+    """Return frames in the units of the model, flat: (n, T, D)."""
     return floats(frames).reshape(*frames.shape[:2], -1)
 
 
-def _again(past: NDArray[np.float64], season: int, steps: int) -> NDArray[np.float64]:
-    """Repeat the last season, with each number that is missing in it from the one before."""
+def _repeated(past: NDArray[np.float64], season: int, steps: int) -> NDArray[np.float64]:
+    """Repeat the last season; a number missing in it comes from the latest season that has it."""
     n, length, width = past.shape
     seasons = past[:, length % season :].reshape(n, -1, season, width)[:, ::-1]
     latest = np.argmax(~np.isnan(seasons), axis=1)[:, np.newaxis]

@@ -14,7 +14,7 @@ from sklearn.utils._set_output import _get_output_config
 
 from backcast._estimator import state_dict
 from backcast._estimator.composite import CompositeEstimator
-from backcast._parameters import steps_or_horizon, value
+from backcast._parameters import check_decoder, steps_or_horizon, value
 from backcast._training.advice import warn
 from backcast._training.hooks import Callback
 from backcast._training.windows import pair_of
@@ -369,7 +369,7 @@ class Model(TransformerMixin, CompositeEstimator):
             If the model was not fitted or has no such decoder, or `state` or `steps` do not fit.
         """
         with self._reading() as fitted:
-            self._check_decoder(decoder)
+            check_decoder(decoder, self.decoders)
             states = state_dict.numbers("state", state)
             width = 2 * self.num_layers * self.hidden_size
             if states.ndim != 2 or states.shape[1] != width:
@@ -407,7 +407,7 @@ class Model(TransformerMixin, CompositeEstimator):
             As in `encode`; also if the model has no reconstruct decoder.
         """
         with self._reading() as fitted:
-            self._check_decoder("reconstruct")
+            check_decoder("reconstruct", self.decoders)
             pasts = fitted.pasts("past", past)
             column = fitted.past(pasts)
             made = fitted.core.generate(column, "reconstruct", None, *self._use())
@@ -450,7 +450,7 @@ class Model(TransformerMixin, CompositeEstimator):
             As in `encode`; also if the model has no predict decoder or `steps` is below 1.
         """
         with self._reading() as fitted:
-            self._check_decoder("predict")
+            check_decoder("predict", self.decoders)
             pasts = fitted.pasts("past", past)
             steps = steps_or_horizon(steps, fitted.horizon)
             if fitted.horizon and steps > fitted.horizon and not self._warned_horizon:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from backcast import AnomalyDetector, Model, anomaly
+from backcast import AnomalyDetector, Model
+from backcast.anomaly import _scorer, _scoring
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -155,14 +156,14 @@ def test_pieces_give_the_scores_of_the_whole(monkeypatch: pytest.MonkeyPatch) ->
     rows = table(70, 3).drop(index=[30, 31, 95])
     whole = found.scores(rows)
     for numbers in (1, 5 * LENGTH * 2, 40 * LENGTH * 2):
-        monkeypatch.setattr(anomaly, "_PIECE", numbers)
+        monkeypatch.setattr(_scorer, "_PIECE", numbers)
         pd.testing.assert_frame_equal(found.scores(rows), whole, rtol=1e-5)
 
 
 def test_long_series_are_scored_in_bounded_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(anomaly, "_PIECE", 2**14)
+    monkeypatch.setattr(_scorer, "_PIECE", 2**14)
     found = detector().fit(waves())
     n = 100_000
     series = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (n, 2))
@@ -208,6 +209,43 @@ def test_either_decoder_will_do(decoders: str, future: int) -> None:
     assert np.isnan(scores[:PAST]).all() == (decoders == "predict")
     assert np.isfinite(scores[PAST:]).all()
     assert not hasattr(model, "_core")
+
+
+class Largest(_scoring.Score):
+    """The largest squared error of the windows that cover a number, by its mean."""
+
+    parts = ("largest",)
+
+    def of_windows(self, squares: Any, known: Any, n_past: int) -> dict[str, _scoring.Part]:
+        return {"largest": _scoring.Part(range(LENGTH), squares.max(1, keepdims=True))}
+
+    def of_rows(self, means: Any) -> NDArray[Any]:
+        return np.sqrt(means["largest"])
+
+
+def test_a_new_score_is_one_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(_scoring.SCORES, "largest", Largest())
+    found = detector(scoring="largest").fit(waves())
+    series = waves(60, seed=1)
+    scores = found.scores(series)
+    windows = np.lib.stride_tricks.sliding_window_view(series, LENGTH, axis=0).transpose(0, 2, 1)
+    past = windows[:, :PAST]
+    made = np.concatenate([found.model_.reconstruct(past), found.model_.predict(past)], axis=1)
+    largest = (((windows - made - found._mean) / found._std) ** 2).max(1)
+    np.testing.assert_allclose(
+        scores[30], np.sqrt(largest[30 - LENGTH + 1 : 31].mean(0)), rtol=1e-4
+    )
+    last, _ = streamed(found, [series[:20], series[20:]])
+    np.testing.assert_allclose(last[[0, 1]], scores, rtol=1e-5)
+    found.save(tmp_path / "d.safetensors")
+    again = AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu")
+    again.set_params(scoring="sharp")  # until the next fit, this is nothing to the detector
+    np.testing.assert_array_equal(again.scores(series), scores)
+
+
+def test_the_scores_documented_are_those_that_exist() -> None:
+    words = ", ".join(f'"{name}"' for name in _scoring.SCORES)
+    assert f'scoring : {{{words}}}, default="sharp"' in (AnomalyDetector.__doc__ or "")
 
 
 # -- tables ----------------------------------------------------------------------------------------
@@ -515,6 +553,24 @@ def test_a_saved_detector_is_the_same(tmp_path: Path, center: bool) -> None:
         AnomalyDetector.load(tmp_path / "m.safetensors")
 
 
+FILES = Path(__file__).parent / "files"
+
+
+def test_files_and_pickles_of_older_versions_load() -> None:
+    """Both were made by version 0.1.0 before scores were classes; the pickle amid a stream."""
+    t = np.arange(120)
+    series = np.column_stack([np.sin(t / 3), 100 * np.cos(t / 5)])
+    expected = np.load(FILES / "detector_scores.npy")
+    saved = AnomalyDetector.load(FILES / "detector.safetensors", device="cpu")
+    np.testing.assert_allclose(saved.scores(series), expected, rtol=1e-3)
+    pickled = pickle.loads((FILES / "detector.pkl").read_bytes())
+    np.testing.assert_allclose(pickled.scores(series), expected, rtol=1e-3)
+    assert clone(pickled).get_params()["scoring"] == "sharp"
+    told = pickled.update(series[20:])
+    final = told[told["final"]]
+    np.testing.assert_allclose(final[[0, 1]], expected[final.index], rtol=1e-3)
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
@@ -523,6 +579,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"future": -1}, ArgumentError, "future must be at least 0, got -1"),
     ({"contamination": 0.7}, ArgumentError, r"contamination must be in \(0, 0.5\], got 0.7"),
     ({"quantile": 2}, ArgumentError, "quantile must be in 0..1, got 2"),
+    ({"scoring": "loud"}, ArgumentError, "scoring must be \"sharp\", got 'loud'"),
     ({"past": 500}, ShapeError, "series must have at least past \\+ future = 503 frames"),
     ({"group": "sensor"}, ArgumentError, "series must be a DataFrame, which has a group"),
 ]

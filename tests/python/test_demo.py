@@ -15,8 +15,8 @@ from PIL import Image
 
 import backcast
 from backcast import Model, data
-from backcast.__main__ import main
 from backcast._training.progress import Progress
+from backcast.experiments.cli import main
 
 FILES = [
     "animation.gif",

@@ -403,7 +403,7 @@ def test_what_is_no_forecast_is_not_drawn() -> None:
     w = windows(hourly(), past=20)
     frames = np.zeros((len(w), 4, 3))
     wave = np.zeros((8, 2))
-    with pytest.raises(ShapeError, match="prediction must be what a model predicted of these 41 w"):
+    with pytest.raises(ShapeError, match="prediction must be what a model predicted for these 41"):
         plot.forecast(w, frames[1:])
     with pytest.raises(ArgumentError, match=r"window must be in -41\.\.40, got 41"):
         plot.forecast(w, frames, window=41)

@@ -1,4 +1,4 @@
-"""Memory maps, their copies, slices and pickles give the numbers of plain arrays and stay as they were."""
+"""Memory maps, their copies, slices and pickles stay as they were and give the same numbers."""
 
 from __future__ import annotations
 

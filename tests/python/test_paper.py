@@ -18,9 +18,11 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from backcast import Model, data, paper, plot
-from backcast.__main__ import main
+from backcast import Model, data, plot
 from backcast.errors import ArgumentError, DataError, FileFormatError
+from backcast.experiments import paper
+from backcast.experiments.cli import main
+from backcast.experiments.paper import _results, _sources, _training, _windows
 from small import assert_same_weights
 from test_data_video import noise, write
 
@@ -64,7 +66,7 @@ def no_films(monkeypatch):
 def figures_alone():
     with pytest.MonkeyPatch.context() as patch:
         for name in ("_draw", "_stack"):
-            patch.setattr(paper, name, lambda *_: None)
+            patch.setattr(_results, name, lambda *_: None)
         for name in ("activity", "animate", "strip"):
             patch.setattr(plot, name, lambda *_, **__: Figure())
         yield
@@ -151,7 +153,7 @@ def test_figures_are_those_of_the_saved_model_on_digits_held_out(digits, tmp_pat
     assert inside(*command(tmp_path, digits, "--updates", "6")) == 0
     results = results_of(tmp_path / "conditional-composite")
     model = Model.load(tmp_path / "conditional-composite/model.safetensors", device="cpu")
-    windows = paper._digits(QUICK, digits, None).test
+    windows = _sources.digits(QUICK, digits, None).test
     assert len(windows) == QUICK.test_windows
     past, future = windows[:, :10], windows[:, 10:]
     losses = model.losses(past, future, per="frame")
@@ -168,7 +170,7 @@ def test_figures_are_those_of_the_saved_model_on_digits_held_out(digits, tmp_pat
 def test_no_digit_is_both_trained_on_and_tested_on(tmp_path):
     greys = np.arange(1, 101, dtype=np.uint8)  # a digit is told by its grey
     folder = digits_in(tmp_path / "greys", np.ones((100, 28, 28), np.uint8) * greys[:, None, None])
-    source = paper._digits(dataclasses.replace(QUICK, test_windows=300), folder, None)
+    source = _sources.digits(dataclasses.replace(QUICK, test_windows=300), folder, None)
     trained = set(np.unique(source.draw(300, np.random.default_rng(0)))) - {0}
     tested = set(np.unique(source.test)) - {0}
     assert len(tested) == 10
@@ -176,16 +178,16 @@ def test_no_digit_is_both_trained_on_and_tested_on(tmp_path):
     assert not trained & tested
     with pytest.raises(DataError, match="must hold at least 10 digits, got 9"):
         few = digits_in(tmp_path / "few", np.ones((9, 28, 28), np.uint8))
-        paper._digits(QUICK, few, None)
+        _sources.digits(QUICK, few, None)
 
 
 def chunks(source, seed, done, end):
     parameters = {"random_state": seed, "batch_size": 8}
-    return list(paper._chunks(source, QUICK, parameters, done, end))
+    return list(_training._chunks(source, QUICK, parameters, done, end))
 
 
 def test_training_windows_depend_on_seed_and_number_alone(digits):
-    source = paper._digits(QUICK, digits, None)
+    source = _sources.digits(QUICK, digits, None)
     unbroken = chunks(source, 0, 0, 10)
     assert [len(chunk) for chunk in unbroken] == [32, 32, 16]
     for chunk, again in zip(unbroken[1:], chunks(source, 0, 4, 10), strict=True):
@@ -195,7 +197,7 @@ def test_training_windows_depend_on_seed_and_number_alone(digits):
 
 
 def test_what_goes_wrong_with_the_windows_ends_the_training(digits):
-    source = dataclasses.replace(paper._digits(QUICK, digits, None), draw=lambda *_: 1 / 0)
+    source = dataclasses.replace(_sources.digits(QUICK, digits, None), draw=lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         chunks(source, 0, 0, 10)
 
@@ -242,8 +244,8 @@ def test_patches_are_trained_on(model, tmp_path, no_films):
     assert {file.name for file in (tmp_path / model).iterdir()} == files
     trained = Model.load(tmp_path / model / "model.safetensors", device="cpu")
     assert trained.horizon_ == (13 if "predict" in made else 0)
-    windows = paper._patches(paper.SIZES["patches", "quick"], folder, None).test
-    losses = trained.losses(*paper._sides(trained, windows, 16), per="frame")
+    windows = _sources.patches(paper.SIZES["patches", "quick"], folder, None).test
+    losses = trained.losses(*_windows.sides(trained, windows, 16), per="frame")
     assert results["measured"]["squared_error"] == pytest.approx(losses, rel=1e-5)
 
 
@@ -251,23 +253,23 @@ def test_no_video_is_both_trained_on_and_tested_on(tmp_path):
     size = paper.SIZES["patches", "quick"]
     folder = videos_in(tmp_path / "videos", 50, 100, 150)
     for test, tested in ((None, 150), (folder / "a.mkv", 50)):
-        source = paper._patches(size, folder, test)
+        source = _sources.patches(size, folder, test)
         assert set(np.unique(source.test)) == {tested}
         drawn = source.draw(100, np.random.default_rng(0))
         assert set(np.unique(drawn)) == {50, 100, 150} - {tested}
     with pytest.raises(ArgumentError, match="a video beside the one to test on, got .*a.mkv"):
-        paper._patches(size, videos_in(tmp_path / "one", 50), None)
+        _sources.patches(size, videos_in(tmp_path / "one", 50), None)
 
 
 def test_patches_are_as_many_as_are_held_in_memory(tmp_path):
     files = [*videos_in(tmp_path / "videos", 50, 100).iterdir()]
     size = paper.SIZES["patches", "quick"]
     for most in (1, 5, 14, 50):  # there are 7 places in time in each video
-        pool = paper._pool(files, size, most)
+        pool = _sources.pool(files, size, most)
         assert pool.shape == (most, 29, 16, 16)
         assert set(np.unique(pool)) <= {50, 100}
     colour = dataclasses.replace(size, grey=False)
-    assert paper._pool(files, colour, 3).shape == (3, 29, 16, 16, 3)
+    assert _sources.pool(files, colour, 3).shape == (3, 29, 16, 16, 3)
 
 
 # -- stop and go on --------------------------------------------------------------------------------
@@ -384,7 +386,7 @@ def test_another_plan_is_refused_and_overwrites_nothing(
     digits_in(tmp_path / "others", np.ones((20, 28, 28), np.uint8))
     if "patches" in arguments:
         monkeypatch.setitem(
-            paper._SOURCES, "patches", lambda *_: paper._digits(QUICK, digits, None)
+            _sources.SOURCES, "patches", lambda *_: _sources.digits(QUICK, digits, None)
         )
     before = {file: file.stat().st_mtime_ns for file in unbroken.iterdir()}
     assert inside(*command(unbroken.parent, digits, *arguments)) == 1
@@ -488,7 +490,7 @@ def test_full_is_the_papers_size(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_full_size_trains(digits, tmp_path, no_pictures, monkeypatch):
-    monkeypatch.setattr(paper, "LONGER_WINDOWS", 4)
+    monkeypatch.setattr(_results, "LONGER_WINDOWS", 4)
     size = dataclasses.replace(paper.SIZES["digits", "full"], test_windows=8, chunk=1)
     results = paper.run("composite", size, out=tmp_path, folder=digits, updates=2, device="cpu")
     # An untrained model finds each pixel as likely as not.

@@ -658,7 +658,6 @@ def test_matplotlib_is_not_imported_before_it_is_needed():
 
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
-    plot._figure_class.cache_clear()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for draw in (
         lambda: plot.strip(FRAMES),

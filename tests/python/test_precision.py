@@ -231,7 +231,8 @@ def trained(fails):
             pass
         finally:
             resource.setrlimit(resource.RLIMIT_AS, before)
-        assert model._fitted.core.training_state()[2] == state, (model._fitted.core.training_state()[2], state)
+        now = model._fitted.core.training_state()[2]
+        assert now == state, (now, state)
         model.set_params(batch_size=8)
     model.partial_fit(past, future)
     return model

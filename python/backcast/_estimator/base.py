@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,9 @@ _TRAINING_PARAMETERS = (
     "schedule",
     "warmup",
 )
+
+
+_Kind = TypeVar("_Kind", bound="Estimator")
 
 
 class Estimator(BaseEstimator):
@@ -172,7 +175,7 @@ class Estimator(BaseEstimator):
             files.try_place(checkpoint)
 
             def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None:
-                self._write(checkpoint, training=True, best=best, more={"watch": state})
+                write(self, checkpoint, training=True, best=best, more={"watch": state})
 
         return Hooks(
             self._record().core,
@@ -189,7 +192,7 @@ class Estimator(BaseEstimator):
         """Take up the record that a training of these parameters and windows left in its file."""
         if checkpoint is None or not Path(checkpoint).exists():
             return None
-        other, contents = self._read(checkpoint, self.device)
+        other, contents = read(type(self), checkpoint, self.device)
         if "watch" not in contents.fitted:
             raise ArgumentError(
                 f"checkpoint must be the file of a training, or not exist yet, got {checkpoint}"
@@ -344,11 +347,7 @@ class Estimator(BaseEstimator):
             If the file cannot be written; an existing one keeps its contents.
         """
         self._current()
-        self._write(path, training=training)
-
-    def _write(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Write a file; see `backcast._estimator.files.write`."""
-        files.write(path, type(self).__name__, self._parameters(), self._record(), **options)
+        write(self, path, training=training)
 
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters of an equal estimator."""
@@ -381,30 +380,7 @@ class Estimator(BaseEstimator):
             If it is cut short, corrupt, not a file of backcast or not of this class, or of a newer
             format.
         """
-        return cls._read(path, device)[0]
-
-    @classmethod
-    def _read(cls, path: str | os.PathLike[str], device: str) -> tuple[Self, files.Contents]:
-        """Read a file: an estimator, and all that the file holds."""
-        device = text("device", device)
-        contents = files.read(path, cls.__name__)
-        try:
-            parameters, fitted = contents.parameters | {"device": device}, contents.fitted
-            if "precision" in parameters:
-                parameters["precision"] = _precision_on(device, parameters["precision"])
-            estimator = cls(**parameters)
-            estimator._fitted = estimator._restored(contents)
-            core, training = estimator._fitted.core, fitted.get("training")
-            if training is None:
-                core.set_training_state(None, None, [0, fitted["n_iter"], 0, 0])
-            else:
-                core.set_training_state(contents.first, contents.second, training["progress"])
-                estimator._change(end=training["end"])
-        except FileFormatError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise files.damaged(path, error) from error
-        return estimator, contents
+        return read(cls, path, device)[0]
 
     def _restored(self, contents: files.Contents) -> Fitted:
         """Return the record that a file holds."""
@@ -474,6 +450,37 @@ class Estimator(BaseEstimator):
         if hasattr(self, "_repr_html_"):
             bundle["text/html"] = self._repr_html_()
         return bundle
+
+
+def write(estimator: Estimator, path: str | os.PathLike[str], **options: Any) -> None:
+    """Write an estimator to a file; see `backcast._estimator.files.write` for the options."""
+    name, parameters = type(estimator).__name__, estimator._parameters()
+    files.write(path, name, parameters, estimator._record(), **options)
+
+
+def read(
+    kind: type[_Kind], path: str | os.PathLike[str], device: str
+) -> tuple[_Kind, files.Contents]:
+    """Read a file: an estimator of this kind, and all that the file holds."""
+    device = text("device", device)
+    contents = files.read(path, kind.__name__)
+    try:
+        parameters, fitted = contents.parameters | {"device": device}, contents.fitted
+        if "precision" in parameters:
+            parameters["precision"] = _precision_on(device, parameters["precision"])
+        estimator = kind(**parameters)
+        estimator._fitted = estimator._restored(contents)
+        core, training = estimator._fitted.core, fitted.get("training")
+        if training is None:
+            core.set_training_state(None, None, [0, fitted["n_iter"], 0, 0])
+        else:
+            core.set_training_state(contents.first, contents.second, training["progress"])
+            estimator._change(end=training["end"])
+    except FileFormatError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise files.damaged(path, error) from error
+    return estimator, contents
 
 
 def _old_record(state: dict[str, Any]) -> dict[str, Any]:

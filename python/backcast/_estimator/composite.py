@@ -18,7 +18,7 @@ from backcast._training.advice import advise_on_outputs, enough
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair, hold_out, is_part, pair_of, validation_pair
-from backcast.errors import ArgumentError, DecoderError
+from backcast.errors import ArgumentError
 
 
 class CompositeEstimator(Estimator):
@@ -235,15 +235,6 @@ class CompositeEstimator(Estimator):
 
     def _predicts(self) -> bool:
         return "predict" in self._present()
-
-    def _check_decoder(self, decoder: str) -> None:
-        if decoder not in DECODERS["both"]:
-            raise ArgumentError(f'decoder must be "reconstruct" or "predict", got {decoder!r}')
-        if decoder not in self._present():
-            raise DecoderError(
-                f"the model has no {decoder} decoder (decoders={self.decoders!r}); fit one with "
-                f'decoders="both" or "{decoder}"'
-            )
 
     def _gradients(
         self,

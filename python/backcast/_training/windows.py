@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
     @property
     def is_checked_first(self) -> bool:
-        """Whether to look through all numbers before training: they are quickly read, and may be bad."""
+        """Whether to look through all numbers before training, which in memory is quick."""
         sides = [side for side in self if side is not None]
         return all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
 

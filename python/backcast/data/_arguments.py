@@ -1,4 +1,4 @@
-"""Arguments, checked."""
+"""Checks of arguments."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def whole(name: str, value: Any, least: int) -> int:
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
-    """Return (height, width), also of one number for both."""
+    """Return (height, width); one number is both."""
     if isinstance(value, tuple | list) and len(value) == 2:
         return whole(name, value[0], 1), whole(name, value[1], 1)
     return (whole(name, value, 1),) * 2
 
 
 def generator(random_state: Any) -> np.random.Generator:
-    """Return a generator, made of a seed or given."""
+    """Return a generator: the given one, or a new one from a seed."""
     try:
         return np.random.default_rng(random_state)
     except (TypeError, ValueError):
@@ -40,5 +40,5 @@ def generator(random_state: Any) -> np.random.Generator:
 
 
 def times(size: Any) -> str:
-    """Write a size as people do: 28x28."""
+    """Format a size: 28x28."""
     return "x".join(str(side) for side in size)

@@ -1,22 +1,25 @@
-"""Rows of tables and of arrays, recording after recording, each in the order of time."""
+"""Rows of tables and arrays, recording after recording, each ordered by time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backcast.errors import ArgumentError, DataError, ShapeError
 
+W = TypeVar("W")
+
 
 @dataclass(frozen=True, eq=False)
 class Recordings:
-    """Rows of an array or a table, recording after recording, each in order, cut at gaps.
+    """Rows of an array or a table, recording after recording, each ordered by time, cut at gaps.
 
-    Fields are those of `Windows`, of all rows, and where each run without a gap begins and ends,
-    whether there is a time, and the longest from one row of a run to the next.
+    The fields are those of `Windows`, for all rows; the beginning and the end of each run without a
+    gap; whether there is a time; and the longest step of time within a run.
     """
 
     values: NDArray[Any]
@@ -30,8 +33,50 @@ class Recordings:
     timed: bool
     gap: Any
 
+    @classmethod
+    def of_array(cls, values: NDArray[Any]) -> Recordings:
+        """Take an array (n_rows, n_columns) as one recording without a gap."""
+        rows = np.arange(len(values))
+        return cls(
+            values=values,
+            columns=list(range(values.shape[1])),
+            row_labels=rows,
+            row_groups=None,
+            row_positions=rows,
+            names=("group", "time"),
+            begins=np.array([0]),
+            ends=np.array([len(rows)]),
+            timed=False,
+            gap=None,
+        )
+
+    def cut(self, kind: Callable[..., W], past: int, future: int, stride: int = 1) -> W:
+        """Cut windows of a kind, `Windows` or a subclass, each from one run; there may be none."""
+        length = past + future
+        runs = zip(self.begins, self.ends, strict=True)
+        starts = [np.arange(begin, end - length + 1, stride) for begin, end in runs]
+        return kind(
+            values=self.values,
+            columns=self.columns,
+            starts=np.concatenate(starts).astype(np.intp, copy=False),
+            frames=range(length),
+            n_past=past,
+            row_labels=self.row_labels,
+            row_groups=self.row_groups,
+            row_positions=self.row_positions,
+            run_ends=self.ends,
+            timed=self.timed,
+            names=self.names,
+        )
+
+    def in_given_order(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return one value for each row in the order of the user's rows."""
+        back = np.empty_like(values)
+        back[self.row_positions] = values
+        return back
+
     def too_short(self, length: int) -> ShapeError:
-        """Say that there is no window of that length."""
+        """Return the error that there is no window of that length."""
         longest = int((self.ends - self.begins).max(initial=0))
         return ShapeError(
             f"series must have at least past + future = {length} frames of one recording without "
@@ -42,7 +87,7 @@ class Recordings:
 def recordings(
     table: Any, group: Any, time: Any, columns: list[Any] | None, gap: Any
 ) -> Recordings:
-    """Order the rows of a table as `windows` says, and find its gaps."""
+    """Order the rows of a table as `windows` documents it, and find its gaps."""
     import pandas as pd
 
     for name, label in (("group", group), ("time", time)):
@@ -57,12 +102,12 @@ def recordings(
     if gap is not None and times is None:
         raise ArgumentError("gap must be None without a time")
 
-    # Recordings one after another, each in order.
+    # One recording after another, each ordered by time.
     keys = [key for key in (times, codes) if key is not None]
     order = np.lexsort(keys) if keys else np.arange(len(table))
     times = None if times is None else times[order]
     codes = np.zeros(len(table), np.intp) if codes is None else codes[order]
-    # A run is of one recording and has no gap.
+    # A run belongs to one recording and has no gap.
     same = codes[1:] == codes[:-1]
     if times is not None and len(times) > 1:
         gaps, gap = _gaps(times, same, gap)
@@ -85,7 +130,7 @@ def recordings(
 def _numbers(
     table: Any, columns: list[Any] | None, others: set[Any]
 ) -> tuple[NDArray[Any], list[Any]]:
-    """Return the numbers of a table, and what their columns are called."""
+    """Return the numbers of a table and the names of their columns."""
     if columns is None:
         columns = [
             name for name in table.select_dtypes(["number", "bool"]).columns if name not in others
@@ -94,23 +139,23 @@ def _numbers(
             raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
     for name in columns:
         if name not in table.columns:
-            raise ArgumentError(f"columns must be of the table, got {name!r}")
+            raise ArgumentError(f"columns must be in the table, got {name!r}")
         if table[name].dtype.kind not in "buif":
             raise DataError(f"{name!r} must hold real numbers, got dtype {table[name].dtype}")
     chosen = table[columns]
-    # Columns of several kinds, and those that may lack numbers, for which NaN stands.
+    # Columns of several types, and nullable ones, whose missing numbers become NaN.
     several = len(set(chosen.dtypes)) > 1 or not isinstance(chosen.dtypes.iloc[0], np.dtype)
     numbers = chosen.to_numpy(dtype=np.float64, na_value=np.nan) if several else chosen.to_numpy()
     return np.ascontiguousarray(numbers), list(columns)
 
 
 def has_times(index: Any) -> bool:
-    """Whether a table's index orders its rows in time."""
+    """Return whether a table's index orders its rows by time."""
     return _times(index, given=False) is not None
 
 
 def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
-    """Return the time of each row as numbers that can be ordered, if the labels tell."""
+    """Return the time of each row as numbers, dates or durations; None if labels are no times."""
     import pandas as pd
 
     if isinstance(labels, pd.PeriodIndex):
@@ -128,7 +173,7 @@ def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
 
 
 def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> tuple[NDArray[np.bool_], Any]:
-    """Return after which rows there is more time than a window may hold, and how much it may."""
+    """Return whether there is a gap after each row but the last, and the longest step without."""
     steps = np.diff(times)
     within = steps[same]
     if not len(within):
@@ -139,7 +184,7 @@ def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> tuple[NDArr
         raise DataError(f"time must differ within a recording, got {at} twice")
     if gap is None:
         longest = 1.5 * float(np.median(within.astype(np.float64)))
-        # Differences are whole units, so that nothing is lost.
+        # Differences are whole units: rounding down loses nothing.
         durations = within.dtype.kind == "m"
         gap = (
             np.asarray(longest).astype(np.int64).astype(within.dtype)[()] if durations else longest

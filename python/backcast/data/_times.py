@@ -1,4 +1,4 @@
-"""Times that come after those of a table."""
+"""Times after those of a table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ if TYPE_CHECKING:
 
 
 def times_after(labels: Any, known: Any, steps: int) -> Any:
-    """Return the next `steps` times after the last of `labels`, by the step of `known`.
+    """Return an index of the next `steps` times after the last of `labels`, by the step of `known`.
 
-    An index; None if the labels are neither dates, periods, durations nor numbers, or do not rise:
-    then nobody can tell.
+    None if the labels are neither dates, periods, durations nor numbers, or do not rise.
     """
     import pandas as pd
 
@@ -33,17 +32,17 @@ def times_after(labels: Any, known: Any, steps: int) -> Any:
 
 
 def _step(times: NDArray[Any]) -> Any:
-    """Return the median step, of an even number the lower, if there is one and all go up."""
+    """Return the median step (the lower of two), or None unless all steps are positive."""
     steps = np.sort(np.diff(times))
     rise = len(steps) and steps[0] > steps.dtype.type(0)
     return steps[(len(steps) - 1) // 2] if rise else None
 
 
 def _dates_after(labels: Any, known: Any, steps: int) -> pd.DatetimeIndex:
-    """Go on by the calendar (months, business days) where `known` does, else by its step.
+    """Continue by the calendar (months, business days) if `known` does, else by its step.
 
-    Whole days are days of the clock on the wall, shorter steps so much time, whatever a zone's
-    clock does in between.
+    Steps of whole days keep the local time of day; shorter steps are elapsed time, also across a
+    change of the clocks.
     """
     import pandas as pd
     from pandas.tseries.frequencies import to_offset
@@ -59,7 +58,7 @@ def _dates_after(labels: Any, known: Any, steps: int) -> pd.DatetimeIndex:
         last = labels.tz_localize(None)[-1]
         on = offset is not None and to_offset(offset).is_on_offset(last)
         after = pd.date_range(last, periods=steps + 1, freq=offset if on else step)
-        # An hour that there is twice is the first, one that there is not the next.
+        # Of an hour that occurs twice take the first; replace one that is skipped by the next.
         first = np.ones(steps + 1, np.bool_)
         after = after.tz_localize(labels.tz, nonexistent="shift_forward", ambiguous=first)
     return after[1:].as_unit(labels.unit)

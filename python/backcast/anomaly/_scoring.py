@@ -1,0 +1,196 @@
+"""Anomaly scores, computed from the errors of all windows that cover a row.
+
+A new score is a class with the members of `Score` and a line in `SCORES`. The detector's parameter
+`scoring` takes the names in that table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast.errors import ArgumentError
+
+Numbers = NDArray[np.float64]
+Known = NDArray[np.bool_]
+
+
+class Part(NamedTuple):
+    """One part of a score, for windows of `n_columns` columns.
+
+    Attributes
+    ----------
+    frames : range
+        Frames of the window that have this part.
+    values : ndarray of shape (n_windows, len(frames) or 1, n_columns)
+        The part of each number of these frames, or one for all frames.
+    """
+
+    frames: range
+    values: Numbers
+
+
+class Score(Protocol):
+    """One way to score rows.
+
+    Each window gives one or more numbers, the parts, to each number of a row that it covers. Parts
+    are averaged over all windows that cover a row, and the score is computed from the means: no
+    score needs all windows at once.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Names of the parts.
+    """
+
+    parts: ClassVar[tuple[str, ...]]
+
+    def of_windows(self, squares: Numbers, known: Known, n_past: int) -> Mapping[str, Part]:
+        """Compute the parts.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (n_windows, n_frames, n_columns)
+            Squared errors, standardised by column and step; 0 where they are not known.
+        known : ndarray of bool, of the same shape
+            False where a number is missing or no decoder made one. The means leave it out.
+        n_past : int
+            Number of past frames in a window; those are reconstructed, the others predicted.
+
+        Returns
+        -------
+        mapping of str to Part
+            Every part.
+        """
+
+    def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
+        """Compute the scores.
+
+        Parameters
+        ----------
+        means : mapping of str to ndarray of shape (n_rows, n_columns)
+            Mean of every part over the windows that cover a row; NaN where there is none.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            One score for each number: about 1 in ordinary rows, higher in others, NaN if unknown.
+        """
+
+
+class Sharp(Score):
+    """Scores that stay on the anomalous rows and do not spread over their neighbours.
+
+    The score is the geometric mean of two errors. The row's own squared error is averaged over
+    the windows, for each decoder apart; then the geometric mean of both decoders is taken. The
+    windows' error is averaged over their steps, then harmonically over the windows: it is large
+    only if all windows that cover the row are anomalous.
+    """
+
+    parts = ("reconstruct", "predict", "inverse")
+
+    def of_windows(self, squares: Numbers, known: Known, n_past: int) -> Mapping[str, Part]:
+        """Return the squares by decoder, and the inverse of each window's mean square."""
+        frames = range(squares.shape[1])
+        mean = squares.sum(1) / np.maximum(known.sum(1), 1)
+        inverse = 1 / np.maximum(mean, np.finfo(np.float64).tiny)
+        return {
+            "reconstruct": Part(frames[:n_past], squares[:, :n_past]),
+            "predict": Part(frames[n_past:], squares[:, n_past:]),
+            "inverse": Part(frames, inverse[:, np.newaxis]),
+        }
+
+    def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
+        """Return the geometric mean of the row's own and the windows' error."""
+        with np.errstate(divide="ignore"):
+            own = nanmean(np.log([means["reconstruct"], means["predict"]]), 0)
+            inverse = np.log(means["inverse"])
+        scores: Numbers = np.exp((own - inverse) / 2)
+        return scores
+
+
+SCORES: dict[str, Score] = {"sharp": Sharp()}
+"""The scores by name: the words of the parameter `scoring`."""
+
+
+def score_of(scoring: object) -> Score:
+    """Return the score of that name."""
+    if not isinstance(scoring, str) or scoring not in SCORES:
+        words = " or ".join(f'"{name}"' for name in SCORES)
+        raise ArgumentError(f"scoring must be {words}, got {scoring!r}")
+    return SCORES[scoring]
+
+
+class Totals:
+    """Sums of a score's parts over windows, for each number of consecutive rows.
+
+    Parameters
+    ----------
+    score : Score
+        The score.
+    sums, counts : ndarray of shape (n_rows, n_parts, n_columns)
+        Sum of each part over the windows so far, and the number of windows in it.
+    """
+
+    def __init__(self, score: Score, sums: Numbers, counts: Numbers) -> None:
+        self.score, self.sums, self.counts = score, sums, counts
+
+    @classmethod
+    def zeros(cls, score: Score, n_rows: int, n_columns: int) -> Totals:
+        """Return the totals of rows that no window covers yet."""
+        shape = (n_rows, len(score.parts), n_columns)
+        return cls(score, np.zeros(shape), np.zeros(shape))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.sums)
+
+    def add(self, squares: Numbers, n_past: int, rows: NDArray[np.intp]) -> None:
+        """Add windows, whose first frames are in these rows; NaN squares are not known."""
+        known = ~np.isnan(squares)
+        squares[~known] = 0
+        parts = self.score.of_windows(squares, known, n_past)
+        n, _, width = squares.shape
+        # A slice takes a fraction of the time that an array of row numbers takes.
+        consecutive = n > 0 and rows[-1] - rows[0] == n - 1
+        for i, name in enumerate(self.score.parts):
+            frames, values = parts[name]
+            values = np.broadcast_to(values, (n, len(frames), width))
+            for step, value in zip(frames, values.swapaxes(0, 1), strict=True):
+                # No two windows start in one row, so that no row occurs twice.
+                first = rows[0] + step if consecutive else 0
+                covered = slice(first, first + n) if consecutive else rows + step
+                self.sums[covered, i] += np.where(known[:, step], value, 0)
+                self.counts[covered, i] += known[:, step]
+
+    def grow(self, n_rows: int) -> None:
+        """Append rows that no window covers yet."""
+        more = self.zeros(self.score, n_rows, self.sums.shape[2])
+        self.sums = np.concatenate([self.sums, more.sums])
+        self.counts = np.concatenate([self.counts, more.counts])
+
+    def drop(self, n_rows: int) -> None:
+        """Remove the first rows."""
+        self.sums, self.counts = self.sums[n_rows:], self.counts[n_rows:]
+
+    def scores(self, n_rows: int | None = None) -> Numbers:
+        """Return the scores of the first rows, of all by default."""
+        sums, counts = self.sums[:n_rows], self.counts[:n_rows]
+        means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+        return self.score.of_rows({name: means[:, i] for i, name in enumerate(self.score.parts)})
+
+
+def row_scores(scores: Numbers) -> Numbers:
+    """Return the score of each row: the root mean square of the scores of its numbers."""
+    return np.sqrt(nanmean(scores**2, 1))
+
+
+def nanmean(numbers: Numbers, axis: int) -> Numbers:
+    """Return the mean without NaN; NaN, without a warning, if there is nothing else."""
+    known = ~np.isnan(numbers)
+    total, n = np.where(known, numbers, 0).sum(axis), known.sum(axis)
+    means: Numbers = np.divide(total, n, np.full(total.shape, np.nan), where=n > 0)
+    return means

@@ -1,0 +1,587 @@
+"""The detector as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin, clone
+
+from backcast._engine.columns import _array
+from backcast._estimator.base import read, write
+from backcast._parameters import integer, number
+from backcast.anomaly._events import events_of, require_pandas
+from backcast.anomaly._scorer import Errors, Scorer
+from backcast.anomaly._scoring import Numbers, row_scores, score_of
+from backcast.anomaly._stream import Stream, update
+from backcast.data._recordings import Recordings, has_times, recordings
+from backcast.data.series import Windows
+from backcast.errors import (
+    ArgumentError,
+    DataError,
+    FileFormatError,
+    NotFittedError,
+    ShapeError,
+)
+from backcast.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Parameters of the default model.
+_DEFAULTS: dict[str, Any] = {
+    "hidden_size": 64,
+    "feedback": "none",
+    "scale": "standard",
+    "learning_rate": 1e-2,
+    "schedule": "cosine",
+    "max_grad_norm": 1.0,
+    "max_iter": 1000,
+}
+
+
+class AnomalyDetector(OutlierMixin, BaseEstimator):
+    """Outlier detector for series: it scores how badly a `Model` reconstructs and predicts rows.
+
+    Every window that covers a row gives it a squared error for each of its numbers, standardised by
+    the mean and the standard deviation that the errors of that column and step had in training.
+    `scoring` says how these errors become the score of a number. Numbers of ordinary rows score
+    about 1. The score of a row is the root mean square of the scores of its numbers. It depends
+    only on rows less than a window away.
+
+    Parameters
+    ----------
+    model : Model, mapping or None, default=None
+        The model that reconstructs and predicts. A mapping holds parameters of `Model` that differ
+        from the default, ``Model(64, feedback="none", scale="standard", learning_rate=1e-2,
+        schedule="cosine", max_grad_norm=1.0)``. An unfitted `Model` gives all of its parameters; a
+        fitted one is used as it is and not trained.
+    past, future : int, default=50, 10
+        Rows of a window that are reconstructed, and rows after them that are predicted; with
+        ``future=0`` none are predicted. A window should hold a whole period (a beat, a day): in
+        a shorter window, a period that is too early or too late is not noticed.
+    center : bool, default=False
+        Whether the model gets windows minus the mean of their past, column by column: for series
+        whose level drifts. An anomalous level is then found where it begins and ends, not while it
+        lasts.
+    scoring : {"sharp"}, default="sharp"
+        How the errors of all windows that cover a row become its score. "sharp" takes the
+        geometric mean of two errors: the row's own, averaged over the windows for each decoder
+        (with both decoders, their geometric mean), and the windows' mean errors, averaged
+        harmonically. A row then scores high only if all windows that cover it are anomalous, and
+        an anomaly does not spread over its neighbours.
+    group, time, columns, gap : label, list or duration, default=None
+        As in `backcast.data.windows`, for tables. The longest step of time within a window is
+        learnt in `fit` unless `gap` is given.
+    contamination : float, default=None
+        Fraction of the training rows, in (0, 0.5], that are outliers.
+    quantile : float, default=0.995
+        Without `contamination`: rows are outliers if they score higher than this fraction of the
+        normal rows, which are the training rows or the `held_out` ones.
+
+    Attributes
+    ----------
+    model_ : Model
+        The fitted model.
+    offset_ : float
+        Lowest `score_samples` of an inlier: minus the threshold of the scores.
+    columns_ : list
+        Labels of the columns; of an array, their numbers.
+    gap_ : number or duration or None
+        The longest step of time within a window.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : ndarray of str
+        Names of the columns, if all are words.
+
+    See Also
+    --------
+    backcast.plot.scores : Draw a series with its scores.
+
+    Notes
+    -----
+    NaN is a missing number: it has no score, and other numbers are scored without it. Rows that no
+    window covers, because their run between two gaps is shorter than ``past + future``, have the
+    score NaN and are inliers. Series are scored in pieces: beside the scores, memory is bounded.
+
+    A model reconstructs its training rows better than others. Therefore more of the rows that
+    follow are outliers than `quantile` or `contamination` says. A threshold learnt from `held_out`
+    rows that resemble the rows to score keeps to the quantile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from backcast import AnomalyDetector
+    >>> wave = np.sin(np.arange(2000) / 5)
+    >>> detector = AnomalyDetector(
+    ...     {"max_iter": 200, "random_state": 0, "device": "cpu", "verbose": 0}, past=20, future=5
+    ... ).fit(wave[:1000])
+    >>> wave[1500:1505] += 1
+    >>> bool((detector.predict(wave[1000:])[500:505] == -1).all())
+    True
+    """
+
+    columns_: list[Any]
+    gap_: Any
+    model_: Model
+    n_features_in_: int
+    offset_: float
+    # Pickles made before there was a choice lack both.
+    scoring: str = "sharp"
+    _scoring: str = "sharp"
+    # The parameters as they were in `fit`: frames of past and future, and `center`.
+    _lengths: tuple[int, int]
+    _center: bool
+    # Mean and standard deviation of the errors, (n_frames, n_columns) each.
+    _mean: Numbers
+    _std: Numbers
+    _stream: Stream | None = None
+
+    def __init__(
+        self,
+        model: Model | Mapping[str, Any] | None = None,
+        *,
+        past: int = 50,
+        future: int = 10,
+        center: bool = False,
+        scoring: str = "sharp",
+        group: Any = None,
+        time: Any = None,
+        columns: list[Any] | None = None,
+        gap: Any = None,
+        contamination: float | None = None,
+        quantile: float = 0.995,
+    ) -> None:
+        self.model = model
+        self.past = past
+        self.future = future
+        self.center = center
+        self.scoring = scoring
+        self.group = group
+        self.time = time
+        self.columns = columns
+        self.gap = gap
+        self.contamination = contamination
+        self.quantile = quantile
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def fit(self, series: Any, y: object = None, *, held_out: Any = None) -> Self:
+        """Train the model on all windows; learn its errors and the threshold.
+
+        Parameters
+        ----------
+        series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
+            Rows ordered by time, or a table as for `backcast.data.windows`. A few anomalies do no
+            harm.
+        y : object, default=None
+            Ignored.
+        held_out : array_like or DataFrame, default=None
+            Normal rows from which the threshold is learnt; the model is not trained on them.
+
+        Returns
+        -------
+        AnomalyDetector
+            This detector.
+
+        Raises
+        ------
+        ArgumentError, ShapeError, DataError
+            If a parameter or the data cannot be used.
+        OutOfMemoryError, DivergedError, KeyboardInterrupt
+            As in `Model.fit`. After any error the detector is as it was before.
+        """
+        before = dict(self.__dict__)
+        try:
+            return self._fit(series, held_out)
+        except BaseException:
+            self.__dict__ = before
+            raise
+
+    def _fit(self, series: Any, held_out: Any) -> Self:
+        outliers = self._outlier_fraction()
+        if held_out is not None and self.contamination is not None:
+            raise ArgumentError("contamination must be None with held_out rows")
+        score_of(self.scoring)
+        rows = self._rows(series, self.columns, self.gap)
+        model, train = self._model()
+        future = integer("future", self.future, least=0) if model.decoders != "reconstruct" else 0
+        self._lengths = integer("past", self.past, least=1), future
+        self._center, self._scoring = bool(self.center), self.scoring
+        windows = Errors(model, *self._lengths, self._center).windows(rows)
+        self._check_any(windows, rows)
+        self._stream = None
+        self.model_ = model.fit(windows) if train else model
+        self.columns_, self.gap_ = rows.columns, rows.gap
+        self._set_names()
+        self._mean, self._std = self._errors().learn(windows)
+        normal = rows if held_out is None else self._same_columns(held_out)
+        self._check_any(self._errors().windows(normal), normal)
+        scores = row_scores(self._scorer().scores(normal))
+        self.offset_ = -float(np.nanquantile(scores, 1 - outliers))
+        return self
+
+    def _check_any(self, windows: Windows, rows: Recordings) -> None:
+        if not len(windows):
+            length = len(windows.frames)
+            if (rows.ends - rows.begins >= length).any():
+                raise DataError("series must hold numbers, got only NaN")
+            raise rows.too_short(length)
+
+    def _set_names(self) -> None:
+        self.n_features_in_ = len(self.columns_)
+        self.__dict__.pop("feature_names_in_", None)
+        if all(isinstance(name, str) for name in self.columns_):
+            self.feature_names_in_ = np.array(self.columns_, dtype=object)
+
+    def _outlier_fraction(self) -> float:
+        if self.contamination is not None:
+            fraction = number("contamination", self.contamination)
+            if not 0 < fraction <= 0.5:
+                raise ArgumentError(f"contamination must be in (0, 0.5], got {fraction}")
+            return fraction
+        quantile = number("quantile", self.quantile)
+        if not 0 <= quantile <= 1:
+            raise ArgumentError(f"quantile must be in 0..1, got {quantile}")
+        return 1 - quantile
+
+    def _model(self) -> tuple[Model, bool]:
+        """Return the model, and whether to train it."""
+        given = self.model
+        if isinstance(given, Model):
+            if given.__sklearn_is_fitted__():
+                return given, False
+            model = clone(given)
+        elif given is None or isinstance(given, Mapping):
+            model = Model(**(_DEFAULTS | dict(given or {})))
+        else:
+            got = f"a {type(given).__name__}"
+            raise ArgumentError(
+                f"model must be a backcast.Model, its parameters or None, got {got}"
+            )
+        future = integer("future", self.future, least=0)
+        if not future and model.decoders == "predict":
+            raise ArgumentError('future must be at least 1 with decoders="predict", got 0')
+        if not future:
+            model.set_params(decoders="reconstruct")
+        return model.set_params(horizon=future or None), True
+
+    # -- scores ------------------------------------------------------------------------------------
+
+    @overload
+    def scores(self, series: pd.DataFrame | pd.Series[Any]) -> pd.DataFrame: ...
+    @overload
+    def scores(self, series: ArrayLike) -> NDArray[np.float64]: ...
+    def scores(self, series: Any) -> pd.DataFrame | NDArray[np.float64]:
+        """Score each number of each row: about 1 in ordinary rows, higher in others.
+
+        Parameters
+        ----------
+        series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
+            Rows as for `fit`, with the same columns.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (n_rows, n_columns)
+            On the index and in the order of the table; for an array, an array. NaN where the number
+            is missing or no window covers the row.
+
+        Raises
+        ------
+        NotFittedError, ArgumentError, ShapeError, DataError
+            If the detector was not fitted, or the data does not fit it.
+        """
+        rows = self._checked_rows(series)
+        scores = rows.in_given_order(self._scorer().scores(rows))
+        if not hasattr(series, "iloc"):
+            return scores
+        import pandas as pd
+
+        return pd.DataFrame(scores, index=series.index, columns=self.columns_)
+
+    def score_samples(self, series: Any) -> NDArray[np.float64]:
+        """Score each row: the higher, the more normal.
+
+        Parameters
+        ----------
+        series : array_like or DataFrame
+            As in `scores`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Minus the root mean square of the `scores` of the row's numbers.
+        """
+        rows = self._checked_rows(series)
+        return -row_scores(rows.in_given_order(self._scorer().scores(rows)))
+
+    def decision_function(self, series: Any) -> NDArray[np.float64]:
+        """Score each row relative to the threshold: negative for outliers.
+
+        Parameters
+        ----------
+        series : array_like or DataFrame
+            As in `scores`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            ``score_samples(series) - offset_``.
+        """
+        return self.score_samples(series) - self.offset_
+
+    def predict(self, series: Any) -> NDArray[np.int64]:
+        """Tell outliers from inliers.
+
+        Parameters
+        ----------
+        series : array_like or DataFrame
+            As in `scores`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            -1 for outliers, 1 for inliers and for rows without a score.
+        """
+        return np.where(self.decision_function(series) < 0, -1, 1)
+
+    def events(self, series: Any, *, join: int | None = None) -> pd.DataFrame:
+        """List the outliers as events: runs of rows that belong together.
+
+        Parameters
+        ----------
+        series : array_like or DataFrame
+            As in `scores`.
+        join : int, default=None
+            Outliers with at most `join` rows between them are one event; `future` by default.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row for each event, in the order of group and time: `group` (if there is one),
+            ``start``, ``end`` and ``peak``, the times (or labels) of the first, the last and the
+            highest row; ``score``, the score of the highest row; ``columns``, those that drove the
+            event: their mean score is at least the average of all columns, largest first.
+
+        Raises
+        ------
+        NotFittedError, ArgumentError, ShapeError, DataError
+            If the detector was not fitted, or the data does not fit it.
+        MissingPackageError
+            If pandas is not installed.
+        """
+        require_pandas()
+        join = integer("join", self.future if join is None else join, least=0)
+        rows = self._checked_rows(series)
+        return events_of(rows, self._scorer().scores(rows), -self.offset_, join, self.group)
+
+    # -- a live stream -----------------------------------------------------------------------------
+
+    def update(self, rows: Any) -> pd.DataFrame:
+        """Score the next rows of a live stream.
+
+        Parameters
+        ----------
+        rows : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
+            Rows that come after all those given since `fit`, `load` or `reset`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            The new rows, and earlier ones whose score has changed or become final, on their index
+            (for arrays, the number of the row since the stream began): ``score``, ``outlier``
+            (whether the score is above the threshold), ``final``, and the scores of each column. A
+            score is final once no later window can cover the row, at the latest after a gap; until
+            then it is computed from the windows so far.
+
+        Raises
+        ------
+        NotFittedError, ArgumentError, ShapeError
+            If the detector was not fitted, or the data does not fit it.
+        DataError
+            If rows are earlier than those before them. The stream is then unchanged.
+        MissingPackageError
+            If pandas is not installed.
+
+        Notes
+        -----
+        Final scores equal those that `scores` gives for the whole stream. The last
+        ``past + future - 1`` rows of each group are kept.
+        """
+        require_pandas()
+        self._check_fitted()
+        columns, threshold = self.columns_, -self.offset_
+        self._stream, changed = update(
+            self._stream, rows, columns, self._checked_rows, self._scorer(), threshold
+        )
+        return changed
+
+    def reset(self) -> Self:
+        """Forget the rows given to `update`; another stream begins.
+
+        Returns
+        -------
+        AnomalyDetector
+            This detector.
+        """
+        self._stream = None
+        return self
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the detector to a safetensors file, completely or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; an existing one is replaced once the new one is complete. `Model.load` reads
+            the model alone from it.
+
+        Raises
+        ------
+        NotFittedError
+            If the detector was not fitted.
+        ArgumentError
+            If the label of a column is neither a word nor a number.
+        OSError
+            If the file cannot be written; an existing one is left as it was.
+
+        Notes
+        -----
+        The rows given to `update` are not saved; a pickle keeps them.
+        """
+        self._check_fitted()
+        for label in (*self.columns_, self.group, self.time):
+            if not isinstance(label, str | int | float | None):
+                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        gap = str(self.gap_) if isinstance(self.gap_, np.timedelta64) else self.gap_
+        parameters = self.get_params(deep=False) | {"model": None}
+        detector = {
+            "parameters": parameters | {"gap": None if self.gap is None else gap},
+            "columns": self.columns_,
+            "gap": gap,
+            "lengths": self._lengths,
+            "center": self._center,
+            "scoring": self._scoring,
+            "offset": self.offset_,
+            "mean": self._mean,
+            "std": self._std,
+        }
+        write(self.model_, path, more={"detector": detector})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
+        """Read a detector that `save` has written, also on another device.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        device : str, default="auto"
+            Device of the model, as its parameter of that name.
+
+        Returns
+        -------
+        AnomalyDetector
+            The saved detector, with its fitted model as the parameter `model`: `fit` learns errors
+            and threshold again, and does not train.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FileFormatError
+            If the file is truncated, corrupt, or not of a detector.
+        """
+        model, contents = read(Model, path, device)
+        fitted = contents.fitted
+        if "detector" not in fitted:
+            raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
+        saved = fitted["detector"]
+        try:
+            detector = cls(**(saved["parameters"] | {"model": model}))
+            detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
+            detector._lengths = tuple(saved["lengths"])
+            detector._center = saved["center"]
+            detector._scoring = saved.get("scoring", "sharp")
+            detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
+            detector.offset_ = saved["offset"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path}: is a damaged backcast detector: {error}") from error
+        detector.model_ = model
+        detector._set_names()
+        return detector
+
+    # -- rows and errors ---------------------------------------------------------------------------
+
+    def _errors(self) -> Errors:
+        return Errors(self.model_, *self._lengths, self._center)
+
+    def _scorer(self) -> Scorer:
+        return Scorer(self._errors(), self._mean, self._std, score_of(self._scoring))
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "offset_"):
+            raise NotFittedError("this AnomalyDetector is not fitted yet; call fit or load first")
+
+    def _checked_rows(self, series: Any) -> Recordings:
+        """Return rows to score."""
+        self._check_fitted()
+        return self._same_columns(series)
+
+    def _same_columns(self, series: Any) -> Recordings:
+        """Return rows of the fitted columns."""
+        rows = self._rows(series, self.columns_, self.gap_)
+        if len(rows.columns) != self.n_features_in_:
+            raise ShapeError(
+                f"series must have {self.n_features_in_} columns, as in fit, "
+                f"got {len(rows.columns)}"
+            )
+        return rows
+
+    def _rows(self, series: Any, columns: list[Any] | None, gap: Any) -> Recordings:
+        if hasattr(series, "iloc"):
+            table = series.to_frame() if series.ndim == 1 else series
+            if self.gap is None and self.time is None and not has_times(table.index):
+                gap = None
+            return recordings(table, self.group, self.time, columns, gap)
+        for name in ("group", "time"):
+            if getattr(self, name) is not None:
+                raise ArgumentError(f"series must be a DataFrame, which has a {name}, got an array")
+        return Recordings.of_array(_series(series))
+
+    # -- scikit-learn ------------------------------------------------------------------------------
+
+    def __sklearn_clone__(self) -> Self:
+        """Copy the parameters; a fitted model stays fitted, as it is what scores."""
+        parameters = self.get_params(deep=False)
+        model = parameters.pop("model")
+        fitted = isinstance(model, Model) and model.__sklearn_is_fitted__()
+        copied = {name: clone(value, safe=False) for name, value in parameters.items()}
+        return type(self)(model if fitted else clone(model, safe=False), **copied)
+
+    def __sklearn_tags__(self) -> Any:
+        """Say what `fit` accepts: rows with missing numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there is a threshold."""
+        return hasattr(self, "offset_")
+
+
+def _series(series: Any) -> NDArray[Any]:
+    """Return an array as rows, (n_rows, n_columns)."""
+    array = _array("series", series)
+    if array.ndim not in (1, 2):
+        raise ShapeError(
+            f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
+        )
+    if array.shape[1:] == (0,):
+        raise DataError(f"series must have at least 1 column, got shape {array.shape}")
+    return array if array.ndim == 2 else array[:, np.newaxis]

@@ -1,0 +1,6 @@
+"""Lines for the person who runs an experiment."""
+
+
+def say(what: str, text: str) -> None:
+    """Print a line: a word, then what there is to say about it."""
+    print(f"{what:10}{text}", flush=True)
