@@ -553,24 +553,6 @@ def test_a_saved_detector_is_the_same(tmp_path: Path, center: bool) -> None:
         AnomalyDetector.load(tmp_path / "m.safetensors")
 
 
-FILES = Path(__file__).parent / "files"
-
-
-def test_files_and_pickles_of_older_versions_load() -> None:
-    """Both were made by version 0.1.0 before scores were classes; the pickle amid a stream."""
-    t = np.arange(120)
-    series = np.column_stack([np.sin(t / 3), 100 * np.cos(t / 5)])
-    expected = np.load(FILES / "detector_scores.npy")
-    saved = AnomalyDetector.load(FILES / "detector.safetensors", device="cpu")
-    np.testing.assert_allclose(saved.scores(series), expected, rtol=1e-3)
-    pickled = pickle.loads((FILES / "detector.pkl").read_bytes())
-    np.testing.assert_allclose(pickled.scores(series), expected, rtol=1e-3)
-    assert clone(pickled).get_params()["scoring"] == "sharp"
-    told = pickled.update(series[20:])
-    final = told[told["final"]]
-    np.testing.assert_allclose(final[[0, 1]], expected[final.index], rtol=1e-3)
-
-
 # -- errors ----------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [

@@ -7,7 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from backcast.data import digits, moving_digits, moving_mnist_test, read_idx, windows
+from backcast.data import (
+    digits,
+    moving_digits,
+    moving_mnist_test,
+    read_idx,
+    resize_digits,
+    windows,
+)
 from backcast.errors import (
     ArgumentError,
     BackcastError,
@@ -191,6 +198,25 @@ def test_resizing_averages_over_areas():
     assert abs(resized(20).mean() - image.mean()) < 0.1  # parts of pixels count as parts
     assert resized((7, 28)).shape == (7, 28)
     assert (resized(28) == image[0]).all()
+    for size in (14, 20, (7, 28)):
+        alone = resize_digits(image, size)
+        assert alone.dtype == np.uint8
+        assert (alone[0] == resized(size)).all()
+
+
+def test_digits_resized_before_give_the_same_windows():
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
+    for given in (images, images / 255):
+        np.testing.assert_array_equal(
+            moving_digits(3, resize_digits(given, 14), canvas=32, random_state=0),
+            moving_digits(3, given, canvas=32, digit_size=14, random_state=0),
+        )
+    with pytest.raises(ArgumentError, match="digit_size must be at least 1, got 0"):
+        resize_digits(images, 0)
+    with pytest.raises(ShapeError, match=r"images must be of shape \(n, height, width\)"):
+        resize_digits(images[0], 14)
+    with pytest.raises(DataError, match="images must not be empty"):
+        resize_digits(images[:0], 14)
 
 
 @pytest.mark.parametrize(

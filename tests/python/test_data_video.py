@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 import backcast.data.videos
 from backcast import Model
-from backcast.data import sample_videos, video
+from backcast.data import sample_videos, video, video_files
 from backcast.errors import ArgumentError, DataError, FileFormatError, MissingPackageError
 
 
@@ -191,6 +191,22 @@ def test_suffixes_may_be_in_capitals_and_names_like_a_protocol(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert np.array_equal(whole("12:30.MKV", frames, length=2), frames[np.newaxis])
     assert np.array_equal(whole(".", frames, length=2), frames[np.newaxis])
+
+
+def test_the_files_are_listed_in_the_order_in_which_they_are_read(tmp_path):
+    for i, name in enumerate(("b.mkv", "a.mkv", "c.mkv")):
+        write(tmp_path / name, noise(10, seed=i))
+    (tmp_path / "notes.txt").touch()
+    files = video_files(tmp_path)
+    assert files == [tmp_path / name for name in ("a.mkv", "b.mkv", "c.mkv")]
+    assert video_files([files[2], tmp_path])[:2] == [files[2], files[0]]
+    rng = np.random.default_rng(0)
+    apart = [
+        batch for file in files for batch in video(file, 8, crops=1, length=5, random_state=rng)
+    ]
+    for given in (tmp_path, files):
+        read = [*video(given, 8, crops=1, length=5, random_state=0)]
+        np.testing.assert_array_equal(np.concatenate(read), np.concatenate(apart))
 
 
 def test_videos_shorter_than_a_window_have_none(tmp_path):

@@ -230,7 +230,7 @@ def test_windows_go_through_pipelines_splits_and_searches() -> None:
 REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"group": "device"}, ArgumentError, "group must be a column of the table, got 'device'"),
     ({"time": "when"}, ArgumentError, "time must be a column of the table, got 'when'"),
-    ({"columns": ["z"]}, ArgumentError, "columns must be of the table, got 'z'"),
+    ({"columns": ["z"]}, ArgumentError, "columns must be in the table, got 'z'"),
     ({"columns": ["note"]}, DataError, "'note' must hold real numbers"),
     ({"time": "note"}, DataError, "time must hold numbers, dates or durations"),
     ({"time": "t"}, DataError, "time must differ within a recording, got .* twice"),

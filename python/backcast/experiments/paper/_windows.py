@@ -21,9 +21,9 @@ def decoders_of(model: Model) -> tuple[Decoder, ...]:
     return tuple(name for name in both if model.decoders in ("both", name))
 
 
-def sides(model: Model, windows: Bytes, past: int) -> tuple[Bytes, ...]:
-    """Cut windows in past and future; a model that predicts nothing has no future."""
-    if model.decoders == "reconstruct":
+def sides(decoders: str, windows: Bytes, past: int) -> tuple[Bytes, ...]:
+    """Cut windows in past and future; a model that only reconstructs has no future."""
+    if decoders == "reconstruct":
         return (windows[:, :past],)
     return windows[:, :past], windows[:, past:]
 
@@ -42,7 +42,7 @@ def errors_of(model: Model, windows: Bytes, past: int) -> dict[str, Errors]:
             squares[name] += squared_error(truth[name], made) / len(windows)
     errors = {"squared_error": squares}
     if model.loss == "bce":
-        errors["cross_entropy"] = model.losses(*sides(model, windows, past), per="frame")
+        errors["cross_entropy"] = model.losses(*sides(model.decoders, windows, past), per="frame")
     return errors
 
 
