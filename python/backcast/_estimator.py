@@ -142,25 +142,17 @@ class Estimator(BaseEstimator):
         # What is quickly read, and may be bad, is looked through first.
         check = all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
         watched, stopped = not watch.idle, False
-        placed = _core.Placed()
+        source = (*columns, labels)
+        session = _core.Session(
+            core, source, training, every, progress, check=check, num_threads=self._threads()
+        )
         with progress:
             try:
                 while until is None or core.progress[0] < until:
                     stop = until
                     if until is not None and watched:
                         stop = min(until, (core.progress[0] // every + 1) * every)
-                    core.train(
-                        *columns,
-                        labels,
-                        placed,
-                        training,
-                        stop,
-                        every,
-                        progress,
-                        check,
-                        self._threads(),
-                    )
-                    check = False
+                    session.run(stop)
                     progress.flush()
                     stopped = watched and watch.after(self.history_[-1])
                     if stopped or until is None:
@@ -179,14 +171,6 @@ class Estimator(BaseEstimator):
         every = max(1, math.ceil(training["end"] / _RECORDS))
         first, weights = self._core.progress[0], training["loss_weights"]
         return Progress(self.history_, first, last, every, weights, self.verbose)
-
-    def _update(self, pasts: Sequences, futures: Sequences | None, progress: Progress) -> None:
-        """Make one update on a batch."""
-        columns = self._columns(pasts, futures, targets=True)
-        training = self._training() | {"batch_size": len(pasts)}
-        self._remember(pasts, futures, len(pasts), whole=False)
-        placed, threads = _core.Placed(), self._threads()
-        self._core.train(*columns, None, placed, training, None, _NEVER, progress, True, threads)
 
     def _remember(
         self, pasts: Sequences, futures: Sequences | None, batch_size: int, *, whole: bool

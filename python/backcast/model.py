@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils._set_output import _get_output_config
 
+from backcast import _core
 from backcast._arrays import Column, Sequences, floats, is_iterable, sequences
 from backcast._estimator import Estimator, flag, integer, number, seed, steps_or_horizon, word
 from backcast._scaling import undo
@@ -410,26 +410,51 @@ class Model(TransformerMixin, Estimator):
         for name, value in given.items():
             if value is not None:
                 raise ArgumentError(f"{name} must be None with an iterable of batches")
+        passes = _passes(batches)
         goes_on = self.warm_start
-        with ExitStack() as stack:
-            progress = None
-            for batch in _endless(batches):
-                pasts, futures, _ = self._taken(*_pair(batch), goes_on=goes_on)
-                self._ready(pasts, futures, goes_on=goes_on)
-                if progress is None:
-                    goes_on = True
-                    self._plan()
-                    progress = stack.enter_context(self._progress(self._end_))
-                self._update(pasts, futures, progress)
-                if self._core.progress[0] >= self._end_:
-                    return self
-        if progress is None:
+        taken = self._next_batch(passes, goes_on=goes_on)
+        if taken is None:
             raise DataError("past must hold at least one batch, got an iterable of none")
+        self._ready(*taken, goes_on=goes_on)
+        self._plan()
+        first: list[tuple[Sequences, Sequences | None]] = [taken]
+
+        def source() -> Any:
+            taken = first.pop() if first else self._next_batch(passes, goes_on=True)
+            if taken is None:
+                return None
+            pasts, futures = taken
+            self._check_frames(pasts, futures)
+            self._remember(pasts, futures, len(pasts), whole=False)
+            return (*self._columns(pasts, futures, targets=True), None)
+
+        with self._progress(self._end_) as progress:
+            _core.Session(
+                self._core,
+                source,
+                self._training(),
+                progress.every,
+                progress,
+                check=True,
+                num_threads=self._threads(),
+            ).run(self._end_)
+        if self._core.progress[0] >= self._end_:
+            return self
         warn(
             f"the batches were used up after {self.n_iter_:,} of {self._end_:,} updates; give an "
             "iterable that starts again each time it is gone through, as a list or a DataLoader"
         )
         return self
+
+    def _next_batch(
+        self, passes: Iterator[Any], *, goes_on: bool
+    ) -> tuple[Sequences, Sequences | None] | None:
+        """Take the next batch; None at the end of a pass."""
+        batch = next(passes, None)
+        if batch is None:
+            return None
+        pasts, futures, _ = self._taken(*_pair(batch), goes_on=goes_on)
+        return pasts, futures
 
     def _start(self, pasts: Sequences, futures: Sequences | None) -> None:
         """Forget what was learnt and draw new weights."""
@@ -1062,14 +1087,11 @@ class Model(TransformerMixin, Estimator):
         return core.gradients(*columns, None, self._training(), truth_probability, double)
 
 
-def _endless(batches: Iterable[Any]) -> Iterator[Any]:
-    """Go through the batches again and again, if they can be."""
-    some = True
-    while some:
-        some = False
-        for batch in batches:
-            some = True
-            yield batch
+def _passes(batches: Iterable[Any]) -> Iterator[Any]:
+    """Go through the batches again and again, with None after each pass."""
+    while True:
+        yield from batches
+        yield None
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
