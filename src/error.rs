@@ -1,6 +1,6 @@
-//! What can go wrong, one variant per remedy. `src/py/` gives each its exception.
+//! What can go wrong, one variant per remedy. `src/py/` maps each to its exception.
 
-/// An error the user can act on. Everything else is a bug of ours and travels as plain `anyhow`.
+/// An error the user can act on. Everything else is a bug and stays a plain `anyhow` error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{name} must be {expected}, got {got}")]
@@ -31,7 +31,12 @@ pub enum Error {
     Busy,
 }
 
-/// Shorthand for the commonest refusal: `name` must be `expected`, got `got`.
+/// Shorthand for the most frequent refusal: `name` must be `expected`, got `got`.
 pub fn argument(name: &'static str, expected: impl Into<String>, got: impl ToString) -> Error {
     Error::Argument { name, expected: expected.into(), got: got.to_string() }
+}
+
+/// Refuse a whole number below `least`.
+pub fn at_least(name: &'static str, got: i64, least: i64) -> Result<(), Error> {
+    if got < least { Err(argument(name, format!("at least {least}"), got)) } else { Ok(()) }
 }

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any, Protocol, final
 
 import numpy as np
@@ -5,7 +6,7 @@ from numpy.typing import NDArray
 
 from backcast._engine.columns import Column
 
-__all__ = ["Core", "Placed", "cuda_device_count", "read", "write"]
+__all__ = ["Core", "Session", "cuda_device_count", "loss_ranges", "read", "words", "write"]
 
 _Array = NDArray[np.float32]
 
@@ -14,10 +15,6 @@ class _Observer(Protocol):
     def on_report(
         self, step: int, epoch: int, losses: dict[str, float], learning_rate: float
     ) -> None: ...
-
-@final
-class Placed:
-    def __new__(cls) -> Placed: ...
 
 @final
 class Core:
@@ -38,19 +35,6 @@ class Core:
         first: dict[str, _Array] | None,
         second: dict[str, _Array] | None,
         progress: list[int],
-    ) -> None: ...
-    def train(
-        self,
-        past: Column,
-        future: Column | None,
-        labels: NDArray[np.int64] | None,
-        placed: Placed,
-        training: dict[str, Any],
-        until: int | None,
-        report_every: int,
-        observer: _Observer,
-        check: bool,
-        num_threads: int | None,
     ) -> None: ...
     def gradients(
         self,
@@ -90,6 +74,26 @@ class Core:
         num_threads: int | None,
     ) -> dict[str, float]: ...
 
+# Past, future, and the number of each window's class.
+_Windows = tuple[Column, Column | None, NDArray[np.int64] | None]
+
+@final
+class Session:
+    def __new__(
+        cls,
+        core: Core,
+        source: _Windows | Callable[[], _Windows | None],
+        training: dict[str, Any],
+        report_every: int,
+        observer: _Observer,
+        *,
+        check: bool,
+        num_threads: int | None,
+    ) -> Session: ...
+    def run(self, until: int | None) -> None: ...
+
+def words() -> dict[str, list[str]]: ...
+def loss_ranges() -> dict[str, tuple[float, float] | None]: ...
 def cuda_device_count() -> int: ...
 def read(path: str) -> tuple[dict[str, _Array], dict[str, str]]: ...
 def write(path: str, arrays: dict[str, _Array], metadata: dict[str, str]) -> None: ...

@@ -18,8 +18,8 @@ impl Order {
         Self { rows, batch_size: batch_size as usize }
     }
 
-    /// Batches of rows, from the `skip`th on.
-    pub fn batches(&self, skip: i64) -> impl Iterator<Item = &[i64]> {
-        self.rows.chunks(self.batch_size).skip(skip as usize)
+    /// The rows of batch `index`; None after the last batch.
+    pub fn batch(&self, index: i64) -> Option<&[i64]> {
+        self.rows.chunks(self.batch_size).nth(index as usize)
     }
 }

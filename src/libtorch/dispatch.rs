@@ -131,11 +131,11 @@ pub struct Adam<'a> {
     pub skip: Option<&'a Tensor>,
 }
 
-/// The learning rate, known here or on the device.
+/// The learning rate, on the host or on the device.
 #[derive(Debug, Clone, Copy)]
 pub enum Rate<'a> {
-    Here(f64),
-    There(&'a Tensor),
+    Host(f64),
+    Device(&'a Tensor),
 }
 
 /// One update by Adam of the weights `w`, in one pass over them, their gradients and both moments.
@@ -143,8 +143,8 @@ pub fn fused_adam(w: &Tensor, gradient: &Tensor, first: &Tensor, second: &Tensor
     const ADAM: &CStr = c"aten::_fused_adam_";
     const ADAMW: &CStr = c"aten::_fused_adamw_";
     let (overload, rate) = match adam.rate {
-        Rate::Here(rate) => (c"", rate.to_bits()),
-        Rate::There(rate) => (c"tensor_lr", tensor(rate)),
+        Rate::Host(rate) => (c"", rate.to_bits()),
+        Rate::Device(rate) => (c"tensor_lr", tensor(rate)),
     };
     let arguments = [
         list(&[w])?,

@@ -1,8 +1,9 @@
-//! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
+//! What tch does not wrap. With `threads` and the CPU kernels the only modules with `unsafe` code; each block states why it
+//! is sound.
 
 mod dispatch;
 mod graph;
-mod parallel;
+mod precision;
 mod tf32;
 
 use std::marker::PhantomData;
@@ -14,12 +15,12 @@ use tch::{Cuda, Device, Tensor};
 
 pub use dispatch::{Adam, Rate, fused_adam, fused_cell, fused_cell_backward, send};
 pub use graph::{Entered, Graph, Stream};
-pub use parallel::{Threads, by_parts, forked, parallel, threads};
+pub use precision::{Precision, Wanted};
 pub use tf32::Tf32;
 
 use crate::error::Error;
 
-/// A tensor over memory that somebody else owns and that is read in place, whatever its strides.
+/// A read-only tensor over memory that belongs to another owner, with any strides.
 #[derive(Debug)]
 pub struct Borrowed<'a> {
     tensor: Tensor,
@@ -91,21 +92,21 @@ impl Deref for Borrowed<'_> {
 /// The device that `word` names: "auto", "cpu", "cuda" or "cuda:1".
 pub fn device(word: &str) -> Result<Device, Error> {
     let refused = |expected: &str, got: &str| Error::Device { expected: expected.to_owned(), got: got.to_owned() };
-    let there = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
     let index = match word {
         "cpu" => return Ok(Device::Cpu),
-        "auto" if there == 0 => return Ok(Device::Cpu),
+        "auto" if count == 0 => return Ok(Device::Cpu),
         "auto" | "cuda" => Some(0),
         other => other.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()),
     };
     match index {
         None => Err(refused("\"auto\", \"cpu\", \"cuda\" or \"cuda:0\" and so on", &format!("{word:?}"))),
-        Some(_) if there == 0 => {
+        Some(_) if count == 0 => {
             let got = format!("{word:?}: no CUDA device is seen (see nvidia-smi; a CPU build of torch sees none)");
             Err(refused("\"cpu\" or \"auto\" on this machine", &got))
         }
-        Some(index) if index >= there => {
-            Err(refused(&format!("one of the {there} CUDA devices of this machine"), &format!("{word:?}")))
+        Some(index) if index >= count => {
+            Err(refused(&format!("one of the {count} CUDA devices of this machine"), &format!("{word:?}")))
         }
         Some(index) => Ok(Device::Cuda(index)),
     }
@@ -119,7 +120,7 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// Bytes that are free on `device`; none where that is not known.
+/// The free bytes on `device`, if known.
 pub fn free_memory(device: Device) -> Option<usize> {
     type OfMemory = unsafe extern "C" fn(*mut usize, *mut usize) -> i32;
     let _guard = graph::Guard::device(device).ok()?;

@@ -10,25 +10,26 @@
 //!
 //! With peepholes, as in the paper's own code, `c_{t-1}` adds to the sums of i and f, and `c_t` to that of o, unit by unit.
 //!
-//! What is computed is said here; with which kernels is the affair of three rooms below. `plain` is libtorch's operators step
-//! by step, on any device and in any floating kind: the reference, whose numbers every faster path must give. `cpu` is
-//! kernels of our own, in float32. `lockstep` is libtorch's batched and fused operators, for GPUs and for 16-bit weights.
+//! This module defines the computation. Three backends implement it. `reference` is libtorch's operators step by step, on any
+//! device and in any floating kind; every faster backend must give its numbers. `cpu` is this crate's own kernels, in
+//! float32. `batched` is libtorch's batched and fused operators, for GPUs and for 16-bit weights.
 
+mod backend;
+mod batched;
 mod cpu;
-mod lockstep;
-mod plain;
-
-use std::sync::LazyLock;
+mod reference;
 
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
+
+pub use backend::{Steps, Trace, backward, forward, squared_error, traced};
 
 use crate::random;
 
 /// The weights of one layer, or the gradients with respect to them. Matrices may have 16 bits, vectors then have 32.
 #[derive(Debug)]
 pub struct Layer {
-    /// (4H, inputs); none where the layer is fed nothing.
+    /// (4H, inputs); None for a layer without an input.
     pub weight_ih: Option<Tensor>,
     /// (4H, H)
     pub weight_hh: Tensor,
@@ -36,7 +37,7 @@ pub struct Layer {
     pub bias_ih: Tensor,
     /// (4H)
     pub bias_hh: Tensor,
-    /// (3H), from the cell to i, f and o; none without peepholes.
+    /// (3H), from the cell to i, f and o; None without peepholes.
     pub weight_ch: Option<Tensor>,
 }
 
@@ -62,48 +63,11 @@ impl Stack {
         self.layers[0].weight_hh.size()[1]
     }
 
-    /// Of states, losses and gradients.
+    /// The kind and device of states, losses and gradients.
     pub fn options(&self) -> (Kind, Device) {
         (self.layers[0].bias_hh.kind(), self.layers[0].bias_hh.device())
     }
-
-    /// Whether passes are made by kernels of our own.
-    pub fn own_kernels(&self) -> bool {
-        self.room() == Room::Cpu
-    }
-
-    /// Whether passes only ask a device for their numbers, and nothing here waits for them.
-    pub fn runs_ahead(&self) -> bool {
-        self.room() == Room::Lockstep
-    }
-
-    fn room(&self) -> Room {
-        let (kind, device) = self.options();
-        let halved = self.layers[0].weight_hh.kind() != kind;
-        match *WISH {
-            _ if halved => Room::Lockstep,
-            Some(wish) => wish,
-            None if (kind, device) == (Kind::Float, Device::Cpu) => Room::Cpu,
-            None if device == Device::Cpu => Room::Plain,
-            None => Room::Lockstep,
-        }
-    }
 }
-
-/// Which room makes the passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Room {
-    Cpu,
-    Plain,
-    Lockstep,
-}
-
-/// The variable `BACKCAST_KERNELS` is for tests of the rooms: "plain" or "lockstep" leaves all work to it.
-static WISH: LazyLock<Option<Room>> = LazyLock::new(|| match std::env::var("BACKCAST_KERNELS").ok()?.as_str() {
-    "plain" => Some(Room::Plain),
-    "lockstep" => Some(Room::Lockstep),
-    _ => None,
-});
 
 /// (h, c) of every layer, or the gradient with respect to them.
 #[derive(Debug)]
@@ -121,7 +85,7 @@ impl State {
     }
 }
 
-/// How an output becomes an input: a decoder trained on logits is fed their sigmoid.
+/// Turns an output into an input: a decoder trained on logits is fed their sigmoid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     Identity,
@@ -140,15 +104,15 @@ impl Activation {
 /// What the bottom layer is fed.
 #[derive(Debug)]
 pub enum Feed<'a> {
-    /// Frames known beforehand, (T, B, D).
+    /// Given frames, (T, B, D).
     Frames(&'a Tensor),
-    /// Nothing, for so many steps.
+    /// Nothing, for this number of steps.
     Nothing(i64),
-    /// A zero frame, then the last output, gradient stopped; the truth instead where there is one and its mask says so.
+    /// A zero frame, then the last output, gradient stopped; the truth replaces it where the truth's mask is 1.
     Output { steps: i64, activation: Activation, truth: Option<Truth<'a>> },
 }
 
-/// Frames that may stand in for a decoder's own outputs.
+/// Frames that may replace a decoder's own outputs.
 #[derive(Debug)]
 pub struct Truth<'a> {
     /// (T, B, D); the frame at step t is what step t - 1 had to emit.
@@ -166,62 +130,30 @@ impl Feed<'_> {
     }
 }
 
-/// Whether a pass is for training: an argument of every pass, stored nowhere.
+/// Whether a pass is for training. Every pass takes it as an argument; nothing stores it.
 pub enum Mode<'a> {
     /// Keep the trace; drop units between layers.
     Train { dropout: f64, rng: &'a mut Pcg64Mcg },
-    /// Keep outputs and last state alone.
+    /// Keep only the outputs and the last state.
     Eval,
 }
 
-/// What one pass leaves behind for the backward pass and the loss.
-#[derive(Debug, Default)]
-pub struct Trace {
-    /// (T, B, D): what the bottom layer was fed; none where it was fed nothing, and in evaluation.
-    pub input: Option<Tensor>,
-    /// Bottom up; empty in evaluation.
-    pub layers: Vec<LayerTrace>,
-    /// (T, B, D): the readout, before any activation.
-    pub outputs: Option<Tensor>,
-    /// After the last step.
-    pub last: Option<State>,
-    workspace: cpu::Workspace,
-    /// Of all stacks that went side by side, with the first of them.
-    tape: Option<lockstep::Tape>,
-}
-
-impl Trace {
-    /// T.
-    pub fn steps(&self) -> i64 {
-        self.layers.first().map_or(0, |layer| layer.gates.size()[0])
-    }
-
-    /// h, c and the gates of all layers after every step: (B, T, L, H), twice, and (B, T, L, 4H).
-    pub fn over_time(&self) -> [Tensor; 3] {
-        let after = |states: &Tensor| states.narrow(0, 1, self.steps());
-        let all = |one: &dyn Fn(&LayerTrace) -> Tensor| {
-            Tensor::stack(&self.layers.iter().map(one).collect::<Vec<_>>(), 2).transpose(0, 1)
-        };
-        [all(&|layer| after(&layer.h)), all(&|layer| after(&layer.c)), all(&|layer| layer.gates.shallow_clone())]
-    }
-}
-
-/// One layer's part of the trace; c and the gates are in the tape instead, where stacks go side by side.
+/// One layer's part of the trace of `reference` and `cpu`.
 #[derive(Debug)]
-pub struct LayerTrace {
+struct LayerTrace {
     /// (T + 1, B, H), the initial state first.
-    pub h: Tensor,
+    h: Tensor,
     /// (T + 1, B, H), the initial state first.
-    pub c: Tensor,
+    c: Tensor,
     /// (T, B, 4H): i, f, g, o after their activations.
-    pub gates: Tensor,
-    /// (T, B, H): what h was multiplied with on its way up; none without dropout and in the top layer.
-    pub dropout: Option<Tensor>,
+    gates: Tensor,
+    /// (T, B, H): the factors of h on its way up; None without dropout and in the top layer.
+    dropout: Option<Tensor>,
 }
 
 impl LayerTrace {
     /// (T, B, H): h of every step as the layer above, or the readout, sees it.
-    pub fn upward(&self) -> Tensor {
+    fn upward(&self) -> Tensor {
         let h = self.h.narrow(0, 1, self.h.size()[0] - 1);
         match &self.dropout {
             Some(dropout) => h * dropout,
@@ -230,8 +162,8 @@ impl LayerTrace {
     }
 }
 
-/// One forward pass to be made.
-pub struct Run<'a> {
+/// A forward pass to be made.
+pub struct Run<'a, T = Trace> {
     pub stack: &'a Stack,
     pub feed: Feed<'a>,
     /// None for zeros.
@@ -240,55 +172,32 @@ pub struct Run<'a> {
     pub batch: i64,
     /// (T, B, 1), 1 from each sequence's first step on; before it the state is held at zero.
     pub valid: Option<&'a Tensor>,
-    /// Which numbers the weights have, where that is known: the trace keeps what was made of them for passes to come.
+    /// Identifies the weights' present numbers: the trace keeps what it derived from them for later passes.
     pub version: Option<u64>,
-    pub trace: &'a mut Trace,
+    pub trace: &'a mut T,
 }
 
-/// One backward pass to be made. Gradients are written, not added.
-pub struct Back<'a> {
+/// A backward pass to be made. Gradients are written, not added.
+pub struct Back<'a, T = Trace> {
     pub stack: &'a Stack,
-    pub trace: &'a mut Trace,
+    pub trace: &'a mut T,
     pub valid: Option<&'a Tensor>,
-    /// (T, B, D): the loss's gradient at the outputs.
+    /// (T, B, D): the gradient of the loss at the outputs.
     pub outputs: Option<&'a Tensor>,
-    /// (T, B, H): the loss's gradient at h of the top layer at every step.
-    pub hidden: Option<&'a Tensor>,
-    /// The loss's gradient at the last state.
+    /// The gradient of the loss at the last state.
     pub last: Option<&'a State>,
     pub gradients: &'a Stack,
-    /// Whether the gradient at the initial state is wanted.
+    /// Whether to return the gradient at the initial state.
     pub wants_initial: bool,
 }
 
-/// Make several independent forward passes.
-pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
-    match runs.first().map(|run| run.stack.room()) {
-        None => {}
-        Some(Room::Cpu) => cpu::forward(runs, mode),
-        Some(Room::Lockstep) => lockstep::forward(runs, mode),
-        Some(Room::Plain) => runs.iter_mut().for_each(|run| plain::forward(run, mode)),
-    }
-}
-
-/// Make a forward pass whose trace has all layers' states and gates.
-pub fn forward_traced(run: &mut Run<'_>, mode: &mut Mode<'_>) {
-    match run.stack.room() {
-        Room::Cpu => cpu::forward(std::slice::from_mut(run), mode),
-        Room::Lockstep | Room::Plain => plain::forward(run, mode),
-    }
-}
-
-/// Make several independent backward passes; each gives the gradient at its initial state, where that is wanted.
-pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
-    match backs.first().map(|back| back.stack.room()) {
-        None => Vec::new(),
-        Some(Room::Cpu) => cpu::backward(backs),
-        Some(Room::Lockstep) => lockstep::backward(backs),
-        Some(Room::Plain) => {
-            backs.iter().map(|back| Some(plain::backward(back)).filter(|_| back.wants_initial)).collect()
-        }
-    }
+/// h, c and the gates of all layers after every step.
+fn over_time(layers: &[LayerTrace]) -> Steps {
+    let after = |states: &Tensor| states.narrow(0, 1, states.size()[0] - 1);
+    let all = |one: &dyn Fn(&LayerTrace) -> Tensor| {
+        Tensor::stack(&layers.iter().map(one).collect::<Vec<_>>(), 2).transpose(0, 1)
+    };
+    [all(&|layer| after(&layer.h)), all(&|layer| after(&layer.c)), all(&|layer| layer.gates.shallow_clone())]
 }
 
 /// (T, B, ...) as rows (T B, ...).
@@ -300,23 +209,20 @@ fn last_size(x: &Tensor) -> i64 {
     *x.size().last().expect("not a scalar")
 }
 
-/// The readout's part of the backward pass alone: dW_fc = dOut' H_top, and its bias's.
-pub fn readout_backward(trace: &Trace, d_outputs: &Tensor, gradient: &Readout) {
-    let top = trace.layers.last().expect("a training pass keeps its trace").upward().to_kind(d_outputs.kind());
+/// Only the readout's part of the backward pass: dW_fc = dOut' H_top, and the gradient of its bias.
+pub fn readout_backward(top: &Tensor, d_outputs: &Tensor, gradient: &Readout) {
+    let top = top.to_kind(d_outputs.kind());
     gradient.weight.shallow_clone().copy_(&flat(d_outputs).tr().matmul(&flat(&top)));
     gradient.bias.shallow_clone().copy_(&flat(d_outputs).sum_dim_intlist(0, false, None));
 }
 
-/// d = `scale` (outputs - target) where the mask (T, B, D) or (T, B, 1) is 1, 0 where it is 0, all (T, B, D); returns the
-/// sum of squared differences there, one number in double precision.
-pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> Tensor {
-    if (outputs.kind(), outputs.device()) == (Kind::Float, Device::Cpu) && *WISH != Some(Room::Plain) {
-        return Tensor::from(cpu::squared_error(outputs, target, mask, scale, d));
-    }
-    plain::squared_error(outputs, target, mask, scale, d)
+/// A training pass without dropout, which keeps its trace and draws nothing.
+pub fn without_dropout<R>(pass: impl FnOnce(&mut Mode<'_>) -> R) -> R {
+    let rng = &mut random::stream(0, random::Purpose::Update, 0);
+    pass(&mut Mode::Train { dropout: 0.0, rng })
 }
 
-/// The mask of inverted dropout for one layer, (T, B, H); none where nothing is to be dropped.
+/// The mask of inverted dropout for one layer, (T, B, H); None if nothing is dropped.
 fn dropout_mask(mode: &mut Mode<'_>, shape: &[i64], top: bool, options: (Kind, Device)) -> Option<Tensor> {
     match mode {
         Mode::Train { dropout, rng } if *dropout > 0.0 && !top => {

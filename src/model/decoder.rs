@@ -3,12 +3,12 @@
 use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
-use crate::config::{Feedback, Loss, Which};
+use super::architecture::{Feedback, Loss, Which};
 use crate::data::{Batch, Frames};
 use crate::lstm::{Feed, Truth};
 use crate::random;
 
-/// The frames that a decoder has to emit, in the order in which it emits them.
+/// The frames that a decoder must emit, in the order in which it emits them.
 pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
     match which {
         Which::Reconstruct => Some(batch.past.reversed()),
@@ -20,7 +20,7 @@ pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
     }
 }
 
-/// What a decoder may be fed in training instead of its own outputs, if it ever is: a zero frame, then the target one step
+/// What replaces a decoder's own outputs in training, if its feedback uses the truth: a zero frame, then the target one step
 /// late.
 pub fn truth(feedback: Feedback, target: &Frames) -> Option<Tensor> {
     if !matches!(feedback, Feedback::Truth | Feedback::Scheduled) {
@@ -33,7 +33,7 @@ pub fn truth(feedback: Feedback, target: &Frames) -> Option<Tensor> {
     Some(late)
 }
 
-/// The feed in training. `probability` is that of the truth, where the feedback is scheduled.
+/// The feed in training. `probability` is that of the truth in scheduled feedback.
 pub fn training_feed<'a>(
     feedback: Feedback,
     loss: Loss,

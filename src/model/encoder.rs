@@ -5,7 +5,7 @@ use tch::Tensor;
 use crate::data::Frames;
 use crate::lstm::{Back, Feed, Run, Stack, State, Trace};
 
-/// The pass over `past`, to be made.
+/// The pass over `past`.
 pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<'a> {
     Run {
         stack,
@@ -18,7 +18,7 @@ pub fn run<'a>(stack: &'a Stack, past: &'a Frames, trace: &'a mut Trace) -> Run<
     }
 }
 
-/// The way back, from the gradients at the last state and at the logits of every step.
+/// The backward pass, from the gradients at the last state and at the logits of every step.
 pub fn back<'a>(
     stack: &'a Stack,
     past: &'a Frames,
@@ -27,14 +27,5 @@ pub fn back<'a>(
     logits: Option<&'a Tensor>,
     gradients: &'a Stack,
 ) -> Back<'a> {
-    Back {
-        stack,
-        trace,
-        valid: past.valid.as_ref(),
-        outputs: logits,
-        hidden: None,
-        last,
-        gradients,
-        wants_initial: false,
-    }
+    Back { stack, trace, valid: past.valid.as_ref(), outputs: logits, last, gradients, wants_initial: false }
 }

@@ -1,13 +1,15 @@
-//! The loss of one decoder, or of the classifier, and its gradient at the outputs.
+//! The loss of one decoder and its gradient at the outputs; and the losses of all parts of a model.
+//!
+//! To add a loss: a variant and its word in `architecture`, and its arms here.
 
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Loss;
+use super::architecture::{Loss, Which};
 use crate::data::Frames;
-use crate::libtorch::by_parts;
 use crate::lstm::{self, Activation};
+use crate::threads::by_parts;
 
-/// Sum over the valid numbers, and how many there are.
+/// Sum over the valid numbers, and their count.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Sum {
     pub sum: f64,
@@ -26,7 +28,7 @@ impl Sum {
     }
 }
 
-/// A sum that may still be on its way.
+/// A sum that the device may still compute.
 #[derive(Debug)]
 pub struct Unread {
     /// One number in double precision.
@@ -41,8 +43,60 @@ impl Unread {
     }
 }
 
+/// The loss of each existing part.
+#[derive(Debug, Clone, Copy)]
+pub struct Losses<S = Sum> {
+    /// By `Which`.
+    pub decoders: [Option<S>; 2],
+    pub classes: Option<S>,
+}
+
+impl<S> Default for Losses<S> {
+    fn default() -> Self {
+        Self { decoders: [None, None], classes: None }
+    }
+}
+
+impl<S> Losses<S> {
+    /// Those that exist, by name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &S)> {
+        let decoders = Which::ALL.map(|which| (which.name(), self.decoders[which as usize].as_ref()));
+        decoders.into_iter().chain([("classify", self.classes.as_ref())]).filter_map(|(name, loss)| Some((name, loss?)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.named().next().is_none()
+    }
+
+    /// Apply `one` to each, in the order of `named`.
+    pub fn map<R>(&self, mut one: impl FnMut(&S) -> R) -> Losses<R> {
+        let decoders = self.decoders.each_ref().map(|loss| loss.as_ref().map(&mut one));
+        Losses { decoders, classes: self.classes.as_ref().map(one) }
+    }
+}
+
+impl Losses {
+    pub fn add(&mut self, more: &Self) {
+        let Self { decoders: [reconstruct, predict], classes } = self;
+        let mores = more.decoders.iter().chain([&more.classes]);
+        for (sum, more) in [reconstruct, predict, classes].into_iter().zip(mores) {
+            if let Some(more) = more {
+                sum.get_or_insert_with(Sum::default).add(*more);
+            }
+        }
+    }
+}
+
 impl Loss {
-    /// How outputs become frames.
+    /// The range of the frames that outputs become, and of targets; None if it is unbounded.
+    pub fn range(self) -> Option<[f64; 2]> {
+        match self.activation() {
+            Activation::Identity => None,
+            Activation::Sigmoid => Some([0.0, 1.0]),
+        }
+    }
+
+    /// Turns outputs into frames.
     pub fn activation(self) -> Activation {
         match self {
             Self::Mse => Activation::Identity,
@@ -92,38 +146,7 @@ impl Loss {
     }
 }
 
-/// The mean over a sequence's steps of the cross entropy of a softmax on each, in nats, summed over the batch, and the
-/// gradient of its mean over the batch at the logits (T, B, K).
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -> (Unread, Tensor) {
-    let (steps, batch, _) = logits.size3().expect("logits are (T, B, K)");
-    let share = share(logits, valid);
-    let log_p = logits.log_softmax(-1, None);
-    let labels = labels.view([1, batch, 1]).expand([steps, batch, 1], false);
-    let sum = -(log_p.gather(2, &labels, false) * &share).sum(Some(Kind::Double));
-    let mut d = log_p.exp();
-    let _ = d.scatter_add_(2, &labels, &Tensor::full([steps, batch, 1], -1.0, (d.kind(), d.device())));
-    (Unread { sum, count: batch as f64 }, d * share / batch)
-}
-
-/// The classes' probabilities (B, K): those of every step, averaged over the steps.
-pub fn probabilities(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    mean_over_steps(&logits.softmax(-1, None), valid)
-}
-
-/// The mean of x (T, B, n) over each sequence's steps: (B, n).
-pub fn mean_over_steps(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    (x * share(x, valid)).sum_dim_intlist(0, false, None)
-}
-
-/// (T, B, 1): the part of each step in its sequence.
-fn share(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    match valid {
-        Some(valid) => valid / valid.sum_dim_intlist(0, true, None),
-        None => Tensor::full([1, 1, 1], 1.0 / x.size()[0] as f64, (x.kind(), x.device())),
-    }
-}
-
-/// How many numbers of the target are valid.
+/// The count of the target's valid numbers.
 fn count(target: &Frames) -> f64 {
     match target.mask() {
         Some(mask) => {

@@ -1,10 +1,10 @@
-//! All the model's numbers of one kind (weights, or gradients) in one flat tensor, seen through the names of the seed's
-//! modules. Flat, since clipping, the optimizer and a checkpoint then see one tensor.
+//! All the model's numbers of one kind (weights, or gradients) in one flat tensor, with a view for each name in the seed's
+//! modules. It is flat so that clipping, the optimizer and a checkpoint handle one tensor.
 
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{Architecture, Feedback, Init, Which};
+use super::architecture::{Architecture, Distribution, Feedback, Init, Which};
 use crate::error::Error;
 use crate::lstm::{Layer, Readout, Stack};
 use crate::random::{Purpose, stream, uniform};
@@ -25,13 +25,13 @@ impl Entry {
         self.shape.iter().product()
     }
 
-    /// This tensor, seen in a flat one.
+    /// The view of this tensor in a flat one.
     pub fn view(&self, flat: &Tensor) -> Tensor {
         flat.narrow(0, self.offset, self.numel()).view(self.shape.as_slice())
     }
 }
 
-/// The encoder, the decoders that are there, and the flat tensor that holds their numbers.
+/// The encoder, the existing decoders, and the flat tensor that holds their numbers.
 #[derive(Debug)]
 pub struct Weights {
     pub flat: Tensor,
@@ -47,13 +47,13 @@ impl Weights {
         Self::of(architecture, Tensor::zeros([size], options))
     }
 
-    /// The weights that `flat` holds.
+    /// Views of the weights in `flat`.
     pub fn of(architecture: &Architecture, flat: Tensor) -> Self {
         let vectors = flat.shallow_clone();
         Self::with_vectors(architecture, flat, &vectors)
     }
 
-    /// Matrices that `flat` holds, in whatever kind, with `vectors` (biases, peepholes) from a flat tensor of another.
+    /// The matrices in `flat`, of any kind, with `vectors` (biases, peepholes) from a flat tensor of another kind.
     pub fn with_vectors(architecture: &Architecture, flat: Tensor, vectors: &Tensor) -> Self {
         let entries = layout(architecture);
         let stack = |part: &str| stack(part, architecture.num_layers, &entries, &flat, vectors);
@@ -65,15 +65,16 @@ impl Weights {
     pub fn draw(architecture: &Architecture, init: Init) -> Self {
         let weights = Self::zeros(architecture, (Kind::Float, Device::Cpu));
         let mut rng = stream(init.seed, Purpose::Weights, 0);
+        let paper = init.distribution == Distribution::Paper;
         for entry in &weights.entries {
             let mut view = entry.view(&weights.flat);
             let is_bias = entry.name.contains("bias");
-            let bound = match (init.paper, entry.name.contains("weight_ch")) {
+            let bound = match (paper, entry.name.contains("weight_ch")) {
                 (false, _) => 1.0 / (architecture.hidden_size as f64).sqrt(),
                 (true, false) => 0.01,
                 (true, true) => 0.1,
             };
-            if !(init.paper && is_bias) {
+            if !(paper && is_bias) {
                 view.copy_(&uniform(&mut rng, &entry.shape, -bound, bound));
             }
             if let Some(forget_bias) = init.forget_bias.filter(|_| entry.name.contains("lstm.bias")) {
@@ -89,7 +90,7 @@ impl Weights {
         self.names(&self.flat)
     }
 
-    /// Tensors of a flat one that is laid out as these weights are: moments, gradients.
+    /// The tensors in a flat one with the layout of these weights: moments, gradients.
     pub fn names(&self, flat: &Tensor) -> impl Iterator<Item = (&str, Tensor)> {
         self.entries.iter().map(|entry| (entry.name.as_str(), entry.view(flat)))
     }
@@ -103,12 +104,12 @@ impl Weights {
         }
     }
 
-    /// Take over `arrays`, all of them or none.
+    /// Assign `arrays`, all of them or none.
     pub fn assign(&self, arrays: &[(String, Tensor)]) -> Result<()> {
         self.fill(&self.flat, arrays)
     }
 
-    /// The same for a flat tensor that is laid out as these weights are.
+    /// The same for a flat tensor with the layout of these weights.
     pub fn fill(&self, flat: &Tensor, arrays: &[(String, Tensor)]) -> Result<()> {
         let find = |name: &str| arrays.iter().find(|(given, _)| given == name).map(|(_, array)| array);
         let names = || self.entries.iter().map(|entry| entry.name.as_str());

@@ -1,4 +1,4 @@
-//! The one doorway between the interpreter and the engine, and the one place where errors become exceptions.
+//! How Python calls the engine, and the one place where errors become exceptions.
 
 use std::any::Any;
 use std::io;
@@ -10,7 +10,7 @@ use pyo3::{PyErr, import_exception};
 use tch::TchError;
 
 use crate::error::Error;
-use crate::libtorch::Threads;
+use crate::threads::Threads;
 
 import_exception!(backcast.errors, ArgumentError);
 import_exception!(backcast.errors, BusyError);
@@ -83,7 +83,7 @@ pub fn exception(error: anyhow::Error) -> PyErr {
     match error.downcast_ref::<io::Error>().map(io::Error::raw_os_error) {
         // Python picks FileNotFoundError, PermissionError and so on by the number.
         Some(Some(number)) => {
-            // It tells the number itself.
+            // Python adds the number.
             let text = text.trim_end_matches(&format!(" (os error {number})")).to_owned();
             PyOSError::new_err((number, text))
         }

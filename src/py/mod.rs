@@ -1,21 +1,27 @@
-//! The door to Python: parse, call, convert. The words and defaults that users meet are Python's, in `python/backcast`.
+//! The interface to Python: parse, call, convert. The defaults that users see are defined in `python/backcast`.
 
 mod arrays;
-mod core;
+mod bridge;
 mod errors;
+mod model;
+mod session;
 mod settings;
 
 /// The private module `backcast._core`.
 #[pyo3::pymodule(name = "_core")]
 mod _core {
     #[pymodule_export]
-    use super::core::{Core, Placed, cuda_device_count, read, write};
+    use super::model::{Core, cuda_device_count, read, write};
+    #[pymodule_export]
+    use super::session::Session;
+    #[pymodule_export]
+    use super::settings::{loss_ranges, words};
 
     #[pymodule_init]
     #[allow(clippy::unnecessary_wraps, reason = "what pyo3 calls")]
     fn init(_module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
-        // From here on a fork can be told.
-        crate::libtorch::forked();
+        // Records the process, so that a later fork is recognized.
+        crate::threads::forked();
         Ok(())
     }
 }

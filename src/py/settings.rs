@@ -1,10 +1,35 @@
 //! Dicts of settings from Python, by the names of the engine's structs.
 
+use std::collections::BTreeMap;
+
 use pyo3::prelude::*;
 
-use crate::config::{Architecture, Feedback, Init, Loss, Training};
 use crate::error::{Error, argument};
-use crate::train::{Schedule, optimizer};
+use crate::libtorch;
+use crate::model::{Architecture, Distribution, Feedback, Init, Loss, Which};
+use crate::train::optimizer::Rule;
+use crate::train::{Schedule, Training};
+use crate::words::{Words, words_of};
+
+/// The words of each option, by its name.
+#[pyfunction]
+pub fn words() -> BTreeMap<&'static str, Vec<&'static str>> {
+    BTreeMap::from([
+        words_of::<Feedback>(),
+        words_of::<Loss>(),
+        words_of::<Which>(),
+        words_of::<Distribution>(),
+        words_of::<Rule>(),
+        words_of::<Schedule>(),
+        words_of::<libtorch::Wanted>(),
+    ])
+}
+
+/// The range of frames that each loss requires, by its word; None if it is unbounded.
+#[pyfunction]
+pub fn loss_ranges() -> BTreeMap<&'static str, Option<(f64, f64)>> {
+    Loss::WORDS.iter().map(|(word, loss)| (*word, loss.range().map(|[low, high]| (low, high)))).collect()
+}
 
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
@@ -13,7 +38,7 @@ pub struct ArchitectureItems {
     hidden_size: i64,
     num_layers: i64,
     peepholes: bool,
-    /// Feedback by decoder, None where there is no such decoder.
+    /// Feedback by decoder; None without such a decoder.
     feedback: [Option<String>; 2],
     loss: String,
     classes: Option<i64>,
@@ -44,15 +69,11 @@ pub struct InitItems {
 
 impl InitItems {
     pub fn parse(&self) -> Result<Init, Error> {
-        let paper = match self.init.as_str() {
-            "pytorch" => false,
-            "paper" => true,
-            got => return Err(argument("init", "\"pytorch\" or \"paper\"", format!("{got:?}"))),
-        };
+        let distribution = Distribution::parse(&self.init)?;
         if self.forget_bias.is_some_and(|b| !b.is_finite()) {
             return Err(argument("forget_bias", "None or a finite number", self.forget_bias.unwrap_or_default()));
         }
-        Ok(Init { paper, forget_bias: self.forget_bias, seed: self.seed })
+        Ok(Init { distribution, forget_bias: self.forget_bias, seed: self.seed })
     }
 }
 
@@ -80,7 +101,7 @@ impl TrainingItems {
             end: self.end,
             loss_weights: self.loss_weights,
             dropout: self.dropout,
-            optimizer: optimizer::Rule::parse(&self.optimizer)?,
+            optimizer: Rule::parse(&self.optimizer)?,
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,
             max_grad_norm: self.max_grad_norm,

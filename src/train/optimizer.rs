@@ -1,10 +1,13 @@
-//! Optimizers that do as `torch.optim`'s of the same names do, on the flat weights, with a state that can be saved.
+//! Optimizers that compute what those of the same names in `torch.optim` do, on the flat weights.
+//!
+//! To add one: a variant and its word here, and its arm in `update`.
 
 use anyhow::Result;
 use tch::{Device, Tensor};
 
-use crate::error::{Error, argument};
-use crate::libtorch::{Adam, Rate, by_parts, fused_adam};
+use crate::libtorch::{Adam, Rate, fused_adam};
+use crate::threads::by_parts;
+use crate::words::Words;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
@@ -16,15 +19,10 @@ pub enum Rule {
     RmsProp,
 }
 
-impl Rule {
-    pub fn parse(word: &str) -> Result<Self, Error> {
-        match word {
-            "adam" => Ok(Self::Adam),
-            "adamw" => Ok(Self::AdamW),
-            "rmsprop" => Ok(Self::RmsProp),
-            got => Err(argument("optimizer", "\"adam\", \"adamw\" or \"rmsprop\"", format!("{got:?}"))),
-        }
-    }
+impl Words for Rule {
+    const NAME: &'static str = "optimizer";
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("adam", Self::Adam), ("adamw", Self::AdamW), ("rmsprop", Self::RmsProp)];
 }
 
 const BETA1: f64 = 0.9;
@@ -35,7 +33,7 @@ const EPSILON: f64 = 1e-8;
 /// The moments of the gradient, as flat as the weights.
 #[derive(Debug)]
 pub struct Moments {
-    /// How many updates they have seen.
+    /// The number of updates they have seen.
     pub steps: i64,
     pub first: Tensor,
     pub second: Tensor,
@@ -46,7 +44,7 @@ impl Moments {
         Self { steps: 0, first: flat.zeros_like(), second: flat.zeros_like() }
     }
 
-    /// Those of `size` weights from `first` on, for their next update, which is to be counted in `steps` when it is made.
+    /// The moments of `size` weights from `first` on, for their next update; the caller counts it in `steps` once it is made.
     #[must_use]
     pub fn next(&self, first: i64, size: i64) -> Self {
         let part = |flat: &Tensor| flat.narrow(0, first, size);
@@ -54,33 +52,33 @@ impl Moments {
     }
 }
 
-/// What an update needs beside the weights, their gradients and moments.
-#[derive(Debug, Clone, Copy)]
+/// What an update needs besides the weights, their gradients and moments.
+#[derive(Debug)]
 pub struct Step<'a> {
     pub weight_decay: f64,
     pub numbers: Numbers<'a>,
 }
 
-/// What changes from update to update, known here or on the device.
-#[derive(Debug, Clone, Copy)]
+/// What changes from update to update, known on the host or on the device alone.
+#[derive(Debug)]
 pub enum Numbers<'a> {
-    Here {
+    Host {
         rate: f64,
     },
-    There {
+    Device {
         numbers: &'a OnDevice,
-        /// What gradients are divided by.
-        scale: Option<&'a Tensor>,
+        /// The divisor of the gradients.
+        scale: Option<Tensor>,
     },
 }
 
-/// An update's numbers on the device that makes it, one each, in float32: nobody waits for them.
+/// An update's numbers on the device that makes it, one each, in float32: the host never waits for them.
 #[derive(Debug)]
 pub struct OnDevice {
-    /// Which update of the moments this is, from 1 on.
+    /// The number of this update of the moments, from 1 on.
     pub steps: Tensor,
     pub rate: Tensor,
-    /// 1 from the first update on that was not finite, and that all later ones are left out for; 0 before.
+    /// 1 from the first update on that was not finite, since it and all later ones are skipped; 0 before.
     pub skip: Tensor,
 }
 
@@ -89,28 +87,28 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
     match rule {
         Rule::Adam | Rule::AdamW => {
             let weight_decay = step.weight_decay;
-            match step.numbers {
-                Numbers::Here { rate } => {
+            match &step.numbers {
+                Numbers::Host { rate } => {
                     let steps = Tensor::from(moments.steps as f32).to_device(w.device());
                     let tensors = [&*w, g, &moments.first, &moments.second, &steps];
                     by_parts(&tensors, w.numel() as i64, cost(w), |tensors, first, length| {
                         let [w, g, m, v] = [0, 1, 2, 3].map(|i| tensors[i].narrow(0, first, length));
-                        fused_adam(&w, &g, &m, &v, adam(rule, weight_decay, tensors[4], Rate::Here(rate)))
+                        fused_adam(&w, &g, &m, &v, adam(rule, weight_decay, tensors[4], Rate::Host(*rate)))
                     })
                     .into_iter()
                     .collect()
                 }
-                Numbers::There { numbers, scale } => {
-                    let adam = adam(rule, weight_decay, &numbers.steps, Rate::There(&numbers.rate));
-                    let adam = Adam { scale, skip: Some(&numbers.skip), ..adam };
+                Numbers::Device { numbers, scale } => {
+                    let adam = adam(rule, weight_decay, &numbers.steps, Rate::Device(&numbers.rate));
+                    let adam = Adam { scale: scale.as_ref(), skip: Some(&numbers.skip), ..adam };
                     fused_adam(w, g, &moments.first, &moments.second, adam)
                 }
             }
         }
         Rule::RmsProp => {
-            let (there, scale) = match step.numbers {
-                Numbers::Here { .. } => (None, None),
-                Numbers::There { numbers, scale } => (Some(numbers), scale),
+            let (on_device, scale) = match &step.numbers {
+                Numbers::Host { .. } => (None, None),
+                Numbers::Device { numbers, scale } => (Some(*numbers), scale.as_ref()),
             };
             let scaled = scale.map(|scale| g / scale);
             let g = scaled.as_ref().unwrap_or(g);
@@ -120,11 +118,11 @@ pub fn update(rule: Rule, w: &mut Tensor, g: &Tensor, moments: &Moments, step: S
             let next_v = &v * ALPHA + g * g * (1.0 - ALPHA);
             let direction = g / (next_v.sqrt() + EPSILON);
             let next_w = &*w
-                - match step.numbers {
-                    Numbers::Here { rate } => direction * rate,
-                    Numbers::There { numbers, .. } => direction * &numbers.rate,
+                - match &step.numbers {
+                    Numbers::Host { rate } => direction * *rate,
+                    Numbers::Device { numbers, .. } => direction * &numbers.rate,
                 };
-            let skip = there.map(|numbers| numbers.skip.gt(0.0));
+            let skip = on_device.map(|numbers| numbers.skip.gt(0.0));
             for (now, next) in [(&mut v, next_v), (w, next_w)] {
                 now.copy_(&skip.as_ref().map_or_else(|| next.shallow_clone(), |skip| now.where_self(skip, &next)));
             }
@@ -147,12 +145,12 @@ fn adam<'a>(rule: Rule, weight_decay: f64, steps: &'a Tensor, rate: Rate<'a>) ->
     }
 }
 
-/// What a pass over the weights costs, in multiplications.
+/// The cost of a pass over the weights, in multiplications.
 fn cost(flat: &Tensor) -> usize {
     flat.numel() * if flat.device() == Device::Cpu { 16 } else { 0 }
 }
 
-/// The norm of `g`, waited for.
+/// The norm of `g`, on the host.
 pub fn norm(g: &Tensor) -> f64 {
     let part = |tensors: &[&Tensor], first, length| tensors[0].narrow(0, first, length).norm().double_value(&[]);
     by_parts(&[g], g.numel() as i64, cost(g), part).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()

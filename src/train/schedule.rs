@@ -1,8 +1,9 @@
 //! The learning rate over the updates.
 
 use crate::error::{Error, argument};
+use crate::words::Words;
 
-/// How the rate goes on after the warm-up.
+/// The rate after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Schedule {
     Constant,
@@ -10,13 +11,19 @@ pub enum Schedule {
     Cosine,
 }
 
+impl Words for Schedule {
+    const NAME: &'static str = "schedule";
+    const WORDS: &'static [(&'static str, Self)] = &[("constant", Self::Constant), ("cosine", Self::Cosine)];
+}
+
 impl Schedule {
+    /// None is the constant rate.
     pub fn parse(word: Option<&str>) -> Result<Self, Error> {
-        match word {
-            None | Some("constant") => Ok(Self::Constant),
-            Some("cosine") => Ok(Self::Cosine),
-            Some(got) => Err(argument("schedule", "None, \"constant\" or \"cosine\"", format!("{got:?}"))),
-        }
+        let Some(word) = word else { return Ok(Self::Constant) };
+        <Self as Words>::parse(word).map_err(|error| match error {
+            Error::Argument { name, expected, got } => argument(name, format!("None, {expected}"), got),
+            other => other,
+        })
     }
 
     /// The factor of the learning rate for update `step` (from 0) of `end`, after `warmup` updates of a straight rise.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unreadable_literal, reason = "numbers as PyTorch prints them")]
 
-use backcast::lstm::{Back, Feed, Layer, Mode, Run, Stack, Trace, backward, forward};
+use backcast::lstm::{Back, Feed, Layer, Mode, Readout, Run, Stack, Trace, backward, forward};
 use backcast::random::{Purpose, stream};
 use tch::{Device, Kind, Tensor};
 
@@ -46,7 +46,12 @@ fn stack(parameter: impl Fn(&[i64], bool) -> Tensor) -> Stack {
         bias_ih: parameter(&[4 * HIDDEN], true),
         bias_hh: parameter(&[4 * HIDDEN], false),
     });
-    Stack { layers: layers.into(), readout: None }
+    // An identity: the outputs are h of the top layer, and the gradient at them enters there.
+    let readout = Readout {
+        weight: Tensor::eye(HIDDEN, (Kind::Float, Device::Cpu)).to_kind(layers[0].weight_hh.kind()),
+        bias: Tensor::zeros([HIDDEN], (layers[0].weight_hh.kind(), Device::Cpu)),
+    };
+    Stack { layers: layers.into(), readout: Some(readout) }
 }
 
 fn waves(shape: &[i64], sines: bool) -> Tensor {
@@ -58,7 +63,7 @@ fn waves(shape: &[i64], sines: bool) -> Tensor {
 fn pass(stack: &Stack, frames: &Tensor, mode: &mut Mode<'_>) -> Trace {
     let mut trace = Trace::default();
     let (feed, batch) = (Feed::Frames(frames), frames.size()[1]);
-    forward(&mut [Run { stack, feed, initial: None, batch, valid: None, version: None, trace: &mut trace }], mode);
+    forward(vec![Run { stack, feed, initial: None, batch, valid: None, version: None, trace: &mut trace }], mode);
     trace
 }
 
@@ -77,18 +82,18 @@ fn forward_and_backward_agree_with_pytorch() {
         let frames = Tensor::arange(8, (kind, Device::Cpu)).view([4, 1, D]) / 8.0;
         let mut mode = Mode::Train { dropout: 0.0, rng: &mut stream(0, Purpose::Update, 0) };
         let mut trace = pass(&stack, &frames, &mut mode);
-        assert_close(&trace.layers[1].upward(), &H, tolerance);
-        assert_close(&trace.last.as_ref().expect("a last state").c, &LAST_C, tolerance);
+        assert_close(&trace.top().expect("a training pass"), &H, tolerance);
+        assert_close(trace.outputs().expect("a readout"), &H, tolerance);
+        assert_close(&trace.last().expect("a last state").c, &LAST_C, tolerance);
 
         // A gradient at h of every step: what a classifier on top of the encoder gives.
         let hidden = Tensor::arange(12, (kind, Device::Cpu)).view([4, 1, HIDDEN]);
         let gradients = self::stack(|shape, _| Tensor::zeros(shape, (kind, Device::Cpu)));
-        backward(&mut [Back {
+        backward(vec![Back {
             stack: &stack,
             trace: &mut trace,
             valid: None,
-            outputs: None,
-            hidden: Some(&hidden),
+            outputs: Some(&hidden),
             last: None,
             gradients: &gradients,
             wants_initial: false,
@@ -113,7 +118,7 @@ fn evaluation_gives_the_numbers_of_training_without_dropout() {
         let frames = waves(&[5, 3, D], true).to_kind(kind);
         let rng = &mut stream(0, Purpose::Update, 0);
         let [trained, evaluated] = [Mode::Train { dropout: 0.0, rng }, Mode::Eval]
-            .map(|mut mode| pass(&stack, &frames, &mut mode).last.expect("a last state"));
+            .map(|mut mode| pass(&stack, &frames, &mut mode).take_last().expect("a last state"));
         assert!(trained.h.allclose(&evaluated.h, 0.0, tolerance, false));
         assert!(trained.c.allclose(&evaluated.c, 0.0, tolerance, false));
     }

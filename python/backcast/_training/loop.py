@@ -63,7 +63,7 @@ def train(
     first = core.progress[0]
     every = report_every(settings["end"])
     progress = Progress(history, first, last, every, settings["loss_weights"], verbose)
-    session = _Session(
+    session = _core.Session(
         core, source, settings, every, progress, check=check, num_threads=num_threads
     )
     stopped = used_up = False
@@ -94,49 +94,3 @@ def train(
     if until is not None:
         advise(history, first, stopped)
 
-
-class _Session:
-    def __init__(self, core, source, training, every, observer, *, check, num_threads):
-        self._core, self._source, self._training = core, source, training
-        self._every, self._observer, self._check, self._threads = (
-            every,
-            observer,
-            check,
-            num_threads,
-        )
-        self._placed, self._empty = _core.Placed(), False
-
-    def run(self, until):
-        if not callable(self._source):
-            self._core.train(
-                *self._source,
-                self._placed,
-                self._training,
-                until,
-                self._every,
-                self._observer,
-                self._check,
-                self._threads,
-            )
-            self._check = False
-            return
-        while until is None or self._core.progress[0] < until:
-            batch = self._source()
-            if batch is None:
-                if until is None or self._empty:
-                    return
-                self._empty = True
-                continue
-            self._empty = False
-            frames = batch[0].frames
-            n = len(frames) if not hasattr(frames, "length") else frames.length
-            self._core.train(
-                *batch,
-                _core.Placed(),
-                self._training | {"batch_size": n},
-                None,
-                self._every,
-                self._observer,
-                True,
-                self._threads,
-            )

@@ -7,13 +7,13 @@ use tch::{Device, Kind, Tensor};
 use super::pass::Backward;
 use super::product::{Matrix, Product};
 use super::simd::dispatch;
-use super::{Shared, multiply, pointer, pointer_or_null, reuse, share_rows};
-use crate::libtorch::threads;
+use super::{Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
 use crate::lstm::{Back, State};
+use crate::threads::threads;
 
-/// One backward pass under way.
+/// A backward pass in progress.
 struct Pass<'a, 'b> {
-    back: &'a mut Back<'b>,
+    back: &'a mut Back<'b, Trace>,
     steps: usize,
     batch: usize,
     hidden: usize,
@@ -27,7 +27,7 @@ struct Pass<'a, 'b> {
     initial: Option<State>,
 }
 
-pub fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
+pub fn backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
     let layers = backs.first().map_or(0, |back| back.stack.layers.len());
     let mut passes: Vec<Pass<'_, '_>> = backs.iter_mut().map(Pass::new).collect();
 
@@ -58,7 +58,7 @@ fn dense(a: Matrix, b: Matrix, c: &Tensor, [m, n, k]: [usize; 3]) -> Product {
 }
 
 impl<'a, 'b> Pass<'a, 'b> {
-    fn new(back: &'a mut Back<'b>) -> Self {
+    fn new(back: &'a mut Back<'b, Trace>) -> Self {
         let (steps, batch, wide) = back.trace.layers[0].gates.size3().expect("gates are (T, B, 4H)");
         let layers = back.stack.layers.len();
         let slots = &mut back.trace.workspace.d_gates;
@@ -71,7 +71,7 @@ impl<'a, 'b> Pass<'a, 'b> {
             hidden: wide as usize / 4,
             valid: back.valid.map(Tensor::contiguous),
             d_outputs: back.outputs.map(Tensor::contiguous),
-            above: back.hidden.map(Tensor::copy),
+            above: None,
             d_gates,
             initial: back.wants_initial.then(|| State::zeros(layers as i64, batch, wide / 4, options)),
             back,
@@ -86,12 +86,10 @@ impl<'a, 'b> Pass<'a, 'b> {
     fn through_readout(&mut self) -> Option<Product> {
         let (d_outputs, readout) = (self.d_outputs.as_ref()?, self.back.stack.readout.as_ref()?);
         let size = readout.bias.size()[0] as usize;
-        let add = self.above.is_some();
         let size_above = self.state_size();
-        let workspace = &mut self.back.trace.workspace;
-        let above = self.above.get_or_insert_with(|| reuse(&mut workspace.above, size_above));
+        let above = self.above.insert(reuse(&mut self.back.trace.workspace.above, size_above));
         let sizes = [self.steps * self.batch, self.hidden, size];
-        Some(Product { add, ..dense(rows(d_outputs, size), rows(&readout.weight, self.hidden), above, sizes) })
+        Some(dense(rows(d_outputs, size), rows(&readout.weight, self.hidden), above, sizes))
     }
 
     /// dX = dgates W_ih

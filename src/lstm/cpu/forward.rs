@@ -1,4 +1,4 @@
-//! Forward passes: traces sized, weights packed, rows shared out.
+//! Forward passes: size the traces, pack the weights, share the rows out.
 
 use std::ptr::null;
 
@@ -7,9 +7,9 @@ use tch::{Device, Kind, Tensor};
 use super::pass::{Forward, ForwardFeed, ForwardLayer, ForwardReadout};
 use super::product::{Matrix, Product, pack, pack_panel, packed_size};
 use super::simd::{COLUMNS, ISA, dispatch};
-use super::{Buffer, Shared, multiply, pointer, pointer_or_null, reuse, share_rows};
-use crate::libtorch::{parallel, threads};
-use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, Trace, dropout_mask};
+use super::{Buffer, Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
+use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask};
+use crate::threads::{parallel, threads};
 
 /// A piece of packing, small enough to share out.
 #[derive(Clone, Copy)]
@@ -57,9 +57,9 @@ impl Packing {
                     let b = Matrix::rows(weight_hh.add(row * hidden), hidden).transposed();
                     pack_panel(b, hidden, 0, n, (lanes, width), to.add(inputs * width));
                     for lane in 0..lanes {
-                        let there = lane < n;
-                        let sum = if there { *bias_ih.add(row + lane) + *bias_hh.add(row + lane) } else { 0.0 };
-                        let more = if there && !folded.is_null() { *folded.add(row + lane) } else { 0.0 };
+                        let exists = lane < n;
+                        let sum = if exists { *bias_ih.add(row + lane) + *bias_hh.add(row + lane) } else { 0.0 };
+                        let more = if exists && !folded.is_null() { *folded.add(row + lane) } else { 0.0 };
                         *first_bias.add(gate * lanes + lane) = sum;
                         *bias.add(gate * lanes + lane) = sum + more;
                     }
@@ -74,7 +74,7 @@ impl Packing {
     }
 }
 
-/// Everything about a forward pass but its rows.
+/// Everything about a forward pass except its rows.
 struct Plan {
     steps: usize,
     batch: usize,
@@ -95,7 +95,7 @@ impl Plan {
     }
 }
 
-pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
+pub fn forward(runs: &mut [Run<'_, Trace>], mode: &mut Mode<'_>) {
     let lanes = ISA.lanes();
     let mut packings = Vec::new();
     let plans: Vec<Plan> = runs.iter_mut().map(|run| plan(run, mode, lanes, &mut packings)).collect();
@@ -134,8 +134,8 @@ pub fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
     }
 }
 
-/// Size a run's trace and workspace, and say what has to be packed.
-fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec<Packing>) -> Plan {
+/// Size a run's trace and workspace, and list what must be packed.
+fn plan(run: &mut Run<'_, Trace>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec<Packing>) -> Plan {
     let stack = run.stack;
     let (steps, batch, hidden) = (run.feed.steps(), run.batch, stack.hidden_size());
     let train = matches!(mode, Mode::Train { .. });
@@ -150,7 +150,7 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
     let hidden = hidden as usize;
     workspace.cells.resize_with(stack.layers.len(), Buffer::default);
     let (others, kept) = (packings.len(), run.version.is_some() && workspace.version == run.version);
-    // Until all is packed, should memory run out before.
+    // Not valid until all is packed: memory may run out before that.
     workspace.version = None;
     let layers = (stack.layers.iter().enumerate())
         .map(|(l, layer)| {
@@ -165,7 +165,7 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
         ForwardReadout { size, panels, bias: pointer(&readout.bias), outputs: pointer(outputs) }
     });
     if train {
-        // Once more for the way back.
+        // Once more for the backward pass.
         workspace.recurrent.resize_with(stack.layers.len(), Buffer::default);
         for (layer, buffer) in stack.layers.iter().zip(&mut workspace.recurrent) {
             let weight = Matrix::rows(pointer(&layer.weight_hh), hidden);
@@ -187,7 +187,7 @@ fn plan(run: &mut Run<'_>, mode: &mut Mode<'_>, lanes: usize, packings: &mut Vec
     Plan { steps, batch, hidden, layers, feed, readout, valid, initial, last, _held: held }
 }
 
-/// Tensors that a plan's pointers look into and nobody else holds.
+/// Keeps the tensors alive that a plan's pointers point into.
 struct Held(Vec<Tensor>);
 
 impl Held {
@@ -199,8 +199,8 @@ impl Held {
     }
 }
 
-/// Linear outputs that are fed back meet the input weights before anything else does: x_t W_ih' = h_{t-1} (W_ih W_fc)' +
-/// (W_ih b_fc)', which is fewer multiplications where frames are large.
+/// Linear outputs that are fed back are multiplied by the input weights at once: x_t W_ih' = h_{t-1} (W_ih W_fc)' +
+/// (W_ih b_fc)', which takes fewer multiplications for large frames.
 struct Fold {
     /// W_ih W_fc, (4H, H)
     weight: Tensor,
@@ -209,8 +209,8 @@ struct Fold {
 }
 
 impl Fold {
-    /// None where it cannot be, or does not pay.
-    fn of(run: &Run<'_>) -> Option<Self> {
+    /// None if it is impossible or slower.
+    fn of(run: &Run<'_, Trace>) -> Option<Self> {
         let Feed::Output { steps, activation: Activation::Identity, truth: None } = run.feed else { return None };
         let (readout, weight_ih) = (run.stack.readout.as_ref()?, run.stack.layers[0].weight_ih.as_ref()?);
         let (size, hidden) = (readout.bias.size()[0], run.stack.hidden_size());
@@ -226,7 +226,7 @@ impl Fold {
     }
 }
 
-/// Make room for what a pass leaves behind; what has its size already stays.
+/// Allocate what a pass leaves behind; tensors of the right size are reused.
 fn size_trace(trace: &mut Trace, [layers, steps, batch, hidden]: [i64; 4], mode: &mut Mode<'_>) {
     let options = (Kind::Float, Device::Cpu);
     let empty = |size: [i64; 3]| Tensor::empty(size, options);
@@ -250,8 +250,8 @@ fn size_trace(trace: &mut Trace, [layers, steps, batch, hidden]: [i64; 4], mode:
     }
 }
 
-/// Make room for the outputs and for what is fed, and say where the bottom layer finds its input.
-fn size_feed(run: &mut Run<'_>, train: bool, folded: bool, held: &mut Held) -> ForwardFeed {
+/// Allocate the outputs and the fed frames, and return where the bottom layer finds its input.
+fn size_feed(run: &mut Run<'_, Trace>, train: bool, folded: bool, held: &mut Held) -> ForwardFeed {
     let (steps, batch) = (run.feed.steps(), run.batch);
     let size = run.stack.readout.as_ref().map(|readout| readout.bias.size()[0]);
     let Trace { input, outputs, workspace, .. } = &mut *run.trace;
@@ -284,7 +284,7 @@ fn size_feed(run: &mut Run<'_>, train: bool, folded: bool, held: &mut Held) -> F
     }
 }
 
-/// Room for one layer's weights, and the pieces to be packed into it.
+/// Allocate one layer's packed weights, and list the pieces to pack.
 fn pack_cells(
     layer: &Layer,
     fold: Option<&Fold>,
@@ -326,7 +326,7 @@ fn pack_cells(
     }
 }
 
-/// Room for the panels of a (k, n) matrix, and the pieces to be packed into it.
+/// Allocate the panels of a (k, n) matrix, and list the pieces to pack.
 fn pack_columns(
     b: Matrix,
     k: usize,

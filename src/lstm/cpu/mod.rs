@@ -1,9 +1,9 @@
-//! The stack in float32 on the CPU, by kernels of our own.
+//! The CPU backend: this crate's own kernels, in float32.
 //!
-//! A batch's rows never meet, so each thread takes its share of them through the whole time loop, forward and then backward;
-//! weights are packed once a pass into the order in which the tiles read them, and the cell is applied to the gates' sums
-//! while they are in registers. What has no order in time is one product over all steps, shared out by tiles. Every number
-//! is added up in an order that the shapes fix, so the same machine gives the same bits.
+//! Rows of a batch are independent, so each thread takes its share of them through the whole time loop, forward and then
+//! backward. Weights are packed once a pass into the order in which the tiles read them, and the cell is applied to the
+//! gates' sums while they are in registers. What does not depend on the order of time is one product over all steps, shared
+//! out by tiles. The shapes fix the order of every sum, so the same machine gives the same bits.
 
 mod backward;
 mod error;
@@ -17,12 +17,12 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
-pub use self::backward::backward;
 use self::error::SquaredError;
-pub use self::forward::forward;
 use self::product::{Product, Share};
 use self::simd::dispatch;
-use crate::libtorch::{parallel, threads};
+use super::backend::{self, Backend};
+use super::{Back, LayerTrace, Mode, Run, State, Steps, over_time, without_dropout};
+use crate::threads::{parallel, threads};
 
 /// A cache line of floats; buffers of these are aligned for every vector.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ struct Line(#[allow(dead_code, reason = "only its size and alignment matter")] [
 struct Buffer(Vec<Line>);
 
 impl Buffer {
-    /// Room for `floats`, with whatever stands in it.
+    /// Memory for `floats`, uninitialized for the caller.
     fn reserve(&mut self, floats: usize) -> *mut f32 {
         let lines = floats.div_ceil(16);
         if self.0.len() < lines {
@@ -43,7 +43,7 @@ impl Buffer {
     }
 }
 
-/// A thread's own buffer, kept from call to call.
+/// A buffer of this thread, kept from call to call.
 struct Scratch(Buffer);
 
 thread_local!(static SCRATCH: RefCell<Buffer> = const { RefCell::new(Buffer(Vec::new())) });
@@ -60,7 +60,7 @@ impl Drop for Scratch {
     }
 }
 
-/// What is shared between threads: pointers into buffers of which each thread writes its own part.
+/// Shared between threads: pointers into buffers of which each thread writes its own part.
 struct Shared<T>(T);
 
 // SAFETY: kernels write disjoint rows (passes) or tiles (products), as their fields say.
@@ -73,29 +73,77 @@ impl<T> Shared<T> {
     }
 }
 
-/// What a stack's passes need beside the trace, kept from one to the next so that a step allocates nothing.
+pub(super) struct Cpu;
+
+/// What a forward pass leaves behind. It is kept from one pass to the next, so that a step allocates nothing.
 #[derive(Debug, Default)]
-pub struct Workspace {
-    /// Packed weights: the cells', bottom up, the readout's, and, in training, the recurrent ones for the way back.
+pub struct Trace {
+    /// (T, B, D): what the bottom layer was fed; None without an input, and in evaluation.
+    pub(super) input: Option<Tensor>,
+    /// Bottom up; empty in evaluation.
+    layers: Vec<LayerTrace>,
+    /// (T, B, D): the readout, before any activation.
+    pub(super) outputs: Option<Tensor>,
+    /// The state after the last step.
+    pub(super) last: Option<State>,
+    workspace: Workspace,
+}
+
+impl Trace {
+    /// (T, B, H): h of the top layer at every step.
+    pub(super) fn top(&self) -> Option<Tensor> {
+        self.layers.last().map(LayerTrace::upward)
+    }
+}
+
+impl Backend for Cpu {
+    type Trace = Trace;
+
+    fn trace(trace: &mut backend::Trace) -> &mut Trace {
+        if !matches!(trace, backend::Trace::Cpu(_)) {
+            *trace = backend::Trace::Cpu(Trace::default());
+        }
+        let backend::Trace::Cpu(own) = trace else { unreachable!("it was set above") };
+        own
+    }
+
+    fn forward(mut runs: Vec<Run<'_, Trace>>, mode: &mut Mode<'_>) {
+        forward::forward(&mut runs, mode);
+    }
+
+    fn backward(mut backs: Vec<Back<'_, Trace>>) -> Vec<Option<State>> {
+        backward::backward(&mut backs)
+    }
+
+    fn traced(mut run: Run<'_, Trace>) -> Steps {
+        without_dropout(|mode| forward::forward(std::slice::from_mut(&mut run), mode));
+        over_time(&run.trace.layers)
+    }
+}
+
+/// Packed weights, and the buffers of a pass.
+#[derive(Debug, Default)]
+struct Workspace {
+    /// Packed weights: the cells', bottom up, the readout's, and, in training, the recurrent ones of the backward pass.
     cells: Vec<Buffer>,
-    /// Which numbers the weights had that are packed.
+    /// Identifies the numbers that are packed.
     version: Option<u64>,
     readout: Buffer,
     recurrent: Vec<Buffer>,
     /// Whether the initial state was zero, and the first input.
     zero_start: bool,
     zero_input: bool,
-    /// A zero frame and the outputs (T + 1, B, D), or the outputs alone (T, B, D).
+    /// A zero frame and the outputs (T + 1, B, D), or only the outputs (T, B, D).
     outputs: Option<Tensor>,
-    /// What was fed back (T, B, D), where that is not the outputs.
+    /// What was fed back (T, B, D), unless that is the outputs.
     fed: Option<Tensor>,
     /// (T, B, 4H) for each layer, top down.
     d_gates: Vec<Option<Tensor>>,
-    /// (T, B, H): the gradient at h of the layer that is looked at.
+    /// (T, B, H): the gradient at h of the present layer.
     above: Option<Tensor>,
 }
 
-/// The tensor in `slot`, made anew where it is not of this size.
+/// The tensor in `slot`, replaced unless it has this size.
 fn reuse(slot: &mut Option<Tensor>, size: [i64; 3]) -> Tensor {
     let tensor = slot.take().filter(|tensor| tensor.size() == size);
     slot.insert(tensor.unwrap_or_else(|| Tensor::empty(size, (Kind::Float, Device::Cpu)))).shallow_clone()
@@ -117,7 +165,7 @@ fn share_rows(
     work: impl Fn(usize, usize, usize, usize) + Sync,
 ) {
     if (0..runs).any(|run| batch(run) < threads) {
-        // Too few rows to share: each run to a thread.
+        // Too few rows to share: each run gets a thread.
         return parallel(runs, |run| work(run, 0, 0, batch(run)));
     }
     parallel(threads, |share| {

@@ -1,9 +1,8 @@
-//! The model and its training, behind a lock that is never waited for.
+//! The model, behind a lock that no caller waits for.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use anyhow::Result;
 use numpy::{PyArrayDyn, PyReadonlyArrayDyn};
@@ -12,54 +11,22 @@ use pyo3::types::PyDict;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::arrays::{Column, Labels, Numbers, Rows, numbers, tensor};
+use super::bridge::{Bridge, losses_dict};
 use super::errors::detached;
 use super::settings::{ArchitectureItems, InitItems, TrainingItems};
 use crate::checkpoint;
-use crate::config::{Architecture, Precision, Which};
-use crate::data::{self, Align, Conversion, Frames, Windows, in_order};
+use crate::data::{self, Align, Conversion, Frames, Progress, Windows, in_order};
 use crate::error::Error;
-use crate::libtorch::{self, Threads};
+use crate::libtorch::{self, Precision};
 use crate::lstm::State;
-use crate::model::{Composite, Losses, Pass};
+use crate::model::{Architecture, Composite, Pass, Which};
 use crate::random::{Purpose, stream};
-use crate::train::{self, Moments, Observer, Progress, Report, Trainer, Until};
-
-/// How often Ctrl-C is looked for, at most; a batch that takes longer is ended by it at once.
-const SIGNALS: Duration = Duration::from_millis(10);
-/// How often progress is told, at most.
-const PROGRESS: Duration = Duration::from_millis(100);
+use crate::threads::{Threads, forked};
+use crate::train::{self, Moments, Trainer};
+use crate::words::Words;
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
 type Arrays<'py> = HashMap<String, PyReadonlyArrayDyn<'py, f32>>;
-
-/// What a training has placed on its device, past and future, so that its parts need not place it again.
-#[pyclass(frozen, module = "backcast._core")]
-#[derive(Default)]
-pub struct Placed(Mutex<Option<[Option<Tensor>; 2]>>);
-
-#[pymethods]
-impl Placed {
-    #[new]
-    fn new() -> Self {
-        Self::default()
-    }
-}
-
-impl Placed {
-    fn apply(&self, windows: &mut Windows<'_>) {
-        let mut placed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = |column: &data::Column<'_>| column.placed.as_ref().map(Tensor::shallow_clone);
-        if let Some([past, future]) = &*placed {
-            windows.past.placed = past.as_ref().map(Tensor::shallow_clone);
-            if let Some(column) = &mut windows.future {
-                column.placed = future.as_ref().map(Tensor::shallow_clone);
-            }
-        } else {
-            windows.place();
-            *placed = Some([copy(&windows.past), windows.future.as_ref().and_then(copy)]);
-        }
-    }
-}
 
 /// A composite model and its training.
 #[pyclass(frozen, module = "backcast._core")]
@@ -68,22 +35,22 @@ pub struct Core {
 }
 
 impl Core {
-    fn lock(&self) -> Result<MutexGuard<'_, Trainer>> {
+    pub fn lock(&self) -> Result<MutexGuard<'_, Trainer>> {
         let guard = match self.trainer.try_lock() {
             Ok(guard) => guard,
-            // A panic left weights of a finished update, as every update is made of one step.
+            // After a panic the weights are those of a finished update, since an update changes them in one step.
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(Error::Busy.into()),
         };
         let device = guard.model.options().1;
-        if libtorch::forked() && device != Device::Cpu {
+        if forked() && device != Device::Cpu {
             let expected = "\"cpu\" in a process that was forked (or start processes with \"spawn\")".to_owned();
             return Err(Error::Device { expected, got: libtorch::device_name(device) }.into());
         }
         Ok(guard)
     }
 
-    /// Use the model as it is, on so many threads.
+    /// Use the model as it is, on `num_threads` threads.
     fn infer<T: Send>(
         &self,
         py: Python<'_>,
@@ -128,7 +95,7 @@ impl Core {
         detached(py, || Ok(self.lock()?.records()))
     }
 
-    /// (updates made, epochs ended, batches of the present epoch seen)
+    /// (updates made, completed epochs, batches of the present epoch seen)
     #[getter]
     fn progress(&self, py: Python<'_>) -> PyResult<(i64, i64, i64)> {
         detached(py, || {
@@ -146,7 +113,7 @@ impl Core {
         detached(py, move || self.lock()?.model.assign(&arrays))
     }
 
-    /// The optimizer's moments by the names of their weights, and how far the training has come: (first, second, progress).
+    /// The optimizer's moments by the names of their weights, and the progress of the training: (first, second, progress).
     fn training_state<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, [i64; 4])> {
         let (first, second, progress) = detached(py, || {
             let trainer = self.lock()?;
@@ -157,7 +124,7 @@ impl Core {
         Ok((dict(py, first)?, dict(py, second)?, progress))
     }
 
-    /// Take a training up where it was; without moments they start anew.
+    /// Restore a training's state; without moments they start at zero.
     fn set_training_state(
         &self,
         py: Python<'_>,
@@ -182,43 +149,8 @@ impl Core {
         })
     }
 
-    /// Train to update `until`, or for one pass over the windows; the observer is told.
-    #[pyo3(signature = (past, future, labels, placed, training, until, report_every, observer, check, num_threads))]
-    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
-    fn train(
-        &self,
-        py: Python<'_>,
-        past: Column<'_>,
-        future: Option<Column<'_>>,
-        labels: Option<Labels<'_>>,
-        placed: Py<Placed>,
-        training: TrainingItems,
-        until: Option<i64>,
-        report_every: i64,
-        observer: Py<PyAny>,
-        check: bool,
-        num_threads: Option<i32>,
-    ) -> PyResult<()> {
-        let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
-        detached(py, move || {
-            let mut trainer = self.lock()?;
-            let _threads = Threads::limit(num_threads, trainer.model.encoder().own_kernels());
-            let _rounding = trainer.model.rounding();
-            let training = training.parse()?;
-            let conversion = conversion(&trainer.model);
-            let mut windows = Windows { past, future, labels, conversion };
-            placed.get().apply(&mut windows);
-            let mut watch = Watch::new(Some(observer));
-            if check {
-                windows.check(training.batch_size, || watch.pause())?;
-            }
-            let until = until.map_or(Until::Epoch, Until::Step);
-            trainer.fit(&windows, &training, until, report_every, &mut watch)
-        })
-    }
-
     /// One training pass over all windows as one batch: (losses, gradients, what each decoder was fed).
-    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
+    #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn gradients<'py>(
         &self,
         py: Python<'py>,
@@ -289,9 +221,9 @@ impl Core {
             model.feedback(which)?;
             let n = states.size()[0];
             let mut all = Rows::new(&[n, steps, model.architecture.frame_size]);
-            let mut watch = Watch::new(None);
+            let mut bridge = Bridge::new(None);
             for first in (0..n).step_by(batch_size as usize) {
-                watch.pause()?;
+                bridge.pause()?;
                 let state = unflatten(model, &states.narrow(0, first, batch_size.min(n - first)));
                 all.push(&model.decode(which, &state, steps)?.transpose(0, 1));
             }
@@ -300,8 +232,8 @@ impl Core {
         all.into_array(py)
     }
 
-    /// (n, steps, D) in the order of emission, from pasts; as many steps as the longest past has where `steps` is none.
-    #[allow(clippy::too_many_arguments, reason = "the door takes what Python names")]
+    /// (n, steps, D) in the order of emission, from pasts; by default the number of steps of the longest past.
+    #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn generate<'py>(
         &self,
         py: Python<'py>,
@@ -324,7 +256,7 @@ impl Core {
         all.into_array(py)
     }
 
-    /// What every layer did at every step, by part: h and c (n, T, L, H), gates (n, T, L, 4H).
+    /// h, c and gates of every layer at every step, by part: h and c (n, T, L, H), gates (n, T, L, 4H).
     fn trace<'py>(
         &self,
         py: Python<'py>,
@@ -338,12 +270,13 @@ impl Core {
             let &Architecture { hidden_size, num_layers, .. } = &model.architecture;
             let mut parts: Vec<(&'static str, [Rows; 3])> = Vec::new();
             each_batch(&past, model, batch_size, |frames| {
-                for (p, (name, trace)) in model.trace(frames, [frames.steps(), steps])?.into_iter().enumerate() {
-                    let every = [1, 1, 4].map(|width| [past.len(), trace.steps(), num_layers, width * hidden_size]);
+                for (p, (name, tensors)) in model.trace(frames, [frames.steps(), steps])?.into_iter().enumerate() {
+                    let steps = tensors[0].size()[1];
+                    let every = [1, 1, 4].map(|width| [past.len(), steps, num_layers, width * hidden_size]);
                     if p == parts.len() {
                         parts.push((name, every.each_ref().map(|shape| Rows::new(shape))));
                     }
-                    for (rows, tensor) in parts[p].1.iter_mut().zip(trace.over_time()) {
+                    for (rows, tensor) in parts[p].1.iter_mut().zip(tensors) {
                         rows.push(&tensor);
                     }
                 }
@@ -388,58 +321,14 @@ impl Core {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         let losses = self.infer(py, num_threads, move |model| {
             let windows = Windows { past, future, labels, conversion: conversion(model) };
-            let mut watch = Watch::new(None);
-            train::evaluate(model, &windows, batch_size, || watch.pause())
+            let mut bridge = Bridge::new(None);
+            train::evaluate(model, &windows, batch_size, || bridge.pause())
         })?;
         losses_dict(py, &losses)
     }
 }
 
-/// Looks for Ctrl-C, and tells Python's observer how the training goes.
-struct Watch {
-    observer: Option<Py<PyAny>>,
-    signals: Instant,
-    progress: Instant,
-}
-
-impl Watch {
-    fn new(observer: Option<Py<PyAny>>) -> Self {
-        let now = Instant::now();
-        Self { observer, signals: now, progress: now }
-    }
-
-    fn pause(&mut self) -> Result<()> {
-        if self.signals.elapsed() >= SIGNALS {
-            Python::attach(|py| py.check_signals())?;
-            self.signals = Instant::now();
-        }
-        Ok(())
-    }
-}
-
-impl Observer for Watch {
-    fn on_step(&mut self, step: i64, losses: &Losses) -> Result<()> {
-        self.pause()?;
-        if let Some(observer) = self.observer.as_ref().filter(|_| self.progress.elapsed() >= PROGRESS) {
-            Python::attach(|py| observer.call_method1(py, "on_progress", (step, losses_dict(py, losses)?)))?;
-            self.progress = Instant::now();
-        }
-        Ok(())
-    }
-
-    fn on_report(&mut self, report: &Report) -> Result<()> {
-        if let Some(observer) = &self.observer {
-            let Progress { step, epoch, .. } = report.progress;
-            Python::attach(|py| {
-                let losses = losses_dict(py, &report.losses)?;
-                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate))
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// What `work` makes of the pasts, a row a window, batch by batch.
+/// The results of `work` on the pasts, batch by batch, one row per window.
 fn by_batch(
     past: &data::Column<'_>,
     model: &Composite,
@@ -462,15 +351,15 @@ fn each_batch(
     batch_size: i64,
     mut work: impl FnMut(&Frames) -> Result<()>,
 ) -> Result<()> {
-    let mut watch = Watch::new(None);
+    let mut bridge = Bridge::new(None);
     for rows in in_order(past.len(), batch_size) {
-        watch.pause()?;
+        bridge.pause()?;
         work(&past.gather(&rows, Align::Right, conversion(model))?)?;
     }
     Ok(())
 }
 
-fn conversion(model: &Composite) -> Conversion {
+pub fn conversion(model: &Composite) -> Conversion {
     let (kind, device) = model.options();
     Conversion { frame_size: model.architecture.frame_size, kind, device }
 }
@@ -485,14 +374,6 @@ fn unflatten(model: &Composite, states: &Tensor) -> State {
     let (kind, device) = model.options();
     let both = states.to_device(device).to_kind(kind).view([-1, 2 * layers, hidden]).transpose(0, 1).contiguous();
     State { h: both.narrow(0, 0, layers), c: both.narrow(0, layers, layers) }
-}
-
-fn losses_dict<'py>(py: Python<'py>, losses: &Losses) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (name, loss) in losses.named() {
-        dict.set_item(name, loss.mean())?;
-    }
-    Ok(dict)
 }
 
 fn dict<T>(py: Python<'_>, named: Vec<(String, Numbers<T>)>) -> PyResult<Bound<'_, PyDict>>
@@ -510,7 +391,7 @@ fn tensors(arrays: &Arrays<'_>) -> Vec<(String, Tensor)> {
     arrays.iter().map(|(name, array)| (name.clone(), tensor(array))).collect()
 }
 
-/// How many CUDA devices libtorch sees.
+/// The number of CUDA devices that libtorch sees.
 #[pyfunction]
 pub fn cuda_device_count(py: Python<'_>) -> PyResult<i64> {
     detached(py, || Ok(Cuda::device_count()))

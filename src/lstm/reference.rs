@@ -1,8 +1,63 @@
-//! The stack by libtorch's operators, step by step: the reference that every faster path is held against.
+//! The reference backend: libtorch's operators, step by step. Faster backends are tested against it.
 
 use tch::{IndexOp, Tensor};
 
-use super::{Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, last_size, readout_backward};
+use super::backend::{self, Backend};
+use super::{
+    Back, Feed, Layer, LayerTrace, Mode, Run, State, Steps, dropout_mask, flat, last_size, over_time, readout_backward,
+    without_dropout,
+};
+
+pub(super) struct Reference;
+
+/// What a forward pass leaves behind.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// (T, B, D): what the bottom layer was fed; None without an input, and in evaluation.
+    pub(super) input: Option<Tensor>,
+    /// Bottom up; empty in evaluation.
+    layers: Vec<LayerTrace>,
+    /// (T, B, D): the readout, before any activation.
+    pub(super) outputs: Option<Tensor>,
+    /// The state after the last step.
+    pub(super) last: Option<State>,
+}
+
+impl Trace {
+    /// (T, B, H): h of the top layer at every step.
+    pub(super) fn top(&self) -> Option<Tensor> {
+        self.layers.last().map(LayerTrace::upward)
+    }
+}
+
+impl Backend for Reference {
+    type Trace = Trace;
+
+    fn trace(trace: &mut backend::Trace) -> &mut Trace {
+        if !matches!(trace, backend::Trace::Reference(_)) {
+            *trace = backend::Trace::Reference(Trace::default());
+        }
+        let backend::Trace::Reference(own) = trace else { unreachable!("it was set above") };
+        own
+    }
+
+    fn forward(runs: Vec<Run<'_, Trace>>, mode: &mut Mode<'_>) {
+        for run in runs {
+            forward(run, mode);
+        }
+    }
+
+    fn backward(backs: Vec<Back<'_, Trace>>) -> Vec<Option<State>> {
+        backs.iter().map(|back| Some(backward(back)).filter(|_| back.wants_initial)).collect()
+    }
+
+    fn traced(run: Run<'_, Trace>) -> Steps {
+        let Run { stack, feed, initial, batch, valid, version, trace } = run;
+        let run = Run { stack, feed, initial, batch, valid, version, trace: &mut *trace };
+        without_dropout(|mode| forward(run, mode));
+        over_time(&trace.layers)
+    }
+}
 
 /// One step: activated gates (B, 4H), h (B, H), c (B, H).
 fn step(layer: &Layer, x: Option<&Tensor>, h: &Tensor, c: &Tensor) -> (Tensor, Tensor, Tensor) {
@@ -30,7 +85,7 @@ pub(super) fn cell(sums: &Tensor, c: &Tensor, weight_ch: Option<&Tensor>) -> (Te
     (Tensor::cat(&[i, f, g, o], -1), h, c)
 }
 
-/// The way back through a cell: the gradients at the gates' sums and at c before, from its activated gates, c before and
+/// The backward pass through a cell: the gradients at the gates' sums and at c before, from its activated gates, c before and
 /// after, peepholes, and the gradients at h and c after.
 pub(super) fn cell_backward(
     gates: &Tensor,
@@ -69,20 +124,20 @@ fn quarters(gates: &Tensor) -> [Tensor; 4] {
     [0, 1, 2, 3].map(|quarter| gates.narrow(-1, quarter * hidden, hidden))
 }
 
-/// What a layer's peepholes, or their gradients, are for i, f and o: (..., H) each.
+/// A layer's peepholes, or their gradients, for i, f and o: (..., H) each.
 fn thirds(weight_ch: &Tensor) -> [Tensor; 3] {
     let hidden = last_size(weight_ch) / 3;
     [0, 1, 2].map(|third| weight_ch.narrow(-1, third * hidden, hidden))
 }
 
-pub(super) fn forward(run: &mut Run<'_>, mode: &mut Mode<'_>) {
+fn forward(run: Run<'_, Trace>, mode: &mut Mode<'_>) {
     let (stack, steps, options) = (run.stack, run.feed.steps(), run.stack.options());
     let (layers, batch, hidden) = (stack.layers.len() as i64, run.batch, stack.hidden_size());
     let zeros = State::zeros(layers, batch, hidden, options);
     let initial = run.initial.unwrap_or(&zeros);
     let train = matches!(mode, Mode::Train { .. });
 
-    let trace = &mut *run.trace;
+    let trace = run.trace;
     trace.layers.clear();
     if train {
         for l in 0..layers {
@@ -159,17 +214,17 @@ fn input(feed: &Feed<'_>, t: i64, outputs: &[Tensor], batch: i64, stack: &super:
     }
 }
 
-pub(super) fn backward(back: &Back<'_>) -> State {
+fn backward(back: &Back<'_, Trace>) -> State {
     let (stack, trace, gradients) = (back.stack, &*back.trace, back.gradients);
     let (layers, hidden) = (stack.layers.len() as i64, stack.hidden_size());
     let (steps, batch) = (trace.layers[0].gates.size()[0], trace.layers[0].gates.size()[1]);
 
     // The readout: one product each, over all steps together.
-    let mut above = back.hidden.map(Tensor::shallow_clone); // (T, B, H)
+    let mut above = None; // (T, B, H)
     if let (Some(d_outputs), Some(readout), Some(gradient)) = (back.outputs, &stack.readout, &gradients.readout) {
-        readout_backward(trace, d_outputs, gradient);
-        let d_top = d_outputs.matmul(&readout.weight);
-        above = Some(above.map_or(d_top.shallow_clone(), |above| above + d_top));
+        let top = trace.top().expect("a training pass keeps its trace");
+        readout_backward(&top, d_outputs, gradient);
+        above = Some(d_outputs.matmul(&readout.weight));
     }
 
     let initial = State::zeros(layers, batch, hidden, stack.options());

@@ -1,19 +1,73 @@
-//! Stacks of one shape side by side, such as both decoders: at each step one batched product for all of them, and
-//! libtorch's fused cell. It is what a GPU runs, and what multiplies 16-bit numbers anywhere.
+//! The batched backend: stacks of one shape side by side, such as both decoders, with one batched product per step for all of
+//! them, and libtorch's fused cell. It runs on GPUs, and multiplies 16-bit numbers on any device.
 //!
-//! G stacks, each tensor of theirs with G in front. States, sums and gradients are in the stacks' own kind (float32); what
-//! is multiplied is in that of the weights, which may have 16 bits. Where no step waits for an output (the encoder), the
-//! inputs of a layer are multiplied for all steps at once.
+//! G stacks; each tensor has G as its first dimension. States, sums and gradients are in the stacks' own kind (float32);
+//! factors are in that of the weights, which may have 16 bits. If no step waits for an output (the encoder), the inputs of a
+//! layer are multiplied for all steps at once.
 
 use tch::{Device, IndexOp, Kind, Tensor};
 
-use super::plain::{self, peepholes_backward, write};
-use super::{Back, Feed, Layer, LayerTrace, Mode, Run, Stack, State, Trace, dropout_mask, flat, last_size};
+use super::backend::{self, Backend};
+use super::reference::{self, Reference, peepholes_backward, write};
+use super::{Back, Feed, Layer, Mode, Run, Stack, State, Steps, dropout_mask, flat, last_size};
 use crate::libtorch::{fused_cell, fused_cell_backward};
+
+pub(super) struct Batched;
+
+/// What a forward pass leaves behind for one stack.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// (T, B, D): what the bottom layer was fed; None without an input, and in evaluation.
+    pub(super) input: Option<Tensor>,
+    /// (T, B, H): h of the top layer at every step; None in evaluation.
+    top: Option<Tensor>,
+    /// (T, B, D): the readout, before any activation.
+    pub(super) outputs: Option<Tensor>,
+    /// The state after the last step.
+    pub(super) last: Option<State>,
+    /// Shared by all stacks of the pass; the first of them holds it.
+    tape: Option<Tape>,
+}
+
+impl Trace {
+    /// (T, B, H): h of the top layer at every step.
+    pub(super) fn top(&self) -> Option<Tensor> {
+        self.top.as_ref().map(Tensor::shallow_clone)
+    }
+}
+
+impl Backend for Batched {
+    type Trace = Trace;
+
+    fn trace(trace: &mut backend::Trace) -> &mut Trace {
+        if !matches!(trace, backend::Trace::Batched(_)) {
+            *trace = backend::Trace::Batched(Trace::default());
+        }
+        let backend::Trace::Batched(own) = trace else { unreachable!("it was set above") };
+        own
+    }
+
+    fn forward(mut runs: Vec<Run<'_, Trace>>, mode: &mut Mode<'_>) {
+        forward(&mut runs, mode);
+    }
+
+    fn backward(mut backs: Vec<Back<'_, Trace>>) -> Vec<Option<State>> {
+        backward(&mut backs)
+    }
+
+    /// Its own h may have 16 bits, so the reference makes the pass.
+    fn traced(run: Run<'_, Trace>) -> Steps {
+        let Run { stack, feed, initial, batch, valid, version, trace } = run;
+        let mut own = reference::Trace::default();
+        let steps = Reference::traced(Run { stack, feed, initial, batch, valid, version, trace: &mut own });
+        *trace = Trace { outputs: own.outputs, last: own.last, ..Trace::default() };
+        steps
+    }
+}
 
 /// What a forward pass of G stacks leaves behind for the backward pass.
 #[derive(Debug, Default)]
-pub struct Tape {
+struct Tape {
     /// Bottom up.
     layers: Vec<LayerTape>,
     /// (G, T, B, D): what the bottom layer was fed.
@@ -26,9 +80,9 @@ pub struct Tape {
 struct LayerTape {
     /// (G, T + 1, B, H), the initial state first, in the kind that is multiplied.
     h: Tensor,
-    /// T + 1 times (G, B, H), the initial state first.
+    /// T + 1 tensors (G, B, H), the initial state first.
     c: Vec<Tensor>,
-    /// T times (G, B, 4H): i, f, g, o after their activations.
+    /// T tensors (G, B, 4H): i, f, g, o after their activations.
     gates: Vec<Tensor>,
     /// (G, T, B, H), as in `LayerTrace`.
     dropout: Option<Tensor>,
@@ -45,8 +99,8 @@ impl LayerTape {
     }
 }
 
-/// A layer's weights as they are multiplied.
-struct Side {
+/// A layer's weights of all stacks, in the kind of their products.
+struct StackedWeights {
     /// (G, inputs, 4H)
     input: Option<Tensor>,
     /// (G, H, 4H)
@@ -57,11 +111,11 @@ struct Side {
     peepholes: Option<Tensor>,
 }
 
-impl Side {
+impl StackedWeights {
     fn of(layers: &[&Layer]) -> Self {
-        let each = |one: fn(&Layer) -> &Tensor| side_by_side(layers.iter().map(|layer| one(layer)));
+        let each = |one: fn(&Layer) -> &Tensor| stacked_view(layers.iter().map(|layer| one(layer)));
         Self {
-            input: side_by_side_if_there(layers.iter().map(|layer| layer.weight_ih.as_ref()))
+            input: stacked_views_if_all(layers.iter().map(|layer| layer.weight_ih.as_ref()))
                 .map(|weight| weight.transpose(1, 2)),
             recurrent: each(|layer| &layer.weight_hh).transpose(1, 2),
             bias: (each(|layer| &layer.bias_ih) + each(|layer| &layer.bias_hh)).unsqueeze(1),
@@ -70,13 +124,13 @@ impl Side {
     }
 }
 
-/// (G, 1, 3H), where layers have them.
+/// (G, 1, 3H), if the layers have them.
 fn peepholes(layers: &[&Layer]) -> Option<Tensor> {
-    side_by_side_if_there(layers.iter().map(|layer| layer.weight_ch.as_ref())).map(|weight| weight.unsqueeze(1))
+    stacked_views_if_all(layers.iter().map(|layer| layer.weight_ch.as_ref())).map(|weight| weight.unsqueeze(1))
 }
 
-/// Tensors of one shape as one with G in front; where there are two, both lie in one flat tensor and nothing is copied.
-fn side_by_side<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
+/// Tensors of one shape as one with G in front. Two of them lie in one flat tensor, so nothing is copied.
+fn stacked_view<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
     let tensors: Vec<&Tensor> = tensors.collect();
     let [first, second] = tensors.as_slice() else { return tensors[0].unsqueeze(0) };
     let apart = (second.data_ptr() as usize).wrapping_sub(first.data_ptr() as usize) / first.kind().elt_size_in_bytes();
@@ -86,12 +140,12 @@ fn side_by_side<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
     first.as_strided(size, stride, None)
 }
 
-/// The same, where all stacks have such a tensor.
-fn side_by_side_if_there<'a>(tensors: impl Iterator<Item = Option<&'a Tensor>>) -> Option<Tensor> {
-    tensors.collect::<Option<Vec<_>>>().map(|all| side_by_side(all.into_iter()))
+/// The same, if all stacks have such a tensor.
+fn stacked_views_if_all<'a>(tensors: impl Iterator<Item = Option<&'a Tensor>>) -> Option<Tensor> {
+    tensors.collect::<Option<Vec<_>>>().map(|all| stacked_view(all.into_iter()))
 }
 
-/// Tensors of one shape as one with G in front, copied where there are several.
+/// Tensors of one shape as one with G in front; several are copied.
 fn stacked(tensors: &[Tensor]) -> Tensor {
     match tensors {
         [one] => one.unsqueeze(0),
@@ -139,13 +193,13 @@ fn fuses(c: &Tensor, peepholes: Option<&Tensor>) -> bool {
 /// Activated gates (G, B, 4H), h and c (G, B, H), from both parts of the gates' sums and c before.
 fn cell(input: &Tensor, recurrent: &Tensor, c: &Tensor, peepholes: Option<&Tensor>) -> (Tensor, Tensor, Tensor) {
     if !fuses(c, peepholes) {
-        return plain::cell(&(input + recurrent), c, peepholes);
+        return reference::cell(&(input + recurrent), c, peepholes);
     }
     let [h, next, gates] = fused_cell(&flat(input), &flat(recurrent), &flat(c));
     (gates.view_as(recurrent), h.view_as(c), next.view_as(c))
 }
 
-/// As `plain::cell_backward`.
+/// As `reference::cell_backward`.
 fn cell_backward(
     gates: &Tensor,
     c: [&Tensor; 2],
@@ -154,14 +208,14 @@ fn cell_backward(
     dc: &Tensor,
 ) -> (Tensor, Tensor) {
     if !fuses(c[0], peepholes) {
-        return plain::cell_backward(gates, c, peepholes, dh, dc);
+        return reference::cell_backward(gates, c, peepholes, dh, dc);
     }
     let [d_gates, d_before] = fused_cell_backward(&flat(dh), &flat(dc), c.map(flat), &flat(gates));
     (d_gates.view_as(gates), d_before.view_as(dc))
 }
 
-/// Whether two runs can go side by side.
-fn alike(a: &Run<'_>, b: &Run<'_>) -> bool {
+/// Whether two runs can be batched.
+fn alike(a: &Run<'_, Trace>, b: &Run<'_, Trace>) -> bool {
     let sizes = |stack: &Stack| -> Vec<Option<Vec<i64>>> {
         let readout = stack.readout.as_ref().map(|readout| readout.weight.size());
         stack.layers.iter().map(|layer| layer.weight_ih.as_ref().map(Tensor::size)).chain([readout]).collect()
@@ -180,14 +234,14 @@ fn alike(a: &Run<'_>, b: &Run<'_>) -> bool {
         && sizes(a.stack) == sizes(b.stack)
 }
 
-pub(super) fn forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
+fn forward(runs: &mut [Run<'_, Trace>], mode: &mut Mode<'_>) {
     match runs {
         [a, b] if alike(a, b) => group_forward(runs, mode),
         _ => runs.chunks_mut(1).for_each(|run| group_forward(run, mode)),
     }
 }
 
-fn group_forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
+fn group_forward(runs: &mut [Run<'_, Trace>], mode: &mut Mode<'_>) {
     let mut pass = Pass::start(runs, mode);
     let outputs = match runs[0].feed {
         Feed::Frames(_) => pass.layer_by_layer(runs),
@@ -199,11 +253,11 @@ fn group_forward(runs: &mut [Run<'_>], mode: &mut Mode<'_>) {
 /// A forward pass of G runs.
 struct Pass<'a> {
     /// Bottom up.
-    sides: Vec<Side>,
+    weights: Vec<StackedWeights>,
     /// (G, H, D) and (G, 1, D)
     readouts: Option<(Tensor, Tensor)>,
     tape: Tape,
-    /// How many steps there is room for in the tape's h; they follow each other round.
+    /// The number of steps that the tape's h holds; later ones overwrite the first.
     places: i64,
     /// Bottom up, (G, B, H).
     last_h: Vec<Tensor>,
@@ -215,14 +269,14 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn start(runs: &[Run<'a>], mode: &mut Mode<'_>) -> Self {
+    fn start(runs: &[Run<'a, Trace>], mode: &mut Mode<'_>) -> Self {
         let first = &runs[0];
         let (steps, batch, hidden) = (first.feed.steps(), first.batch, first.stack.hidden_size());
         let (options, kind) = (first.stack.options(), first.stack.layers[0].weight_hh.kind());
         let (groups, depth) = (runs.len() as i64, first.stack.layers.len());
         let train = matches!(mode, Mode::Train { .. });
         let places = if train || matches!(first.feed, Feed::Frames(_)) { steps + 1 } else { 2 };
-        // Masks are drawn run by run, as if each were alone.
+        // Masks are drawn run by run, as separate passes draw them.
         let size = [steps, batch, hidden];
         let mut masks = |_| (0..depth).map(|l| dropout_mask(mode, &size, l + 1 == depth, options)).collect();
         let masks: Vec<Vec<Option<Tensor>>> = runs.iter().map(&mut masks).collect();
@@ -241,19 +295,19 @@ impl<'a> Pass<'a> {
             let dropout = dropout.map(|masks| Tensor::stack(&masks, 0));
             tape.layers.push(LayerTape { h, c: vec![initial(l, |state| &state.c)], gates: Vec::new(), dropout });
         }
-        let side = |l: usize| Side::of(&runs.iter().map(|run| &run.stack.layers[l]).collect::<Vec<_>>());
+        let side = |l: usize| StackedWeights::of(&runs.iter().map(|run| &run.stack.layers[l]).collect::<Vec<_>>());
         let readouts = runs.iter().map(|run| run.stack.readout.as_ref()).collect::<Option<Vec<_>>>().map(|all| {
-            let weight = side_by_side(all.iter().map(|readout| &readout.weight));
-            let bias = side_by_side(all.iter().map(|readout| &readout.bias));
+            let weight = stacked_view(all.iter().map(|readout| &readout.weight));
+            let bias = stacked_view(all.iter().map(|readout| &readout.bias));
             (weight.transpose(1, 2), bias.unsqueeze(1))
         });
-        let sides = (0..depth).map(side).collect();
-        Self { sides, readouts, tape, places, last_h, valid: first.valid, train, options, kind }
+        let weights = (0..depth).map(side).collect();
+        Self { weights, readouts, tape, places, last_h, valid: first.valid, train, options, kind }
     }
 
     /// One step of layer l, from the input's part of the gates' sums (G, B, 4H): h (G, B, H) as it is multiplied.
     fn step(&mut self, l: usize, t: i64, input: &Tensor) -> Tensor {
-        let (layer, side) = (&mut self.tape.layers[l], &self.sides[l]);
+        let (layer, side) = (&mut self.tape.layers[l], &self.weights[l]);
         let recurrent = product(&layer.h.select(1, t % self.places), &side.recurrent);
         let before = layer.c.last().expect("the initial state is there");
         let (gates, mut h, mut c) = cell(input, &recurrent, before, side.peepholes.as_ref());
@@ -273,16 +327,16 @@ impl<'a> Pass<'a> {
         multiplied
     }
 
-    /// All steps of a layer, then those of the next: where all frames are known beforehand. The outputs (G, T, B, D).
-    fn layer_by_layer(&mut self, runs: &[Run<'_>]) -> Option<Tensor> {
+    /// All steps of a layer, then those of the next, since all frames are given. The outputs (G, T, B, D).
+    fn layer_by_layer(&mut self, runs: &[Run<'_, Trace>]) -> Option<Tensor> {
         let frames = runs.iter().filter_map(|run| match run.feed {
             Feed::Frames(frames) => Some(frames.to_kind(self.kind)),
             _ => None,
         });
         let mut x = stacked(&frames.collect::<Vec<_>>());
         self.tape.input = Some(x.shallow_clone());
-        for l in 0..self.sides.len() {
-            let side = &self.sides[l];
+        for l in 0..self.weights.len() {
+            let side = &self.weights[l];
             let weight = side.input.as_ref().expect("a layer that is fed has input weights");
             let mut inputs = product_over_time(&x, weight);
             inputs += side.bias.unsqueeze(1);
@@ -294,8 +348,8 @@ impl<'a> Pass<'a> {
         self.readouts.as_ref().map(|(weight, bias)| product_over_time(&x, weight) + bias.unsqueeze(1))
     }
 
-    /// All layers of a step, then those of the next: where a step may wait for an output. The outputs (G, T, B, D).
-    fn step_by_step(&mut self, runs: &[Run<'_>]) -> Option<Tensor> {
+    /// All layers of a step, then those of the next, since a step may wait for an output. The outputs (G, T, B, D).
+    fn step_by_step(&mut self, runs: &[Run<'_, Trace>]) -> Option<Tensor> {
         let (steps, batch) = (runs[0].feed.steps(), runs[0].batch);
         let size = |width: i64| [runs.len() as i64, batch, width];
         let (mut activation, mut truths) = (None, Vec::new());
@@ -309,15 +363,15 @@ impl<'a> Pass<'a> {
             let (frames, masks): (Vec<_>, Vec<_>) = truths.into_iter().unzip();
             (Tensor::stack(&frames, 0), Tensor::stack(&masks, 0))
         });
-        let fed = self.sides[0].input.as_ref().filter(|_| self.train).map(|weight| {
+        let fed = self.weights[0].input.as_ref().filter(|_| self.train).map(|weight| {
             let [groups, batch, width] = size(weight.size()[1]);
             let fed = Tensor::empty([groups, steps, batch, width], (self.kind, self.options.1));
             let _ = fed.narrow(1, 0, steps.min(1)).zero_();
             fed
         });
-        // What the gates' sums are where nothing, or a zero frame, is fed.
+        // The gates' sums without an input, or with a zero frame.
         let biases: Vec<Tensor> =
-            self.sides.iter().map(|side| side.bias.expand(size(last_size(&side.bias)), false).contiguous()).collect();
+            self.weights.iter().map(|side| side.bias.expand(size(last_size(&side.bias)), false).contiguous()).collect();
         let mut outputs: Vec<Tensor> = Vec::new();
         for t in 0..steps {
             let own = activation.zip(outputs.last()).map(|(activation, own)| activation.apply(own));
@@ -334,7 +388,7 @@ impl<'a> Pass<'a> {
                 None => x.to_kind(self.kind),
             });
             for (l, bias) in biases.iter().enumerate() {
-                let side = &self.sides[l];
+                let side = &self.weights[l];
                 let input = match (&below, &side.input) {
                     (Some(below), Some(weight)) => product(below, weight) + &side.bias,
                     _ => bias.shallow_clone(),
@@ -359,55 +413,49 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Leave each run what is its own, and the tape with the first.
-    fn leave(self, runs: &mut [Run<'_>], outputs: Option<&Tensor>) {
+    /// Give each run its part of the results, and the first one the tape.
+    fn leave(self, runs: &mut [Run<'_, Trace>], outputs: Option<&Tensor>) {
         let Self { tape, train, .. } = self;
         let last_c: Vec<&Tensor> = tape.layers.iter().map(|layer| layer.c.last().expect("never empty")).collect();
         let [last_h, last_c] = [Tensor::stack(&self.last_h, 1), Tensor::stack(&last_c, 1)];
+        let top = tape.layers.last().filter(|_| train).map(LayerTape::upward);
         for (g, run) in (0..).zip(&mut *runs) {
             let of_run = |tensor: &Tensor| tensor.select(0, g);
-            let elsewhere = || Tensor::empty([0], self.options);
-            let layers = tape.layers.iter().filter(|_| train).map(|layer| LayerTrace {
-                h: of_run(&layer.h),
-                c: elsewhere(),
-                gates: elsewhere(),
-                dropout: layer.dropout.as_ref().map(of_run),
-            });
             *run.trace = Trace {
                 input: tape.input.as_ref().filter(|_| train).map(of_run),
-                layers: layers.collect(),
+                top: top.as_ref().map(of_run),
                 outputs: outputs.map(of_run),
                 last: Some(State { h: of_run(&last_h), c: of_run(&last_c) }),
-                ..Trace::default()
+                tape: None,
             };
         }
         runs[0].trace.tape = Some(tape).filter(|_| train);
     }
 }
 
-/// The way back of the runs that went forward together.
-pub(super) fn backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
+/// The backward pass of the runs that went forward together.
+fn backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
     if backs.len() == 2 && backs[1].trace.tape.is_none() {
         return group_backward(backs);
     }
     backs.chunks_mut(1).flat_map(group_backward).collect()
 }
 
-fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
+fn group_backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
     let tape = backs[0].trace.tape.take().expect("a training pass leaves its tape");
     let stack = backs[0].stack;
     let (options, kind) = (stack.options(), stack.layers[0].weight_hh.kind());
     let [groups, places, batch, hidden] = <[i64; 4]>::try_from(tape.layers[0].h.size()).expect("h is (G, T + 1, B, H)");
     let (steps, wants_initial) = (places - 1, backs[0].wants_initial);
-    let every = |one: &dyn Fn(&Back<'_>) -> Option<Tensor>| {
+    let every = |one: &dyn Fn(&Back<'_, Trace>) -> Option<Tensor>| {
         backs.iter().map(one).collect::<Option<Vec<_>>>().map(|all| stacked(&all))
     };
 
     // The readout: one product each, over all steps together.
-    let mut above = every(&|back| back.hidden.map(Tensor::shallow_clone)); // (G, T, B, H)
+    let mut above = None; // (G, T, B, H)
     let d_outputs = every(&|back| back.outputs.map(|outputs| outputs.to_kind(kind)));
     let weights = backs.iter().map(|back| back.stack.readout.as_ref().map(|readout| &readout.weight));
-    if let (Some(d_outputs), Some(weights)) = (&d_outputs, side_by_side_if_there(weights)) {
+    if let (Some(d_outputs), Some(weights)) = (&d_outputs, stacked_views_if_all(weights)) {
         let top = tape.layers.last().expect("a stack has layers").upward();
         for (g, back) in (0..).zip(&*backs) {
             if let Some(gradient) = &back.gradients.readout {
@@ -416,14 +464,13 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
                 write(&gradient.bias, &d.sum_dim_intlist(0, false, options.0));
             }
         }
-        let d_top = product_over_time(d_outputs, &weights);
-        above = Some(above.map_or(d_top.shallow_clone(), |above| above + d_top));
+        above = Some(product_over_time(d_outputs, &weights));
     }
 
     let (mut initial_h, mut initial_c) = (Vec::new(), Vec::new());
     for l in (0..tape.layers.len()).rev() {
         let layers: Vec<&Layer> = backs.iter().map(|back| &back.stack.layers[l]).collect();
-        let recurrent = side_by_side(layers.iter().map(|layer| &layer.weight_hh));
+        let recurrent = stacked_view(layers.iter().map(|layer| &layer.weight_hh));
         let peepholes = peepholes(&layers);
         let layer = &tape.layers[l];
         let zeros = || Tensor::zeros([groups, batch, hidden], options);
@@ -478,7 +525,7 @@ fn group_backward(backs: &mut [Back<'_>]) -> Vec<Option<State>> {
             }
         }
         if l > 0 {
-            let weights = side_by_side(layers.iter().filter_map(|layer| layer.weight_ih.as_ref()));
+            let weights = stacked_view(layers.iter().filter_map(|layer| layer.weight_ih.as_ref()));
             let d_input = product_over_time(&d_gates, &weights);
             above = Some(match &tape.layers[l - 1].dropout {
                 Some(dropout) => d_input * dropout,

@@ -1,0 +1,68 @@
+//! What a training reads: all windows in memory or in files, epoch after epoch, or a stream of batches.
+
+use anyhow::Result;
+
+use super::frames::Batch;
+use super::order::Order;
+use super::windows::Windows;
+
+/// Where the batches of a training come from.
+pub enum Source<'a> {
+    Windows(Epochs<'a>),
+    /// The next batch; None at the end of a pass. The argument is the number of updates made.
+    Stream(&'a mut dyn FnMut(i64) -> Result<Option<Batch>>),
+}
+
+/// Windows in the order of the present epoch.
+pub struct Epochs<'a> {
+    windows: &'a Windows<'a>,
+    batch_size: i64,
+    seed: u64,
+    order: Option<(i64, Order)>,
+}
+
+/// How far a training has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Updates made.
+    pub step: i64,
+    /// Completed passes over the source.
+    pub epoch: i64,
+    /// Batches of the present pass already seen.
+    pub batch: i64,
+}
+
+impl<'a> Source<'a> {
+    pub fn windows(windows: &'a Windows<'a>, batch_size: i64, seed: u64) -> Self {
+        Self::Windows(Epochs { windows, batch_size, seed, order: None })
+    }
+
+    /// Whether the present pass is known to hold no further batch; a stream only knows when it is asked for one.
+    pub fn is_used_up(&mut self, at: Progress) -> bool {
+        match self {
+            Self::Windows(epochs) => epochs.order(at.epoch).batch(at.batch).is_none(),
+            Self::Stream(_) => false,
+        }
+    }
+
+    /// The next batch; None at the end of a pass.
+    pub fn next(&mut self, at: Progress) -> Result<Option<Batch>> {
+        match self {
+            Self::Windows(epochs) => {
+                let windows = epochs.windows;
+                epochs.order(at.epoch).batch(at.batch).map(|rows| windows.batch(rows)).transpose()
+            }
+            Self::Stream(next) => next(at.step),
+        }
+    }
+}
+
+impl Epochs<'_> {
+    fn order(&mut self, epoch: i64) -> &Order {
+        let order = match self.order.take().filter(|(of, _)| *of == epoch) {
+            Some(order) => order,
+            None => (epoch, Order::new(self.windows.len(), self.batch_size, self.seed, epoch)),
+        };
+        &self.order.insert(order).1
+    }
+}

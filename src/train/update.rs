@@ -1,0 +1,132 @@
+//! The one update of the weights: gradients, norm, clipping, optimizer.
+//!
+//! A `Readback` decides when the host learns the losses and the norm: `Immediate` waits for them and refuses an update that
+//! is not finite; `deferred` leaves that decision to the device and reads the numbers later.
+
+use anyhow::Result;
+use tch::Tensor;
+
+use super::optimizer::{self, Moments, Numbers, Step};
+use super::settings::Training;
+use crate::data::{Batch, Progress};
+use crate::error::Error;
+use crate::libtorch::Precision;
+use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
+use crate::random::{Purpose, stream};
+
+/// The weights that an update changes, by their place in the flat tensor, and their moments.
+#[derive(Debug)]
+pub struct Part {
+    pub first: i64,
+    pub size: i64,
+    pub moments: Moments,
+}
+
+/// What an update is made of, besides its batch.
+#[derive(Debug)]
+pub struct Update<'a> {
+    pub model: &'a Composite,
+    pub training: &'a Training,
+    pub gradients: &'a Weights,
+    pub part: Part,
+    pub progress: Progress,
+}
+
+/// The part of the gradients that an update uses, and what is known about it.
+#[derive(Debug)]
+pub struct Computed<'a> {
+    pub losses: Losses<Unread>,
+    pub gradients: &'a mut Tensor,
+    /// What the gradients were multiplied by.
+    pub scale: f64,
+}
+
+/// How the host learns what an update did.
+pub trait Readback {
+    type Seen;
+
+    /// Take in the losses and gradients: check them, clip them, and give the optimizer its numbers.
+    fn observe(&mut self, update: &Update<'_>, computed: Computed<'_>) -> Result<(Self::Seen, Numbers<'_>)>;
+}
+
+impl<'a> Update<'a> {
+    pub fn new(
+        model: &'a Composite,
+        training: &'a Training,
+        gradients: &'a Weights,
+        moments: &Moments,
+        progress: Progress,
+    ) -> Self {
+        let all = (0, model.weights.flat.size()[0]);
+        let (first, size) = if training.head_only { model.weights.head() } else { all };
+        let part = Part { first, size, moments: moments.next(first, size) };
+        Self { model, training, gradients, part, progress }
+    }
+
+    pub fn learning_rate(&self) -> f64 {
+        let Training { learning_rate, schedule, end, warmup, .. } = *self.training;
+        learning_rate * schedule.factor(self.progress.step, end, warmup)
+    }
+
+    /// Make the update; the weights stay as they were when it is refused.
+    pub fn make<R: Readback>(&self, batch: &Batch, traces: &mut Traces, readback: &mut R) -> Result<R::Seen> {
+        let Self { model, training, .. } = self;
+        let step = self.progress.step;
+        let gone = step as f64 / training.end.max(1) as f64;
+        let mut pass = Pass {
+            loss_weights: training.loss_weights,
+            scale: loss_scale(model, batch),
+            dropout: training.dropout,
+            probability: 1.0 - gone.min(1.0),
+            head_only: training.head_only,
+            rng: &mut stream(training.seed, Purpose::Update, step),
+        };
+        let losses = model.gradients(batch, &mut pass, traces, self.gradients)?;
+        let [mut weights, mut gradients] =
+            [&model.weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, self.part.first, self.part.size));
+        // Several processes sum `gradients`, and the losses and their counts, here.
+        let computed = Computed { losses, gradients: &mut gradients, scale: pass.scale };
+        let (seen, numbers) = readback.observe(self, computed)?;
+        let step = Step { weight_decay: training.weight_decay, numbers };
+        optimizer::update(training.optimizer, &mut weights, &gradients, &self.part.moments, step)?;
+        model.weights_changed();
+        Ok(seen)
+    }
+}
+
+/// Waits for each update.
+#[derive(Debug)]
+pub struct Immediate;
+
+impl Readback for Immediate {
+    type Seen = Losses;
+
+    fn observe(&mut self, update: &Update<'_>, computed: Computed<'_>) -> Result<(Losses, Numbers<'_>)> {
+        let losses = computed.losses.map(Unread::read);
+        let norm = optimizer::norm(computed.gradients);
+        all_finite(&losses, norm, update.progress.step)?;
+        if let Some(max_norm) = update.training.max_grad_norm {
+            optimizer::clip(computed.gradients, norm, max_norm);
+        }
+        Ok((losses, Numbers::Host { rate: update.learning_rate() }))
+    }
+}
+
+/// A power of two that brings gradients of a mean over all numbers to about 1, so that float16 holds them.
+pub fn loss_scale(model: &Composite, batch: &Batch) -> f64 {
+    let (steps, windows) = (batch.past.steps(), batch.past.batch());
+    let numbers = if model.architecture.classes.is_some() { 1 } else { model.architecture.frame_size };
+    match model.precision {
+        Precision::Fp16 => ((steps * windows * numbers).max(1) as f64).log2().round().exp2(),
+        _ => 1.0,
+    }
+}
+
+/// Refuse an update if one of its numbers is not finite, and name that number.
+pub fn all_finite(losses: &Losses, norm: f64, step: i64) -> Result<(), Error> {
+    let losses = losses.named().map(|(_, loss)| ("the loss", loss.mean()));
+    match losses.chain([("the gradient's norm", norm)]).find(|(_, value)| !value.is_finite()) {
+        Some((what, value)) => Err(Error::Diverged { what, value, step: step + 1 }),
+        None => Ok(()),
+    }
+}
