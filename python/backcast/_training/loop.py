@@ -93,4 +93,3 @@ def train(
         )
     if until is not None:
         advise(history, first, stopped)
-
