@@ -64,7 +64,7 @@ def train(
     every = report_every(settings["end"])
     progress = Progress(history, first, last, every, settings["loss_weights"], verbose)
     session = _core.Session(
-        core, source, settings, every, progress, check=check, num_threads=num_threads
+        core, source, dict(settings), every, progress, check=check, num_threads=num_threads
     )
     stopped = used_up = False
     with progress:
