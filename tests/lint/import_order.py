@@ -1,8 +1,9 @@
 """Checks that modules import only what is below them, in Rust and in Python.
 
-Rust: the table in src/lib.rs lists the top modules from low to high. In a folder, files may import each other but form no
-cycle; what a file imports from its folder's mod.rs counts for the file that mod.rs re-exports it from. Python: `PYTHON` lists
-the modules from low to high. Imports in functions and under `TYPE_CHECKING` count too.
+Rust: the table in src/lib.rs lists the top modules from low to high. In a folder, files may import
+each other but form no cycle; what a file imports from its folder's mod.rs counts for the file that
+mod.rs re-exports it from. Python: `PYTHON` lists the modules from low to high. Imports in functions
+and under `TYPE_CHECKING` count too.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Modules of python/backcast, from low to high. A name stands for a module or for a whole package; those of one line may
-# import each other in any way that forms no cycle.
+# Modules of python/backcast, from low to high. A name stands for a module or for a whole package;
+# those of one line may import each other in any way that forms no cycle.
 PYTHON = (
     "errors _brief",
     "_libtorch",
@@ -123,7 +124,8 @@ def check_rust(source: Path) -> list[str]:
         if path.name == "mod.rs":
             exports = exported.setdefault(module, {})
             for child, group in re.findall(
-                r"pub(?:\([^)]*\))? use (?:self::)?(\w+)::(\{[^}]*\}|\w+)", rust_code(path.read_text())
+                r"pub(?:\([^)]*\))? use (?:self::)?(\w+)::(\{[^}]*\}|\w+)",
+                rust_code(path.read_text()),
             ):
                 exports |= dict.fromkeys(re.findall(r"\w+", group), child)
 
