@@ -42,7 +42,7 @@ test-all: lint $(WHEEL)  ## Run the lints and all tests
 
 # The lints need libtorch's signatures but not libtorch: with tch/doc-only, and a folder of its own so that the build of
 # the wheel and this one do not throw each other's results away.
-lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings and the door to Python
+lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings, the import order and the interface to Python
 	cargo fmt --check
 	cargo clippy --locked --all-targets --features python,tch/doc-only --target-dir target/lint -- -D warnings
 	ruff check
@@ -50,6 +50,7 @@ lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings and the 
 	mypy
 	python -m mypy.stubtest backcast._core
 	numpydoc lint $$(find python/backcast -name '[!_]*.py')
+	python tests/lint/import_order.py
 	@echo 'Only src/py may name pyo3 or numpy:'
 	! grep -rn 'pyo3\|numpy' src --include='*.rs' | grep -v '^src/py/'
 

@@ -1,7 +1,8 @@
 //! Seeded streams of random numbers, each named by its purpose and a counter.
 //!
-//! A stream depends on nothing that went before it, so a training resumed at update n draws what the unbroken one drew.
-//! libtorch's global generator belongs to the user's torch and is left alone.
+//! A stream does not depend on earlier draws, so a training resumed at update n draws the same numbers as an uninterrupted
+//! one.
+//! libtorch's global generator belongs to the user's torch and is not used.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -9,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::libtorch::send;
 
-/// What a stream is for.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose {
     Weights,

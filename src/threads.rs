@@ -1,9 +1,9 @@
-//! Work shared out between threads.
+//! The thread pool.
 //!
-//! libtorch's own pool (OpenMP) waits by spinning, which costs several times the work itself as soon as something else wants
-//! the cores: a step of 6 ms took 27 ms beside one busy process. So the CPU kernels have threads of their own. A thread takes
-//! the next piece when it is ready for one, the caller among them; nobody waits for a thread that has not begun, and whoever
-//! waits gives way to others and soon sleeps. While they are at work libtorch's pool is kept to one thread.
+//! libtorch's own pool (OpenMP) waits by spinning, which costs several times the work itself as soon as another process uses
+//! the cores: a step of 6 ms took 27 ms beside one busy process. So the CPU kernels use this pool. Each thread, the caller
+//! included, takes the next piece when it is ready. The caller never waits for a thread that has not begun, and a waiting
+//! thread yields its core and soon sleeps. Meanwhile libtorch's pool is limited to one thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 use tch::Tensor;
 
-/// How long a thread looks for news at every turn, and then whenever nobody else wants its core, before it sleeps: waking it
-/// takes some hundred microseconds, and the pieces of a small model's step are no longer than that.
+/// A waiting thread spins for `ALERT`, then yields its core until `AWAKE`, then sleeps: waking it takes some hundred
+/// microseconds, and the pieces of a small model's step are no longer than that.
 const ALERT: Duration = Duration::from_micros(50);
 const AWAKE: Duration = Duration::from_millis(2);
 
-/// Multiplications that make it worth another thread: about 10 microseconds of a core.
+/// Multiplications that justify another thread: about 10 microseconds of a core.
 const SHARE: usize = 1 << 20;
 
 thread_local!(static LIMIT: Cell<usize> = const { Cell::new(1) });
@@ -33,9 +33,9 @@ pub fn forked() -> bool {
     *PROCESS.get_or_init(std::process::id) != std::process::id()
 }
 
-/// While this lives, this thread's work is shared by so many threads (as many as libtorch has where nothing is said, one in
-/// a forked process), and libtorch's pool has one thread or as many. Then libtorch has as many as before, since they are
-/// those of the user's torch too.
+/// While this lives, this thread's work is shared by `number` threads (by default libtorch's number; one in a forked
+/// process), and libtorch's pool has one thread or as many. Afterwards libtorch has its former number again, since the
+/// user's torch shares its pool.
 #[derive(Debug)]
 pub struct Threads {
     limit: usize,
@@ -43,7 +43,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// `own` where the work is done by the CPU kernels.
+    /// `own`: whether the CPU kernels do the work.
     pub fn limit(number: Option<i32>, own: bool) -> Self {
         let libtorch = tch::get_num_threads();
         let number = if forked() { 1 } else { number.unwrap_or(libtorch).max(1) };
@@ -65,12 +65,12 @@ impl Drop for Threads {
     }
 }
 
-/// Threads for so many multiplications: one where sharing would cost more than it saves.
+/// The number of threads for `work` multiplications: one if sharing would cost more than it saves.
 pub fn threads(work: usize) -> usize {
     LIMIT.get().min(1 + work / SHARE)
 }
 
-/// Wait for `news`, but not for longer than `AWAKE`.
+/// Wait for `news`, at most for `AWAKE`.
 fn stay_awake_until(news: impl Fn() -> bool) {
     let start = Instant::now();
     while !news() {
@@ -82,9 +82,9 @@ fn stay_awake_until(news: impl Fn() -> bool) {
     }
 }
 
-/// Pieces of work, and how far they are.
+/// Pieces of work, and how many are taken and done.
 struct Job {
-    /// Good for as long as a piece that was taken is not done.
+    /// Valid as long as a taken piece is not done.
     work: *const (dyn Fn(usize) + Sync),
     pieces: usize,
     taken: AtomicUsize,
@@ -124,12 +124,12 @@ impl Job {
     }
 }
 
-/// The threads, and the job they are to help with.
+/// The threads, and their present job.
 struct Pool {
     /// Held by the thread whose job it is.
     caller: Mutex<()>,
     job: Mutex<(usize, Option<Arc<Job>>)>,
-    /// The number of the latest job, to be looked at without the lock.
+    /// The number of the latest job, readable without the lock.
     latest: AtomicUsize,
     news: Condvar,
     workers: AtomicUsize,
@@ -200,7 +200,7 @@ pub fn parallel(pieces: usize, work: impl Fn(usize) + Sync) {
     let mine = match POOL.caller.try_lock() {
         Ok(guard) => Some(guard),
         Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        // Another model has the threads.
+        // Another model uses the threads.
         Err(TryLockError::WouldBlock) => None,
     };
     if pieces <= 1 || mine.is_none() || forked() {

@@ -10,19 +10,19 @@ use crate::libtorch::Borrowed;
 /// One side of the windows, past or future.
 #[derive(Debug)]
 pub struct Column<'a> {
-    /// For errors: what the user calls it.
+    /// The user's name for it, for errors.
     pub name: String,
     pub sequences: Sequences<'a>,
-    /// Whether numbers outside of 0..1 are refused: what is expected instead, if so.
+    /// The expectation in the error for numbers outside of 0..1, if those are refused.
     pub unit_range: Option<String>,
-    /// Where the array is a mapped file: bytes gathered since its pages were last given back.
+    /// For a mapped file: bytes gathered since its pages were last released.
     pub pages: Option<Cell<usize>>,
     pub scale: Option<Scale>,
-    /// The whole array on the model's device, once it was placed there.
+    /// The whole array on the model's device, if it was placed there.
     pub placed: Option<Tensor>,
 }
 
-/// What makes the user's numbers those that the model sees: (x - offset) / factor, (D) each, in double precision.
+/// Maps the user's numbers to the model's: (x - offset) / factor, (D) each, in double precision.
 #[derive(Debug)]
 pub struct Scale {
     pub offset: Tensor,
@@ -40,7 +40,7 @@ pub enum Sequences<'a> {
     Lazy(Lazy<'a>),
 }
 
-/// n windows of T frames each, somewhere else.
+/// n windows of T frames each, outside of memory.
 pub struct Lazy<'a> {
     pub len: i64,
     pub steps: i64,

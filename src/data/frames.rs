@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-/// On which side sequences of unequal length meet.
+/// The side on which sequences of unequal length are aligned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     /// All end together: pasts, so that both decoders start together.
@@ -14,11 +14,11 @@ pub enum Align {
 /// Frames of a batch, time first.
 #[derive(Debug)]
 pub struct Frames {
-    /// (T, B, D); 0 where there is no frame; a missing number is the last one seen, or 0 before the first.
+    /// (T, B, D); 0 in padding; a missing number repeats the last known, or is 0 before the first.
     pub values: Tensor,
-    /// (T, B, 1), 1 where there is a frame; none where all are there.
+    /// (T, B, 1), 1 for a frame and 0 for padding; None without padding.
     pub valid: Option<Tensor>,
-    /// (T, B, D), 1 where there is a number; none where each frame is whole.
+    /// (T, B, D), 1 for a known number and 0 for a missing one; None if none is missing.
     pub known: Option<Tensor>,
 }
 
@@ -38,7 +38,7 @@ impl Frames {
         Self { values: flip(&self.values), valid: self.valid.as_ref().map(flip), known: self.known.as_ref().map(flip) }
     }
 
-    /// What counts in a loss, (T, B, D) or (T, B, 1); none where everything does.
+    /// What counts in a loss, (T, B, D) or (T, B, 1); None if everything does.
     pub fn mask(&self) -> Option<&Tensor> {
         self.known.as_ref().or(self.valid.as_ref())
     }
@@ -53,7 +53,7 @@ pub struct Batch {
     pub labels: Option<Tensor>,
 }
 
-/// How gathered numbers become the model's.
+/// The form of the model's numbers.
 #[derive(Debug, Clone, Copy)]
 pub struct Conversion {
     pub frame_size: i64,

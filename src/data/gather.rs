@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::libtorch::{Borrowed, send};
 use crate::threads::by_parts;
 
-/// Bytes of a mapped file that may be resident before its pages are given back.
+/// Bytes of a mapped file that may be resident before its pages are released.
 const PAGES: usize = 64 << 20;
 /// Bytes of an array that are placed on a device at a time.
 const PIECE: usize = 64 << 20;
-/// Bytes that may come along with a window that is read: the system maps its neighbourhood too, up to a huge page of it.
+/// Bytes that the system may read along with a window: it maps the neighbourhood too, up to a huge page.
 const NEIGHBOURHOOD: usize = 2 << 20;
 
 impl Column<'_> {
@@ -51,13 +51,13 @@ impl Column<'_> {
                     let start = if align == Align::Right { steps - length } else { 0 };
                     let place = |all: &Tensor| all.select(1, b).narrow(0, start, length);
                     let raw = sequence.reshape([1, length, to.frame_size]);
-                    let (numbers, there) = preparation.run(&raw, self.scale(), &rows[b as usize..=b as usize])?;
+                    let (numbers, exist) = preparation.run(&raw, self.scale(), &rows[b as usize..=b as usize])?;
                     place(&values).copy_(&numbers.squeeze_dim(0));
                     let _ = place(&valid).fill_(1.0);
-                    if let Some(there) = there {
+                    if let Some(exist) = exist {
                         let known = known
                             .get_or_insert_with(|| Tensor::ones([steps, batch, to.frame_size], (to.kind, Device::Cpu)));
-                        place(known).copy_(&there.squeeze_dim(0));
+                        place(known).copy_(&exist.squeeze_dim(0));
                     }
                 }
                 let known = known.map(|known| send(&(known * &valid), to.device));
@@ -66,8 +66,8 @@ impl Column<'_> {
         }
     }
 
-    /// Place the array on `to.device`, if it has at most so many bytes and needs no second look at its batches: no number
-    /// is missing, and none has to be refused.
+    /// Place the array on `to.device`, if it has at most `most` bytes and its batches need no further check: no number is
+    /// missing, and none must be refused.
     pub fn place(&mut self, to: Conversion, most: usize) {
         let Sequences::Array(array) = &self.sequences else { return };
         let (kind, size) = (array.kind(), array.size());
@@ -76,9 +76,9 @@ impl Column<'_> {
         if n == 0 || window == 0 || n as usize * bytes > most {
             return;
         }
-        // Where there is no room after all, batches are sent one by one.
+        // If memory runs out after all, batches are sent one by one.
         let Ok(placed) = Tensor::f_empty([n, size[1], to.frame_size], (kind, to.device)) else { return };
-        // As many as are no more in double precision either.
+        // As many as stay below `PIECE` in double precision too.
         let windows = (PIECE / (window as usize * 8)).max(1) as i64;
         for first in (0..n).step_by(windows as usize) {
             let length = windows.min(n - first);
@@ -98,7 +98,7 @@ impl Column<'_> {
     }
 
     /// Whether numbers of this kind can be checked before a device converts them.
-    fn converts_there(&self, kind: Kind) -> bool {
+    fn converts_on_device(&self, kind: Kind) -> bool {
         match kind {
             Kind::Uint8 => self.scale.is_none() || self.unit_range.is_none(),
             Kind::Float | Kind::Int8 | Kind::Int16 => self.scale.is_none(),
@@ -106,7 +106,7 @@ impl Column<'_> {
         }
     }
 
-    /// Numbers (rows, T, D) on a device, all of which are there, converted there.
+    /// Numbers (rows, T, D) on a device, none of them missing, converted there.
     fn converted(&self, raw: &Tensor, align: Align, to: Conversion) -> Frames {
         let values = self.preparation(align, to).convert(raw, self.scale());
         Frames { values: values.transpose(0, 1).contiguous(), valid: None, known: None }
@@ -115,7 +115,7 @@ impl Column<'_> {
     /// Windows of equal length: those at `places` of `raw` (n, T, *frame_shape), which are the user's `rows`.
     fn dense(&self, raw: &Tensor, places: &[i64], rows: &[i64], align: Align, to: Conversion) -> Result<Frames> {
         let (batch, steps) = (rows.len() as i64, raw.size()[1]);
-        if to.device != Device::Cpu && self.converts_there(raw.kind()) {
+        if to.device != Device::Cpu && self.converts_on_device(raw.kind()) {
             let raw = raw.index_select(0, &Tensor::from_slice(places)).reshape([batch, steps, to.frame_size]);
             let limits = if raw.kind() == Kind::Uint8 || raw.numel() == 0 { (0.0, 0.0) } else { limits(&raw) };
             if !limits.0.is_nan() {
@@ -124,7 +124,7 @@ impl Column<'_> {
             }
         }
         let values = Tensor::empty([steps, batch, to.frame_size], (to.kind, Device::Cpu));
-        // A pass over memory costs about so many multiplications a number.
+        // A pass over memory costs about 64 multiplications per number.
         let cost = values.numel() * 64;
         let mut tensors = vec![raw, &values];
         tensors.extend(self.scale().into_iter().flatten());
@@ -156,7 +156,7 @@ impl Column<'_> {
     }
 }
 
-/// How the user's numbers become those that the model sees.
+/// Converts the user's numbers to the model's.
 #[derive(Clone, Copy)]
 struct Preparation<'a> {
     name: &'a str,
@@ -180,7 +180,8 @@ impl Preparation<'_> {
         numbers
     }
 
-    /// Numbers (rows, T, D) converted, scaled, checked, and held where they are missing; and, if any is, which are there.
+    /// Numbers (rows, T, D) converted, scaled and checked; a missing one repeats the last known. If any is missing, also the
+    /// mask of the known ones.
     fn run(self, raw: &Tensor, scale: Option<[&Tensor; 2]>, rows: &[i64]) -> Result<(Tensor, Option<Tensor>), Error> {
         let numbers = self.convert(raw, scale);
         if numbers.numel() == 0 {
@@ -227,13 +228,13 @@ impl Preparation<'_> {
     }
 }
 
-/// The least and the greatest number; NaN where there is one.
+/// The least and the greatest number; NaN if one is NaN.
 fn limits(numbers: &Tensor) -> (f64, f64) {
     let (low, high) = numbers.aminmax(None, false);
     (low.double_value(&[]), high.double_value(&[]))
 }
 
-/// Numbers (rows, T, D), each missing one in place of which is the last that was seen, or 0 before the first.
+/// Numbers (rows, T, D) with each missing one replaced by the last known, or 0 before the first.
 fn hold(numbers: &Tensor, known: &Tensor) -> Tensor {
     let mut last = numbers.select(1, 0).zeros_like();
     let steps = (0..numbers.size()[1]).map(|t| {

@@ -7,11 +7,11 @@ use super::column::Column;
 use super::frames::{Align, Batch, Conversion};
 use crate::libtorch::{free_memory, send};
 
-/// Past and future side by side, and how to make batches of them.
+/// Past and future side by side, and the form of their batches.
 #[derive(Debug)]
 pub struct Windows<'a> {
     pub past: Column<'a>,
-    /// None where there is no future (an encoder's or a reconstruct decoder's input).
+    /// None without a future (an encoder's or a reconstruct decoder's input).
     pub future: Option<Column<'a>>,
     /// (n), Int64: the number of each window's class.
     pub labels: Option<Tensor>,
@@ -36,16 +36,15 @@ impl Windows<'_> {
         }
     }
 
-    /// Look at every batch, so that what cannot be used is refused before anything is made of it. What is placed was looked
-    /// at already.
+    /// Check every batch, so that bad numbers are refused before the first update. A placed column was checked already.
     pub fn check(&self, batch_size: i64, mut pause: impl FnMut() -> Result<()>) -> Result<()> {
-        let here = Conversion { device: Device::Cpu, ..self.conversion };
+        let on_host = Conversion { device: Device::Cpu, ..self.conversion };
         let columns = [(Some(&self.past), Align::Right), (self.future.as_ref(), Align::Left)];
         for rows in in_order(self.len(), batch_size) {
             pause()?;
             for (column, align) in columns {
                 if let Some(column) = column.filter(|column| column.placed.is_none()) {
-                    column.gather(&rows, align, here)?;
+                    column.gather(&rows, align, on_host)?;
                 }
             }
         }

@@ -81,13 +81,14 @@ pub fn fused_cell(input: &Tensor, recurrent: &Tensor, c: &Tensor) -> [Tensor; 3]
     call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| refused(&error, recurrent))
 }
 
-/// The interface says that an operator failed, not why: it is mostly that there is no memory, of which tch then tells.
+/// The interface reports that an operator failed, not why. Mostly memory ran out: then tch's allocation below fails with the
+/// reason.
 fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
     drop(Tensor::cat(&[gates, gates], 1));
     panic!("a GPU has a fused cell: {error}")
 }
 
-/// The way back through `fused_cell`: the gradients at the gates' sums (n, 4H) and at c before (n, H), from those at h and
+/// The backward pass through `fused_cell`: the gradients at the gates' sums (n, 4H) and at c before (n, H), from those at h and
 /// c, c before and after, and the activated gates.
 ///
 /// # Panics
@@ -101,7 +102,7 @@ pub fn fused_cell_backward(dh: &Tensor, dc: &Tensor, [before, after]: [Tensor; 2
     [d_gates, d_before]
 }
 
-/// `from`, which is on the CPU, on `device`; a GPU copies it in its turn, and nobody waits.
+/// `from`, which is on the CPU, on `device`; the copy to a GPU is queued, and the host does not wait.
 pub fn send(from: &Tensor, device: Device) -> Tensor {
     if device == Device::Cpu {
         return from.shallow_clone();

@@ -1,5 +1,5 @@
 //! CUDA graphs: a GPU's work recorded once and asked for again by one call. `at::cuda::CUDAGraph` does it, and with it comes
-//! a pool of memory that nobody else is given while the graph lives.
+//! a pool of memory that is reserved while the graph lives.
 //!
 //! Its functions are in `libtorch_cuda`, which a CPU build of torch lacks: they are looked up when they are wanted.
 
@@ -18,7 +18,7 @@ unsafe extern "C" {
 
 /// A function of `libtorch_cuda`, by its name there.
 fn find(name: &CStr) -> Result<*mut c_void> {
-    // SAFETY: both calls take names that end, and give null where there is none.
+    // SAFETY: both calls take names that end, and give null if it does not exist.
     #[allow(unsafe_code)]
     let found = unsafe {
         let library = libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
@@ -162,12 +162,12 @@ impl Drop for Entered {
     }
 }
 
-/// Room for an `at::cuda::CUDAGraph`, several times its size.
+/// Storage for an `at::cuda::CUDAGraph`, several times its size.
 #[repr(C, align(64))]
-struct Room([u8; 1024]);
+struct Storage([u8; 1024]);
 
 /// Recorded work.
-pub struct Graph(Box<Room>);
+pub struct Graph(Box<Storage>);
 
 // SAFETY: one thread at a time uses a model, and the graph with it.
 #[allow(unsafe_code)]
@@ -193,10 +193,10 @@ impl Graph {
         for name in [c"_ZN2at4cuda9CUDAGraph11capture_endEv", c"_ZN2at4cuda9CUDAGraphD1Ev"] {
             find(name)?;
         }
-        let mut room = Box::new(Room([0; 1024]));
+        let mut storage = Box::new(Storage([0; 1024]));
         let keep_graph = 0;
-        call(c"_ZN2at4cuda9CUDAGraphC1Eb", [room.0.as_mut_ptr() as usize, keep_graph, 0, 0])?;
-        let graph = Self(room);
+        call(c"_ZN2at4cuda9CUDAGraphC1Eb", [storage.0.as_mut_ptr() as usize, keep_graph, 0, 0])?;
+        let graph = Self(storage);
         let begin = c"_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode";
         let own_pool = [0, 0];
         let recorded = call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]).and_then(|()| {
@@ -227,7 +227,7 @@ impl Graph {
 
 impl Drop for Graph {
     fn drop(&mut self) {
-        // A failure leaves some memory taken; there is nobody to tell.
+        // A failure leaves some memory taken; no caller can handle it.
         let _ = call(c"_ZN2at4cuda9CUDAGraphD1Ev", [self.pointer(), 0, 0, 0]);
     }
 }

@@ -20,7 +20,7 @@ unsafe extern "C" {
 }
 
 fn get() -> i32 {
-    // SAFETY: both are there in the release that this is built on; the pair is one that the context knows.
+    // SAFETY: both exist in the release that this is built on; the context knows the pair.
     #[allow(unsafe_code)]
     unsafe {
         float32_precision(global_context(), CUDA, MATMUL)

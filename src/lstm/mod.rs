@@ -16,13 +16,15 @@
 
 mod backend;
 mod batched;
+mod choice;
 mod cpu;
 mod reference;
 
 use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
-pub use backend::{Steps, Trace, backward, forward, squared_error, traced};
+pub use backend::Steps;
+pub use choice::{Trace, backward, forward, squared_error, traced};
 
 use crate::random;
 

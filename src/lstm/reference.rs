@@ -2,9 +2,9 @@
 
 use tch::{IndexOp, Tensor};
 
-use super::backend::{self, Backend};
+use super::backend::{Backend, Steps};
 use super::{
-    Back, Feed, Layer, LayerTrace, Mode, Run, State, Steps, dropout_mask, flat, last_size, over_time, readout_backward,
+    Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, last_size, over_time, readout_backward,
     without_dropout,
 };
 
@@ -32,14 +32,6 @@ impl Trace {
 
 impl Backend for Reference {
     type Trace = Trace;
-
-    fn trace(trace: &mut backend::Trace) -> &mut Trace {
-        if !matches!(trace, backend::Trace::Reference(_)) {
-            *trace = backend::Trace::Reference(Trace::default());
-        }
-        let backend::Trace::Reference(own) = trace else { unreachable!("it was set above") };
-        own
-    }
 
     fn forward(runs: Vec<Run<'_, Trace>>, mode: &mut Mode<'_>) {
         for run in runs {

@@ -139,7 +139,7 @@ impl Loss {
                     part(2).copy_(&target.mask().map_or_else(|| each.shallow_clone(), |mask| &each * mask));
                     self.sum(&outputs, &target).sum
                 });
-                sums.into_iter().reduce(|sum, more| sum + more).expect("there is a part")
+                sums.into_iter().reduce(|sum, more| sum + more).expect("at least one part exists")
             }
         };
         Unread { sum, count }

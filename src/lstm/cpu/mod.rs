@@ -20,8 +20,8 @@ use tch::{Device, Kind, Tensor};
 use self::error::SquaredError;
 use self::product::{Product, Share};
 use self::simd::dispatch;
-use super::backend::{self, Backend};
-use super::{Back, LayerTrace, Mode, Run, State, Steps, over_time, without_dropout};
+use super::backend::{Backend, Steps};
+use super::{Back, LayerTrace, Mode, Run, State, over_time, without_dropout};
 use crate::threads::{parallel, threads};
 
 /// A cache line of floats; buffers of these are aligned for every vector.
@@ -98,14 +98,6 @@ impl Trace {
 
 impl Backend for Cpu {
     type Trace = Trace;
-
-    fn trace(trace: &mut backend::Trace) -> &mut Trace {
-        if !matches!(trace, backend::Trace::Cpu(_)) {
-            *trace = backend::Trace::Cpu(Trace::default());
-        }
-        let backend::Trace::Cpu(own) = trace else { unreachable!("it was set above") };
-        own
-    }
 
     fn forward(mut runs: Vec<Run<'_, Trace>>, mode: &mut Mode<'_>) {
         forward::forward(&mut runs, mode);

@@ -1,6 +1,6 @@
 //! One stack over some rows of a batch, forward and backward, through all its time steps.
 //!
-//! Rows of a batch never meet, so each thread takes its own through the whole time loop; nobody waits for anybody in it.
+//! Rows of a batch never meet, so each thread takes its own through the whole time loop; no thread waits for another in it.
 
 use super::math::{load_n, sigmoid, store_n, tanh};
 use super::product::{Matrix, Out, accumulate, height, of_height, product};
@@ -384,7 +384,7 @@ pub struct Backward {
     pub last: (*const f32, *const f32),
     /// (T, B, 4H)
     pub d_gates: *mut f32,
-    /// (B, H) each: the gradient at the initial state; null where nobody wants it.
+    /// (B, H) each: the gradient at the initial state; null if it is not requested.
     pub initial: (*mut f32, *mut f32),
     /// (4H) and (3H): this share's part of the gradients of the bias and of the peepholes.
     pub d_bias: *mut f32,
