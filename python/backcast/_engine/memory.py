@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from backcast import _core
 from backcast.errors import OutOfMemoryError
 
 # Weights, gradients, two moments, and weights packed for the kernels, forward and back.
@@ -66,17 +65,13 @@ def available_bytes() -> int | None:
     return min(found, default=None)
 
 
-def check_memory(
-    architecture: Mapping[str, Any], device: str, batch: int, past: int, future: int
-) -> None:
+def check_memory(architecture: Mapping[str, Any], batch: int, past: int, future: int) -> None:
     """Refuse a training that does not fit into the memory of the CPU.
 
     Parameters
     ----------
     architecture : mapping
         What the engine calls ``Architecture``.
-    device : str
-        Where the model is to be; only the CPU is looked at.
     batch, past, future : int
         Windows in an update, and frames of the longest window.
 
@@ -85,8 +80,6 @@ def check_memory(
     OutOfMemoryError
         If less memory is free than an update takes.
     """
-    if not (device == "cpu" or (device == "auto" and not _core.cuda_device_count())):
-        return
     needed = training_bytes(architecture, batch, past, future)
     total, free = sum(needed.values()), available_bytes()
     if free is not None and total > free:

@@ -155,9 +155,11 @@ class Estimator(BaseEstimator):
         self._change(trained_on=trained_on)
 
     def _check_memory(self, architecture: Mapping[str, Any], pair: Pair) -> None:
-        """Refuse what does not fit, before anything is made."""
-        batch = min(value(self, "batch_size"), len(pair.pasts))
-        check_memory(architecture, self._place()[0], batch, *pair.lengths)
+        """Refuse what does not fit into the memory of the CPU, before anything is allocated."""
+        device, _ = self._place()
+        if device == "cpu" or (device == "auto" and not _core.cuda_device_count()):
+            batch = min(value(self, "batch_size"), len(pair.pasts))
+            check_memory(architecture, batch, *pair.lengths)
 
     def _hooks(
         self,
