@@ -46,21 +46,41 @@ pub unsafe fn accumulate<S: Simd, const R: usize, const C: usize>(
         let mut panel = panel;
         let mut at = a.at;
         for _ in 0..k {
-            let mut b = [S::splat(0.0); C];
-            let mut j = 0;
-            while j < C {
-                b[j] = S::load(panel.add(j * S::LANES));
-                j += 1;
-            }
-            let mut r = 0;
-            while r < R {
-                let x = S::splat(*at.add(r * a.row));
+            // The shorter side stays in registers and the longer one passes by: 12 sums and 3 rows leave AVX2 one register.
+            if R < C {
+                let mut x = [S::splat(0.0); R];
+                let mut r = 0;
+                while r < R {
+                    x[r] = S::splat(*at.add(r * a.row));
+                    r += 1;
+                }
                 let mut j = 0;
                 while j < C {
-                    sums[r][j] = S::fma(x, b[j], sums[r][j]);
+                    let b = S::load(panel.add(j * S::LANES));
+                    let mut r = 0;
+                    while r < R {
+                        sums[r][j] = S::fma(x[r], b, sums[r][j]);
+                        r += 1;
+                    }
                     j += 1;
                 }
-                r += 1;
+            } else {
+                let mut b = [S::splat(0.0); C];
+                let mut j = 0;
+                while j < C {
+                    b[j] = S::load(panel.add(j * S::LANES));
+                    j += 1;
+                }
+                let mut r = 0;
+                while r < R {
+                    let x = S::splat(*at.add(r * a.row));
+                    let mut j = 0;
+                    while j < C {
+                        sums[r][j] = S::fma(x, b[j], sums[r][j]);
+                        j += 1;
+                    }
+                    r += 1;
+                }
             }
             panel = panel.add(C * S::LANES);
             at = at.add(a.column);
