@@ -52,6 +52,11 @@ impl Loss {
 
     /// The loss of `outputs` (T, B, D), before their activation.
     pub fn sum(self, outputs: &Tensor, target: &Frames) -> Unread {
+        Unread { sum: self.each(outputs, target).sum(Some(Kind::Double)), count: count(target) }
+    }
+
+    /// The same for each number.
+    fn each(self, outputs: &Tensor, target: &Frames) -> Tensor {
         let y = &target.values;
         let each = match self {
             // (z - y)^2
@@ -59,11 +64,10 @@ impl Loss {
             // max(z, 0) - z y + ln(1 + exp(-|z|))
             Self::Bce => outputs.clamp_min(0.0) - outputs * y + (-outputs.abs()).exp().log1p(),
         };
-        let each = match target.mask() {
+        match target.mask() {
             Some(mask) => each * mask,
             None => each,
-        };
-        Unread { sum: each.sum(Some(Kind::Double)), count: count(target) }
+        }
     }
 
     /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
@@ -83,9 +87,10 @@ impl Loss {
                     let target = Frames { values: part(1), valid: None, known };
                     let each = (outputs.sigmoid() - &target.values) * scale;
                     part(2).copy_(&target.mask().map_or_else(|| each.shallow_clone(), |mask| &each * mask));
-                    self.sum(&outputs, &target).sum
+                    // By steps, so that the sum does not depend on the number of threads.
+                    self.each(&outputs, &target).sum_dim_intlist([1i64, 2].as_slice(), false, Some(Kind::Double))
                 });
-                sums.into_iter().reduce(|sum, more| sum + more).expect("there is a part")
+                Tensor::cat(&sums, 0).sum(Some(Kind::Double))
             }
         };
         Unread { sum, count }
@@ -112,7 +117,16 @@ pub fn probabilities(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
 
 /// The mean of x (T, B, n) over each sequence's steps: (B, n).
 pub fn mean_over_steps(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    (x * share(x, valid)).sum_dim_intlist(0, false, None)
+    let parts = x * share(x, valid);
+    if parts.device() != Device::Cpu || parts.size()[0] == 0 {
+        return parts.sum_dim_intlist(0, false, None);
+    }
+    // Step by step: the order in which libtorch adds up depends on where a sequence stands in the batch.
+    let mut sum = parts.get(0).copy();
+    for step in 1..parts.size()[0] {
+        sum += parts.get(step);
+    }
+    sum
 }
 
 /// (T, B, 1): the part of each step in its sequence.

@@ -3,7 +3,7 @@
 //! A batch's rows never meet, so each thread takes its share of them through the whole time loop, forward and then backward;
 //! weights are packed once a pass into the order in which the tiles read them, and the cell is applied to the gates' sums
 //! while they are in registers. What has no order in time is one product over all steps, shared out by tiles. Every number
-//! is added up in an order that the shapes fix, so the same machine gives the same bits.
+//! is added up in an order that the shapes fix, so the same machine gives the same bits on any number of threads.
 
 mod backward;
 mod error;
@@ -148,8 +148,11 @@ pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, s
     let (outputs, target, mask) = (outputs.contiguous(), target.contiguous(), mask.map(Tensor::contiguous));
     let (steps, batch, size) = outputs.size3().expect("outputs are (T, B, D)");
     let rows = (steps * batch) as usize;
+    /// Rows whose squares are added up together, whatever the number of threads.
+    const PART: usize = 64;
     let threads = threads(rows * size as usize * 8);
-    let mut sums = vec![0.0; threads];
+    let parts = rows.div_ceil(PART);
+    let mut sums = vec![0.0; parts];
     let whole = Shared(SquaredError {
         outputs: pointer(&outputs),
         target: pointer(&target),
@@ -164,11 +167,13 @@ pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, s
     });
     parallel(threads, |share| {
         let whole = *whole.get();
-        let (first, end) = (share * rows / threads, (share + 1) * rows / threads);
-        // SAFETY: the tensors are dense and of one shape; each share has its own rows and its own sum.
-        #[allow(unsafe_code)]
-        unsafe {
-            dispatch(&SquaredError { first, end, sum: whole.sum.add(share), ..whole });
+        for part in share * parts / threads..(share + 1) * parts / threads {
+            let (first, end) = (part * PART, rows.min((part + 1) * PART));
+            // SAFETY: the tensors are dense and of one shape; each part has its own rows and its own sum.
+            #[allow(unsafe_code)]
+            unsafe {
+                dispatch(&SquaredError { first, end, sum: whole.sum.add(part), ..whole });
+            }
         }
     });
     sums.iter().sum()
