@@ -1,6 +1,6 @@
 //! The classifier's loss and probabilities: a softmax at every step, averaged over the steps.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::loss::Unread;
 
@@ -24,7 +24,16 @@ pub fn probabilities(logits: &Tensor, valid: Option<&Tensor>) -> Tensor {
 
 /// The mean of x (T, B, n) over each sequence's steps: (B, n).
 pub fn mean_over_steps(x: &Tensor, valid: Option<&Tensor>) -> Tensor {
-    (x * share(x, valid)).sum_dim_intlist(0, false, None)
+    let parts = x * share(x, valid);
+    if parts.device() != Device::Cpu || parts.size()[0] == 0 {
+        return parts.sum_dim_intlist(0, false, None);
+    }
+    // Step by step: the order in which libtorch adds depends on a sequence's place in the batch.
+    let mut sum = parts.get(0).copy();
+    for step in 1..parts.size()[0] {
+        sum += parts.get(step);
+    }
+    sum
 }
 
 /// (T, B, 1): the part of each step in its sequence.

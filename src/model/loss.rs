@@ -106,6 +106,11 @@ impl Loss {
 
     /// The loss of `outputs` (T, B, D), before their activation.
     pub fn sum(self, outputs: &Tensor, target: &Frames) -> Unread {
+        Unread { sum: self.each(outputs, target).sum(Some(Kind::Double)), count: count(target) }
+    }
+
+    /// The same for each number.
+    fn each(self, outputs: &Tensor, target: &Frames) -> Tensor {
         let y = &target.values;
         let each = match self {
             // (z - y)^2
@@ -113,11 +118,10 @@ impl Loss {
             // max(z, 0) - z y + ln(1 + exp(-|z|))
             Self::Bce => outputs.clamp_min(0.0) - outputs * y + (-outputs.abs()).exp().log1p(),
         };
-        let each = match target.mask() {
+        match target.mask() {
             Some(mask) => each * mask,
             None => each,
-        };
-        Unread { sum: each.sum(Some(Kind::Double)), count: count(target) }
+        }
     }
 
     /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
@@ -137,9 +141,10 @@ impl Loss {
                     let target = Frames { values: part(1), valid: None, known };
                     let each = (outputs.sigmoid() - &target.values) * scale;
                     part(2).copy_(&target.mask().map_or_else(|| each.shallow_clone(), |mask| &each * mask));
-                    self.sum(&outputs, &target).sum
+                    // By steps, so that the sum does not depend on the number of threads.
+                    self.each(&outputs, &target).sum_dim_intlist([1i64, 2].as_slice(), false, Some(Kind::Double))
                 });
-                sums.into_iter().reduce(|sum, more| sum + more).expect("at least one part exists")
+                Tensor::cat(&sums, 0).sum(Some(Kind::Double))
             }
         };
         Unread { sum, count }

@@ -150,10 +150,18 @@ fn cost(flat: &Tensor) -> usize {
     flat.numel() * if flat.device() == Device::Cpu { 16 } else { 0 }
 }
 
-/// The norm of `g`, on the host.
+/// The norm of `g`, on the host; on the CPU it is added up in pieces that do not depend on the number of threads.
 pub fn norm(g: &Tensor) -> f64 {
-    let part = |tensors: &[&Tensor], first, length| tensors[0].narrow(0, first, length).norm().double_value(&[]);
-    by_parts(&[g], g.numel() as i64, cost(g), part).into_iter().map(|norm| norm * norm).sum::<f64>().sqrt()
+    const PIECE: i64 = 1 << 16;
+    let n = g.numel() as i64;
+    if g.device() != Device::Cpu || n <= PIECE {
+        return g.norm().double_value(&[]);
+    }
+    let of_pieces = by_parts(&[g], (n + PIECE - 1) / PIECE, cost(g), |tensors, first, length| {
+        let piece = |i: i64| tensors[0].narrow(0, i * PIECE, PIECE.min(n - i * PIECE));
+        (first..first + length).map(|i| piece(i).norm().double_value(&[])).collect::<Vec<_>>()
+    });
+    of_pieces.into_iter().flatten().map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
 /// Scale `g` so that its norm is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_`; `norm` is its norm.

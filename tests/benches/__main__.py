@@ -3,7 +3,9 @@
 python tests/benches                                       everything, at all sizes
 python tests/benches training --size "64 30 16 64 1"       one case
 
-A peer that is not installed is a dash. Nothing else should run on the machine meanwhile.
+A peer that is not installed is a dash. Nothing else should run on the machine meanwhile; where it
+must, `taskset -c 0 python tests/benches training inference` and its tables of CPU time hold.
+`BACKCAST_ISA=avx2` measures a processor with AVX-512 as one without it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import feeding
 import imports
 import inference
 import training
-from machine import device_name, has_gpu, versions
+from machine import device_name, has_gpu, instruction_set, versions
 from problem import Problem
 from sizes import SIZES, Size
 from tables import TABLES, machine
@@ -50,6 +52,8 @@ def main() -> None:
         "rounds": options.rounds,
         "updates": max(options.updates, training.CURVE),
     }
+    if device == "cpu":
+        results["instruction_set"] = instruction_set()
     print(machine(results))
     for part in options.parts or PARTS:
         if part == "training":

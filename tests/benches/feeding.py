@@ -70,8 +70,8 @@ def measure(device: str, precision: str, rounds: int, bound: int) -> dict[str, A
             worker.forget_peak()
             found[kind] = {"resident": worker.resident}
         clocks = {kind: lambda worker=worker: clock(worker) for kind, worker in workers.items()}
-        for kind, seconds in interleaved(clocks, min(rounds, MOST_ROUNDS)).items():
-            found[kind] |= {"seconds": seconds, "peak": workers[kind].peak}
+        for kind, times in interleaved(clocks, min(rounds, MOST_ROUNDS)).items():
+            found[kind] |= times.record() | {"peak": workers[kind].peak}
             workers[kind].close()
     return {
         "size": str(SIZE),
@@ -82,10 +82,10 @@ def measure(device: str, precision: str, rounds: int, bound: int) -> dict[str, A
     }
 
 
-def clock(worker: Worker) -> float:
-    """Seconds an update, in one pass."""
+def clock(worker: Worker) -> tuple[float, float]:
+    """Seconds and CPU seconds an update, in one pass."""
     answer = worker.call("train")
-    return answer.seconds / answer.value
+    return answer.seconds / answer.value, answer.cpu_seconds / answer.value
 
 
 def write(path: Path, problem: Problem) -> int:

@@ -21,10 +21,10 @@ IMPORTS = {
 PROGRAM = """
 import json, sys, time
 {before}
-start = time.perf_counter()
+start, cpu_start = time.perf_counter(), time.process_time()
 import {name}
-seconds = time.perf_counter() - start
-print(json.dumps({{"seconds": seconds, "torch": "torch" in sys.modules}}))
+times = time.perf_counter() - start, time.process_time() - cpu_start
+print(json.dumps({{"times": times, "torch": "torch" in sys.modules}}))
 """
 
 
@@ -32,9 +32,9 @@ def measure(rounds: int) -> dict[str, Any]:
     """Seconds by package, and whether backcast's import brought torch's Python in."""
     # Once untimed: byte code is written and files come into the page cache.
     first = {name: once(name) for name in IMPORTS}
-    present = {name: lambda name=name: once(name)["seconds"] for name in IMPORTS if first[name]}
+    present = {name: lambda name=name: once(name)["times"] for name in IMPORTS if first[name]}
     return {
-        "seconds": interleaved(present, rounds),
+        "seconds": {name: times.wall for name, times in interleaved(present, rounds).items()},
         "imports_torch": first["backcast"]["torch"],
     }
 

@@ -43,14 +43,14 @@ def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:
             "eager": clock(theirs, method, arguments),
             "eager_kept": clock(theirs, method, arguments | {"kept": True}),
         }
-        seconds = interleaved(clocks, rounds)
+        times = interleaved(clocks, rounds)
         rows.append(
             {
                 "size": str(problem.size),
                 "precision": problem.precision,
                 "call": name,
                 "differ_by": distance,
-                "contestants": {name: {"seconds": s} for name, s in seconds.items()},
+                "contestants": {name: t.record() for name, t in times.items()},
             }
         )
     ours.close()
@@ -58,13 +58,16 @@ def measure(problem: Problem, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def clock(worker: Worker, method: str, arguments: dict[str, Any]) -> Callable[[], float]:
-    """What times one call, after an untimed one."""
+def clock(
+    worker: Worker, method: str, arguments: dict[str, Any]
+) -> Callable[[], tuple[float, float]]:
+    """What times one call, by the clock and of all cores together, after an untimed one."""
     worker.call(method, **arguments)
     times = math.ceil(LEAST / worker.call(method, **arguments).seconds)
 
-    def seconds() -> float:
+    def seconds() -> tuple[float, float]:
         worker.call(method, **arguments)
-        return worker.call(method, times=times, **arguments).seconds
+        answer = worker.call(method, times=times, **arguments)
+        return answer.seconds, answer.cpu_seconds
 
     return seconds

@@ -21,6 +21,19 @@ def device_name(device: str) -> str:
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
+def instruction_set() -> str:
+    """The one that backcast's kernels use, which the variable BACKCAST_ISA may lower."""
+    asked = os.environ.get("BACKCAST_ISA")
+    if asked == "portable":
+        return "portable"
+    if platform.machine() in ("aarch64", "arm64"):
+        return "NEON"
+    flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    if "avx512f" in flags and asked != "avx2":
+        return "AVX-512"
+    return "AVX2" if {"avx2", "fma"} <= set(flags) else "portable"
+
+
 def has_gpu() -> bool:
     """Whether there is a GPU that its driver knows."""
     try:

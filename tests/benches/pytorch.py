@@ -69,6 +69,8 @@ class PyTorch:
 
     def __init__(self, problem: Problem, variant: str) -> None:
         size = problem.size
+        self.size = size
+        self.operands: list[tuple[Tensor, Tensor, Tensor, int]] = []
         self.precision = problem.precision
         self.device = torch.device(problem.device)
         torch.set_float32_matmul_precision("highest" if problem.precision == "fp32" else "high")
@@ -121,6 +123,18 @@ class PyTorch:
             for name, parameter in self.model.named_parameters()
             if parameter.grad is not None
         }
+
+    def products(self) -> None:
+        """The products of one training step by libtorch's sgemm, and nothing else: the limit."""
+        if not self.operands:
+            shapes = self.size.products()
+            self.operands = [
+                (torch.rand(m, k), torch.rand(k, n), torch.empty(m, n), times)
+                for (m, n, k), times in shapes.items()
+            ]
+        for a, b, out, times in self.operands:
+            for _ in range(times):
+                torch.mm(a, b, out=out)
 
     def _update(self, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()

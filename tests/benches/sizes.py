@@ -6,6 +6,7 @@ Letters: B = batch, T = past and future, D = frame numbers, H = hidden_size, L =
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import astuple, dataclass
 
 
@@ -37,17 +38,39 @@ class Size:
         Without those that no result needs: the products of the zero frame that each decoder starts
         from and of the zero state that the encoder starts from, and the gradient at the data.
         """
-        per_row = 0
-        for layer in range(self.layers):
-            below = self.frame if layer == 0 else self.hidden
-            into, across = 4 * self.hidden * below, 4 * self.hidden * self.hidden
-            # Forward and weight gradient; the gradient at the input only where a layer is below.
-            times = 2 if layer == 0 else 3
-            per_row += times * into * self.steps + 3 * across * (self.steps - 1)  # encoder
-            fed = self.steps - 1 if layer == 0 else self.steps
-            per_row += 2 * (times * into * fed + 3 * across * self.steps)  # decoders
-        per_row += 2 * 3 * self.hidden * self.frame * self.steps  # the decoders' last layer
-        return 2 * self.batch * per_row
+        return sum(2 * m * n * k * times for (m, n, k), times in self.products().items())
+
+    def products(self) -> Counter[tuple[int, int, int]]:
+        """Those products, (m, k) by (k, n), and how often each is needed.
+
+        Those with h go step by step; all others take all steps at once, but for the decoders' way
+        forward, where an output is the next input.
+        """
+        batch, gates = self.batch, 4 * self.hidden
+        needed: Counter[tuple[int, int, int]] = Counter()
+        for decoder in (False, True):
+            stacks = 2 if decoder else 1
+            across = self.steps if decoder else self.steps - 1  # steps whose h is not zero
+            for layer in range(self.layers):
+                below = self.frame if layer == 0 else self.hidden
+                fed = self.steps - 1 if decoder and layer == 0 else self.steps
+                # Forward, the gradient at h, and at the weights of h.
+                needed[batch, gates, self.hidden] += stacks * across
+                needed[batch, self.hidden, gates] += stacks * across
+                needed[gates, self.hidden, batch * across] += stacks
+                # Forward, at the input's weights, and at the input where a layer is below.
+                if decoder:
+                    needed[batch, gates, below] += stacks * fed
+                else:
+                    needed[batch * fed, gates, below] += 1
+                needed[gates, below, batch * fed] += stacks
+                if layer > 0:
+                    needed[batch * fed, below, gates] += stacks
+        # The decoders' last layer.
+        needed[batch, self.frame, self.hidden] += 2 * self.steps
+        needed[batch * self.steps, self.hidden, self.frame] += 2
+        needed[self.frame, self.hidden, batch * self.steps] += 2
+        return needed
 
 
 SIZES = {

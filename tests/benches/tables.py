@@ -3,8 +3,8 @@
 python tests/benches/tables.py [FILE.json ...] [--write PAGE | --check PAGE]
 
 In a page a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
-NAME is training, memory, inference, feeding, imports, anomalies or embeddings. Without files, those
-in tests/benches/results are taken.
+NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies or
+embeddings. Without files, those in tests/benches/results are taken.
 """
 
 from __future__ import annotations
@@ -72,6 +72,56 @@ def training(results: Results) -> str:
     return "\n\n".join(
         [caption, table(header, rows), "Fastest variants: " + "; ".join(notes) + "."]
     )
+
+
+def training_cpu(results: Results) -> str:
+    """Milliseconds of CPU time of a step, and rates."""
+    header = [
+        "B T D H L",
+        *(f"{name}, ms" for name in COLUMNS.values()),
+        "to eager",
+        "to best JAX",
+        "GFLOP/s",
+        "sgemm, GFLOP/s",
+        "of it",
+    ]
+    rows = []
+    for row in results["training"]:
+        found = {name: on_cpu(record) for name, record in row["contestants"].items()}
+        best = min((found.get(name, {}) for name in JAX), key=middle)
+        flops = Size.parse(row["size"]).flops / 1e9
+        ours, sgemm = found.get("backcast", {}), found.get("sgemm", {})
+        rows.append(
+            [
+                row["size"],
+                *(spread(found.get(name, {})) for name in COLUMNS),
+                ratio(found, found.get("eager", {})),
+                ratio(found, best),
+                *(figure(flops / middle(record)) for record in (ours, sgemm)),
+                f"{middle(sgemm) / middle(ours):.2f}" if ours and sgemm else MISSING,
+            ]
+        )
+    caption = (
+        "The same steps in CPU time, of all cores together: it holds on a busy machine. sgemm: "
+        "the step's products alone, by libtorch."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def inference_cpu(results: Results) -> str:
+    """Milliseconds of CPU time of a call, and the ratio."""
+    header = ["B T D H L", "call", "backcast, ms", "PyTorch, ms", "ratio"]
+    rows = []
+    for row in results["inference"]:
+        found = {name: on_cpu(record) for name, record in row["contestants"].items()}
+        cells = [spread(found[name]) for name in ("backcast", "eager")]
+        rows.append([row["size"], row["call"], *cells, ratio(found, found["eager"])])
+    return "\n\n".join(["The same calls in CPU time.", table(header, rows)])
+
+
+def on_cpu(record: Record) -> Record:
+    """The record with CPU seconds as its seconds."""
+    return {"seconds": record.get("cpu_seconds", [])}
 
 
 def memory(results: Results) -> str:
@@ -214,8 +264,10 @@ def embeddings(results: Results) -> str:
 # What is shown, and the results that it is made from.
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "training": ("training", training),
+    "training_cpu": ("training", training_cpu),
     "memory": ("training", memory),
     "inference": ("inference", inference),
+    "inference_cpu": ("inference", inference_cpu),
     "feeding": ("feeding", feeding),
     "imports": ("imports", imports),
     "anomalies": ("anomalies", anomalies),
@@ -226,7 +278,8 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
 def machine(results: Results) -> str:
     """What it was measured on."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return f"{results['machine']}; {versions}."
+    isa = f", {results['instruction_set']}" if "instruction_set" in results else ""
+    return f"{results['machine']}{isa}; {versions}."
 
 
 def section(name: str, files: Iterable[Results]) -> str:

@@ -25,6 +25,8 @@ TRIALS = 3  # timings by which the best variant is chosen
 # Relative; each against the seed's program, eager, in float32.
 TOLERANCE = {"fp32": 1e-4, "tf32": 1e-4, "fp16": 1e-3, "bf16": 1e-2}
 
+SGEMM = "sgemm"  # the step's products alone, in the process of the seed's program
+
 COMMAND_BUFFERS = ("XLA_FLAGS", "--xla_gpu_enable_command_buffer=+WHILE")
 
 
@@ -91,10 +93,14 @@ def measure(problem: Problem, rounds: int, contestants: Iterable[Contestant]) ->
             name: lambda worker=worker: clock(worker, problem.updates)
             for name, worker in workers.items()
         }
-        for name, seconds in interleaved(clocks, rounds).items():
-            found[name]["seconds"] = seconds
-            if problem.device == "cpu":
-                found[name]["memory"] = workers[name].peak
+        if problem.device == "cpu":
+            for name, worker in workers.items():
+                found[name]["memory"] = worker.peak
+            if SEED.name in workers:
+                clocks[SGEMM] = lambda: products(workers[SEED.name], problem.updates)
+                clocks[SGEMM]()  # warm-up
+        for name, times in interleaved(clocks, rounds).items():
+            found.setdefault(name, {}).update(times.record())
     finally:
         for worker in workers.values():
             worker.close()
@@ -120,7 +126,7 @@ def best_variant(
             continue
         try:
             worker, record = start(contestant, variant, problem, expected)
-            seconds = min(clock(worker, problem.updates) for _ in range(TRIALS))
+            seconds = min(clock(worker, problem.updates)[0] for _ in range(TRIALS))
         except Failed as error:
             failure = error
             continue
@@ -160,7 +166,14 @@ def start(
     return worker, record
 
 
-def clock(worker: Worker, updates: int) -> float:
-    """Seconds an update."""
+def clock(worker: Worker, updates: int) -> tuple[float, float]:
+    """Seconds and CPU seconds an update."""
     worker.call("train", batches=1)
-    return worker.call("train", batches=updates).seconds / updates
+    answer = worker.call("train", batches=updates)
+    return answer.seconds / updates, answer.cpu_seconds / updates
+
+
+def products(worker: Worker, times: int) -> tuple[float, float]:
+    """Seconds and CPU seconds of the products of an update by libtorch's sgemm."""
+    answer = worker.call("products", times=times)
+    return answer.seconds, answer.cpu_seconds

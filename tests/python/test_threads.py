@@ -17,7 +17,7 @@ import pytest
 from backcast import Model
 from backcast._training.progress import Progress
 from backcast.errors import BusyError
-from small import FUTURE, PAST, X, assert_same_weights, small_model
+from small import FUTURE, PAST, X, assert_same_weights, small_model, windows
 
 
 @contextmanager
@@ -267,3 +267,41 @@ def test_a_reader_gets_the_old_model_the_new_one_or_an_error_while_another_threa
     fits, answers, _, wrong = map(int, done.stdout.split())
     assert fits > 5 and answers > 5
     assert wrong == 0
+
+
+SHAPES = {
+    "small": {"hidden_size": 16, "frame": 3},
+    "two layers, dropout, clipping": {
+        "hidden_size": 40,
+        "frame": 24,
+        "num_layers": 2,
+        "dropout": 0.2,
+        "max_grad_norm": 0.1,
+    },
+    "peepholes": {"hidden_size": 33, "frame": 17, "peepholes": True},
+    "probabilities": {"hidden_size": 24, "frame": 60, "loss": "bce"},
+    "wide": {"hidden_size": 64, "frame": 200},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_weights_do_not_depend_on_the_number_of_threads(shape: str) -> None:
+    params: dict[str, Any] = dict(SHAPES[shape])
+    x = windows(n=37, length=12, frame_shape=(params.pop("frame"),))
+    # 10 epochs of 5 batches, the last of them with 1 window.
+    params |= {"max_iter": 10, "batch_size": 9}
+    one, *others = (small_model(**params, num_threads=n).fit(x) for n in (1, 2, 3))
+    for other in others:
+        assert_same_weights(one, other)
+        assert [r["loss"] for r in one.history_] == [r["loss"] for r in other.history_]
+        np.testing.assert_array_equal(one.encode(x), other.encode(x))
+
+
+@pytest.mark.parametrize("pooling", ["last", "mean"])
+def test_an_embedding_does_not_depend_on_its_place_in_the_batch(pooling: str) -> None:
+    x = windows(n=23, length=12, frame_shape=(20,))
+    model = small_model(hidden_size=40, pooling=pooling, max_iter=1).fit(x)
+    expected = model.encode(x)
+    for batch_size in (1, 2, 5, 16, 100):
+        found = model.set_params(batch_size=batch_size).encode(x)
+        np.testing.assert_array_equal(found, expected)

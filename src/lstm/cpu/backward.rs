@@ -4,12 +4,12 @@ use std::ptr::{null, null_mut};
 
 use tch::{Device, Kind, Tensor};
 
-use super::pass::Backward;
+use super::pass::{Backward, ColumnSums};
 use super::product::{Matrix, Product};
 use super::simd::dispatch;
 use super::{Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
 use crate::lstm::{Back, State};
-use crate::threads::threads;
+use crate::threads::{parallel, threads};
 
 /// A backward pass in progress.
 struct Pass<'a, 'b> {
@@ -44,6 +44,12 @@ pub fn backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
     // Over all steps together.
     let mut held = Vec::new();
     multiply(&passes.iter().flat_map(|pass| pass.weights(&mut held)).collect::<Vec<_>>());
+    add_up(&passes.iter().flat_map(Pass::sums).collect::<Vec<_>>());
+    for pass in &passes {
+        for gradient in &pass.back.gradients.layers {
+            gradient.bias_hh.shallow_clone().copy_(&gradient.bias_ih);
+        }
+    }
     passes.into_iter().map(|pass| pass.initial).collect()
 }
 
@@ -109,7 +115,7 @@ impl<'a, 'b> Pass<'a, 'b> {
         }
     }
 
-    /// dW_hh = dgates' H, dW_ih = dgates' X, dW_fc = dOut' H_top; the readout's bias is done at once.
+    /// dW_hh = dgates' H, dW_ih = dgates' X, dW_fc = dOut' H_top.
     fn weights(&self, held: &mut Vec<Tensor>) -> Vec<Product> {
         let Self { back, steps, batch, hidden, .. } = self;
         let (trace, layers) = (&back.trace, back.stack.layers.len());
@@ -143,13 +149,45 @@ impl<'a, 'b> Pass<'a, 'b> {
             let top = trace.layers[layers - 1].upward();
             products.push(over_time(d_outputs, gradient.bias.size()[0] as usize, &top, &gradient.weight, false));
             held.push(top);
-            gradient.bias.shallow_clone().copy_(&d_outputs.sum_dim_intlist([0i64, 1].as_slice(), false, None));
         }
         products
     }
 
+    /// The gradients of biases and peepholes, which are sums over all steps and rows.
+    fn sums(&self) -> Vec<ColumnSums> {
+        let Self { back, hidden, .. } = self;
+        let rows = self.steps * self.batch;
+        let sums = |d: &Tensor, d_row: usize, to: &Tensor| ColumnSums {
+            rows,
+            first: 0,
+            end: to.numel(),
+            d: pointer(d),
+            d_row,
+            x: null(),
+            x_row: *hidden,
+            to: pointer(to),
+        };
+        let mut all = Vec::new();
+        for ((d_gates, gradient), trace) in self.d_gates.iter().zip(&back.gradients.layers).zip(&back.trace.layers) {
+            all.push(sums(d_gates, 4 * hidden, &gradient.bias_ih));
+            if let Some(weight_ch) = &gradient.weight_ch {
+                // di and df meet the cell before the step, do the one after it.
+                let (before, after) = (pointer(&trace.c), pointer(&trace.c).wrapping_add(self.batch * hidden));
+                for (peephole, (gate, c)) in [(0, before), (1, before), (3, after)].into_iter().enumerate() {
+                    let whole = sums(d_gates, 4 * hidden, weight_ch);
+                    let (d, to) = (whole.d.wrapping_add(gate * hidden), whole.to.wrapping_add(peephole * hidden));
+                    all.push(ColumnSums { end: *hidden, d, x: c, to, ..whole });
+                }
+            }
+        }
+        if let (Some(d_outputs), Some(gradient)) = (&self.d_outputs, &back.gradients.readout) {
+            all.push(sums(d_outputs, gradient.bias.numel(), &gradient.bias));
+        }
+        all
+    }
+
     /// The kernel of layer l, for no rows yet.
-    fn kernel(&self, l: usize, sums: *mut f32) -> Backward {
+    fn kernel(&self, l: usize) -> Backward {
         let offset = l * self.batch * self.hidden;
         let at = |state: &State| (pointer(&state.h).wrapping_add(offset), pointer(&state.c).wrapping_add(offset));
         let (last_h, last_c) = self.back.last.map_or((null_mut(), null_mut()), at);
@@ -169,8 +207,6 @@ impl<'a, 'b> Pass<'a, 'b> {
             last: (last_h, last_c),
             d_gates: pointer(&self.d_gates[l]),
             initial: self.initial.as_ref().map_or((null_mut(), null_mut()), at),
-            d_bias: sums,
-            d_peepholes: sums.wrapping_add(4 * self.hidden),
         }
     }
 }
@@ -178,30 +214,32 @@ impl<'a, 'b> Pass<'a, 'b> {
 /// Layer l of every pass, time backwards.
 fn through_time(passes: &[Pass<'_, '_>], l: usize) {
     let threads = threads(passes.iter().map(|pass| pass.steps * pass.batch * 4 * pass.hidden * pass.hidden).sum());
-    // Each thread adds up its rows' part of the gradients of bias (4H) and peepholes (3H); the parts are added in the order
-    // of the threads.
-    let mut sums: Vec<Vec<f32>> = passes.iter().map(|pass| vec![0.0; threads * 7 * pass.hidden]).collect();
-    let kernels = passes.iter().zip(&mut sums).map(|(pass, sums)| pass.kernel(l, sums.as_mut_ptr()));
-    let kernels: Shared<Vec<Backward>> = Shared(kernels.collect());
+    let kernels = Shared(passes.iter().map(|pass| pass.kernel(l)).collect::<Vec<_>>());
     let batch = |run: usize| kernels.get()[run].batch;
-    share_rows(passes.len(), batch, threads, |run, share, first, rows| {
-        let whole = kernels.get()[run];
-        let offset = share * 7 * whole.hidden;
-        let (d_bias, d_peepholes) = (whole.d_bias.wrapping_add(offset), whole.d_peepholes.wrapping_add(offset));
+    share_rows(passes.len(), batch, threads, |run, _, first, rows| {
         // SAFETY: the trace and the pass's tensors have the shapes of the forward pass; rows of shares are disjoint.
         #[allow(unsafe_code)]
         unsafe {
-            dispatch(&Backward { first, rows, d_bias, d_peepholes, ..whole });
+            dispatch(&Backward { first, rows, ..kernels.get()[run] });
         }
     });
-    for (pass, sums) in passes.iter().zip(&sums) {
-        let (gradient, hidden) = (&pass.back.gradients.layers[l], pass.hidden as i64);
-        let sums = Tensor::from_slice(sums).view([threads as i64, -1]).sum_dim_intlist(0, false, None);
-        for bias in [&gradient.bias_ih, &gradient.bias_hh] {
-            bias.shallow_clone().copy_(&sums.narrow(0, 0, 4 * hidden));
+}
+
+/// Share sums out among the threads, by columns.
+fn add_up(sums: &[ColumnSums]) {
+    /// A cache line of columns, which no two threads write into.
+    const UNIT: usize = 16;
+    let threads = threads(sums.iter().map(|sum| sum.rows * sum.end).sum());
+    let sums = Shared(sums);
+    parallel(threads, |part| {
+        for whole in *sums.get() {
+            let units = whole.end.div_ceil(UNIT);
+            let at = |part: usize| (part * units / threads * UNIT).min(whole.end);
+            // SAFETY: the callers sized d, x and the sums; parts are disjoint.
+            #[allow(unsafe_code)]
+            unsafe {
+                dispatch(&ColumnSums { first: at(part), end: at(part + 1), ..*whole });
+            }
         }
-        if let Some(weight_ch) = &gradient.weight_ch {
-            weight_ch.shallow_clone().copy_(&sums.narrow(0, 4 * hidden, 3 * hidden));
-        }
-    }
+    });
 }

@@ -3,7 +3,8 @@
 //! Rows of a batch are independent, so each thread takes its share of them through the whole time loop, forward and then
 //! backward. Weights are packed once a pass into the order in which the tiles read them, and the cell is applied to the
 //! gates' sums while they are in registers. What does not depend on the order of time is one product over all steps, shared
-//! out by tiles. The shapes fix the order of every sum, so the same machine gives the same bits.
+//! out by tiles. The shapes fix the order of every sum, so the same machine gives the same bits on any
+//! number of threads.
 
 mod backward;
 mod error;
@@ -185,11 +186,14 @@ fn multiply(products: &[Product]) {
 
 /// See `super::squared_error`.
 pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
+    const PART: usize = 64;
     let (outputs, target, mask) = (outputs.contiguous(), target.contiguous(), mask.map(Tensor::contiguous));
     let (steps, batch, size) = outputs.size3().expect("outputs are (T, B, D)");
     let rows = (steps * batch) as usize;
+    /// Rows whose squares are added up together, whatever the number of threads.
     let threads = threads(rows * size as usize * 8);
-    let mut sums = vec![0.0; threads];
+    let parts = rows.div_ceil(PART);
+    let mut sums = vec![0.0; parts];
     let whole = Shared(SquaredError {
         outputs: pointer(&outputs),
         target: pointer(&target),
@@ -204,11 +208,13 @@ pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, s
     });
     parallel(threads, |share| {
         let whole = *whole.get();
-        let (first, end) = (share * rows / threads, (share + 1) * rows / threads);
-        // SAFETY: the tensors are dense and of one shape; each share has its own rows and its own sum.
-        #[allow(unsafe_code)]
-        unsafe {
-            dispatch(&SquaredError { first, end, sum: whole.sum.add(share), ..whole });
+        for part in share * parts / threads..(share + 1) * parts / threads {
+            let (first, end) = (part * PART, rows.min((part + 1) * PART));
+            // SAFETY: the tensors are dense and of one shape; each part has its own rows and its own sum.
+            #[allow(unsafe_code)]
+            unsafe {
+                dispatch(&SquaredError { first, end, sum: whole.sum.add(part), ..whole });
+            }
         }
     });
     sums.iter().sum()

@@ -272,7 +272,7 @@ unsafe fn cells<S: Simd>(cells: &Cells, rows: usize) {
     for block in 0..cells.hidden.div_ceil(S::LANES) {
         let mut row = 0;
         while row < rows {
-            let height = height::<S>(rows - row);
+            let height = height::<S>(rows - row, COLUMNS);
             // SAFETY: rows and block lie within the shapes.
             unsafe { of_height!(height, cell_tile::<S, 4>(cells, row, block)) };
             row += height;
@@ -386,9 +386,6 @@ pub struct Backward {
     pub d_gates: *mut f32,
     /// (B, H) each: the gradient at the initial state; null if it is not requested.
     pub initial: (*mut f32, *mut f32),
-    /// (4H) and (3H): this share's part of the gradients of the bias and of the peepholes.
-    pub d_bias: *mut f32,
-    pub d_peepholes: *mut f32,
 }
 
 impl Kernel for Backward {
@@ -406,8 +403,6 @@ impl Kernel for Backward {
                 let dc = dh.add(state);
                 begin(dh, self.last.0, self.first * hidden, state);
                 begin(dc, self.last.1, self.first * hidden, state);
-                std::ptr::write_bytes(self.d_bias, 0, 4 * hidden);
-                std::ptr::write_bytes(self.d_peepholes, 0, 3 * hidden);
                 for t in (0..self.steps).rev() {
                     self.cells::<S>(t, dh, dc);
                     // dh_{t-1} = dgates_t W_hh: the only product that must go step by step.
@@ -433,95 +428,128 @@ impl Backward {
     #[inline(always)]
     unsafe fn cells<S: Simd>(&self, t: usize, dh: *mut f32, dc: *mut f32) {
         let whole = self.hidden / S::LANES * S::LANES;
-        // SAFETY: the units lie within the shapes that the fields name.
+        // SAFETY: rows and units lie within the shapes that the fields name.
         unsafe {
-            for unit in (0..whole).step_by(S::LANES) {
-                self.units::<S, true>(t, unit, dh, dc);
-            }
-            if whole < self.hidden {
-                self.units::<S, false>(t, whole, dh, dc);
+            for r in 0..self.rows {
+                for unit in (0..whole).step_by(S::LANES) {
+                    self.units::<S, true>(t, r, unit, dh, dc);
+                }
+                if whole < self.hidden {
+                    self.units::<S, false>(t, r, whole, dh, dc);
+                }
             }
         }
     }
 
-    /// The same for a vector of units; `WHOLE` where they fill it.
+    /// The same for a row's vector of units; `WHOLE` where they fill it.
     #[allow(unsafe_code)]
     #[inline(always)]
-    unsafe fn units<S: Simd, const WHOLE: bool>(&self, t: usize, unit: usize, dh: *mut f32, dc: *mut f32) {
+    unsafe fn units<S: Simd, const WHOLE: bool>(&self, t: usize, r: usize, unit: usize, dh: *mut f32, dc: *mut f32) {
         let hidden = self.hidden;
         let n = if WHOLE { S::LANES } else { hidden - unit };
-        // SAFETY: reads and writes n units of `rows` rows, within the shapes that the fields name.
+        // SAFETY: reads and writes n units of the row, within the shapes that the fields name.
         unsafe {
             let one = S::splat(1.0);
-            {
-                let mut sums = [S::splat(0.0); COLUMNS];
-                let mut peephole_sums = [S::splat(0.0); 3];
-                for r in 0..self.rows {
-                    let row = t * self.batch + self.first + r;
-                    let at = row * hidden + unit;
-                    let mine = r * hidden + unit;
-                    let (mut d_h, mut d_c) = (load_n::<S>(dh.add(mine), n), load_n::<S>(dc.add(mine), n));
-                    if !self.above.is_null() {
-                        d_h = S::add(d_h, load_n::<S>(self.above.add(at), n));
-                    }
-                    if !self.valid.is_null() {
-                        let valid = S::splat(*self.valid.add(row));
-                        d_h = S::mul(d_h, valid);
-                        d_c = S::mul(d_c, valid);
-                    }
-                    let gates = self.gates.add(row * 4 * hidden + unit);
-                    let i = load_n::<S>(gates, n);
-                    let f = load_n::<S>(gates.add(hidden), n);
-                    let g = load_n::<S>(gates.add(2 * hidden), n);
-                    let o = load_n::<S>(gates.add(3 * hidden), n);
-                    let c_before = load_n::<S>(self.c.add(at), n);
-                    let c = load_n::<S>(self.c.add(at + self.batch * hidden), n);
-                    let tanh_c = tanh::<S>(c);
+            let row = t * self.batch + self.first + r;
+            let at = row * hidden + unit;
+            let mine = r * hidden + unit;
+            let (mut d_h, mut d_c) = (load_n::<S>(dh.add(mine), n), load_n::<S>(dc.add(mine), n));
+            if !self.above.is_null() {
+                d_h = S::add(d_h, load_n::<S>(self.above.add(at), n));
+            }
+            if !self.valid.is_null() {
+                let valid = S::splat(*self.valid.add(row));
+                d_h = S::mul(d_h, valid);
+                d_c = S::mul(d_c, valid);
+            }
+            let gates = self.gates.add(row * 4 * hidden + unit);
+            let i = load_n::<S>(gates, n);
+            let f = load_n::<S>(gates.add(hidden), n);
+            let g = load_n::<S>(gates.add(2 * hidden), n);
+            let o = load_n::<S>(gates.add(3 * hidden), n);
+            let c_before = load_n::<S>(self.c.add(at), n);
+            let c = load_n::<S>(self.c.add(at + self.batch * hidden), n);
+            let tanh_c = tanh::<S>(c);
 
-                    let d_o = S::mul(S::mul(S::mul(d_h, tanh_c), o), S::sub(one, o));
-                    // dc += dh o (1 - tanh(c)^2)
-                    let slope = S::sub(one, S::mul(tanh_c, tanh_c));
-                    d_c = S::fma(S::mul(d_h, o), slope, d_c);
-                    if !self.peepholes.is_null() {
-                        d_c = S::fma(d_o, load_n::<S>(self.peepholes.add(2 * hidden + unit), n), d_c);
-                    }
-                    let d_gates = [
-                        S::mul(S::mul(S::mul(d_c, g), i), S::sub(one, i)),
-                        S::mul(S::mul(S::mul(d_c, c_before), f), S::sub(one, f)),
-                        S::mul(S::mul(d_c, i), S::sub(one, S::mul(g, g))),
-                        d_o,
-                    ];
-                    let mut d_c_before = S::mul(d_c, f);
-                    if !self.peepholes.is_null() {
-                        let [d_i, d_f, _, _] = d_gates;
-                        d_c_before = S::fma(d_i, load_n::<S>(self.peepholes.add(unit), n), d_c_before);
-                        d_c_before = S::fma(d_f, load_n::<S>(self.peepholes.add(hidden + unit), n), d_c_before);
-                        peephole_sums[0] = S::fma(d_i, c_before, peephole_sums[0]);
-                        peephole_sums[1] = S::fma(d_f, c_before, peephole_sums[1]);
-                        peephole_sums[2] = S::fma(d_o, c, peephole_sums[2]);
-                    }
-                    store_n::<S>(dc.add(mine), d_c_before, n);
-                    let to = self.d_gates.add(row * 4 * hidden + unit);
-                    let mut gate = 0;
-                    while gate < COLUMNS {
-                        store_n::<S>(to.add(gate * hidden), d_gates[gate], n);
-                        sums[gate] = S::add(sums[gate], d_gates[gate]);
-                        gate += 1;
+            let d_o = S::mul(S::mul(S::mul(d_h, tanh_c), o), S::sub(one, o));
+            // dc += dh o (1 - tanh(c)^2)
+            let slope = S::sub(one, S::mul(tanh_c, tanh_c));
+            d_c = S::fma(S::mul(d_h, o), slope, d_c);
+            if !self.peepholes.is_null() {
+                d_c = S::fma(d_o, load_n::<S>(self.peepholes.add(2 * hidden + unit), n), d_c);
+            }
+            let d_gates = [
+                S::mul(S::mul(S::mul(d_c, g), i), S::sub(one, i)),
+                S::mul(S::mul(S::mul(d_c, c_before), f), S::sub(one, f)),
+                S::mul(S::mul(d_c, i), S::sub(one, S::mul(g, g))),
+                d_o,
+            ];
+            let mut d_c_before = S::mul(d_c, f);
+            if !self.peepholes.is_null() {
+                let [d_i, d_f, _, _] = d_gates;
+                d_c_before = S::fma(d_i, load_n::<S>(self.peepholes.add(unit), n), d_c_before);
+                d_c_before = S::fma(d_f, load_n::<S>(self.peepholes.add(hidden + unit), n), d_c_before);
+            }
+            store_n::<S>(dc.add(mine), d_c_before, n);
+            let to = self.d_gates.add(row * 4 * hidden + unit);
+            let mut gate = 0;
+            while gate < COLUMNS {
+                store_n::<S>(to.add(gate * hidden), d_gates[gate], n);
+                gate += 1;
+            }
+        }
+    }
+}
+
+/// The sums of the columns `first..end` of d, or of d x, over all rows; in an order that the number of rows alone fixes.
+#[derive(Debug, Clone, Copy)]
+pub struct ColumnSums {
+    pub rows: usize,
+    pub first: usize,
+    pub end: usize,
+    /// A row every `d_row` and `x_row` numbers; x may be null.
+    pub d: *const f32,
+    pub d_row: usize,
+    pub x: *const f32,
+    pub x_row: usize,
+    pub to: *mut f32,
+}
+
+impl Kernel for ColumnSums {
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn run<S: Simd>(&self) {
+        // SAFETY: the caller enables the instruction set.
+        let zero = unsafe { S::splat(0.0) };
+        for column in (self.first..self.end).step_by(COLUMNS * S::LANES) {
+            // Neighbours in memory, and even and odd rows by themselves: nobody waits for the sum before.
+            let mut sums = [[zero; COLUMNS]; 2];
+            // SAFETY: reads `rows` rows of these columns and writes their sums; the caller's pointers are good for them.
+            unsafe {
+                for row in 0..self.rows {
+                    let mut j = 0;
+                    while j < COLUMNS {
+                        let at = column + j * S::LANES;
+                        let n = self.end.saturating_sub(at);
+                        if n > 0 {
+                            let d = load_n::<S>(self.d.add(row * self.d_row + at), n);
+                            sums[row % 2][j] = if self.x.is_null() {
+                                S::add(sums[row % 2][j], d)
+                            } else {
+                                S::fma(d, load_n::<S>(self.x.add(row * self.x_row + at), n), sums[row % 2][j])
+                            };
+                        }
+                        j += 1;
                     }
                 }
-                let mut gate = 0;
-                while gate < COLUMNS {
-                    let to = self.d_bias.add(gate * hidden + unit);
-                    store_n::<S>(to, S::add(load_n::<S>(to, n), sums[gate]), n);
-                    gate += 1;
-                }
-                if !self.peepholes.is_null() {
-                    let mut gate = 0;
-                    while gate < 3 {
-                        let to = self.d_peepholes.add(gate * hidden + unit);
-                        store_n::<S>(to, S::add(load_n::<S>(to, n), peephole_sums[gate]), n);
-                        gate += 1;
+                let mut j = 0;
+                while j < COLUMNS {
+                    let at = column + j * S::LANES;
+                    let n = self.end.saturating_sub(at);
+                    if n > 0 {
+                        store_n::<S>(self.to.add(at), S::add(sums[0][j], sums[1][j]), n);
                     }
+                    j += 1;
                 }
             }
         }

@@ -46,21 +46,41 @@ pub unsafe fn accumulate<S: Simd, const R: usize, const C: usize>(
         let mut panel = panel;
         let mut at = a.at;
         for _ in 0..k {
-            let mut b = [S::splat(0.0); C];
-            let mut j = 0;
-            while j < C {
-                b[j] = S::load(panel.add(j * S::LANES));
-                j += 1;
-            }
-            let mut r = 0;
-            while r < R {
-                let x = S::splat(*at.add(r * a.row));
+            // The shorter side stays in registers and the longer one passes by: 12 sums and 3 rows leave AVX2 one register.
+            if R < C {
+                let mut x = [S::splat(0.0); R];
+                let mut r = 0;
+                while r < R {
+                    x[r] = S::splat(*at.add(r * a.row));
+                    r += 1;
+                }
                 let mut j = 0;
                 while j < C {
-                    sums[r][j] = S::fma(x, b[j], sums[r][j]);
+                    let b = S::load(panel.add(j * S::LANES));
+                    let mut r = 0;
+                    while r < R {
+                        sums[r][j] = S::fma(x[r], b, sums[r][j]);
+                        r += 1;
+                    }
                     j += 1;
                 }
-                r += 1;
+            } else {
+                let mut b = [S::splat(0.0); C];
+                let mut j = 0;
+                while j < C {
+                    b[j] = S::load(panel.add(j * S::LANES));
+                    j += 1;
+                }
+                let mut r = 0;
+                while r < R {
+                    let x = S::splat(*at.add(r * a.row));
+                    let mut j = 0;
+                    while j < C {
+                        sums[r][j] = S::fma(x, b[j], sums[r][j]);
+                        j += 1;
+                    }
+                    r += 1;
+                }
             }
             panel = panel.add(C * S::LANES);
             at = at.add(a.column);
@@ -84,10 +104,16 @@ macro_rules! of_height {
 }
 pub(super) use of_height;
 
-/// The height of the next tile where `rows` are left: as even as can be.
+/// The height of the next tile of so many vectors a row where `rows` are left: as even as can be.
 #[inline(always)]
-pub fn height<S: Simd>(rows: usize) -> usize {
-    rows.div_ceil(rows.div_ceil(S::ROWS))
+pub fn height<S: Simd>(rows: usize, vectors: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most_rows::<S>(vectors)))
+}
+
+/// Rows of the highest tile of so many vectors a row.
+#[inline(always)]
+fn most_rows<S: Simd>(vectors: usize) -> usize {
+    (COLUMNS * S::ROWS / vectors).min(6)
 }
 
 /// Vectors in a panel for `columns` columns: 1, 2 or 4.
@@ -159,9 +185,9 @@ pub struct Out {
     pub at: *mut f32,
     pub row: usize,
     pub column: usize,
-    /// Whether the sums are added to what is there.
+    /// Whether the sums start at what is there.
     pub add: bool,
-    /// One number a column, where the sums start; none for zero.
+    /// One number a column, where they start else; none for zero.
     pub bias: *const f32,
 }
 
@@ -174,19 +200,34 @@ pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const 
         let columns = wide.min(n - first);
         let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
         // SAFETY: as in `pack`.
+        unsafe { strip::<S>(a, rows, k, panels.add(k * first), vectors, (first, columns), out) };
+    }
+}
+
+/// Rows of A (rows, k) times one panel.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn strip<S: Simd>(
+    a: Matrix,
+    rows: usize,
+    k: usize,
+    panel: *const f32,
+    vectors: usize,
+    (first, columns): (usize, usize),
+    out: Out,
+) {
+    let mut row = 0;
+    while row < rows {
+        let height = height::<S>(rows - row, vectors);
+        // SAFETY: the caller's pointers are good for these rows and columns.
         unsafe {
-            let panel = panels.add(k * first);
-            let mut row = 0;
-            while row < rows {
-                let height = height::<S>(rows - row);
-                match vectors {
-                    1 => of_height!(height, tile::<S, 1>(a, row, k, panel, first, columns, out)),
-                    2 => of_height!(height, tile::<S, 2>(a, row, k, panel, first, columns, out)),
-                    _ => of_height!(height, tile::<S, 4>(a, row, k, panel, first, columns, out)),
-                }
-                row += height;
+            match vectors {
+                1 => of_height!(height, tile::<S, 1>(a, row, k, panel, first, columns, out)),
+                2 => of_height!(height, tile::<S, 2>(a, row, k, panel, first, columns, out)),
+                _ => of_height!(height, tile::<S, 4>(a, row, k, panel, first, columns, out)),
             }
         }
+        row += height;
     }
 }
 
@@ -204,18 +245,21 @@ unsafe fn tile<S: Simd, const R: usize, const C: usize>(
     // SAFETY: writes R rows of `columns` numbers of `out`; the caller's pointers are good for them.
     unsafe {
         let mut sums = [[S::splat(0.0); C]; R];
-        if !out.bias.is_null() {
+        let mut r = 0;
+        while r < R {
+            let at = out.at.add((row + r) * out.row + first * out.column);
             let mut j = 0;
             while j < C {
                 let lane = j * S::LANES;
-                let bias = load_n::<S>(out.bias.add(first + lane.min(columns)), columns.saturating_sub(lane));
-                let mut r = 0;
-                while r < R {
-                    sums[r][j] = bias;
-                    r += 1;
+                let n = columns.saturating_sub(lane).min(S::LANES);
+                if n > 0 && out.add {
+                    sums[r][j] = get::<S>(at.add(lane * out.column), out.column, n);
+                } else if n > 0 && !out.bias.is_null() {
+                    sums[r][j] = load_n::<S>(out.bias.add(first + lane), n);
                 }
                 j += 1;
             }
+            r += 1;
         }
         accumulate::<S, R, C>(&mut sums, a.from(row, 0), k, panel);
         let mut r = 0;
@@ -226,7 +270,7 @@ unsafe fn tile<S: Simd, const R: usize, const C: usize>(
                 let lane = j * S::LANES;
                 let n = columns.saturating_sub(lane).min(S::LANES);
                 if n > 0 {
-                    put::<S>(at.add(lane * out.column), out.column, sums[r][j], n, out.add);
+                    put::<S>(at.add(lane * out.column), out.column, sums[r][j], n);
                 }
                 j += 1;
             }
@@ -235,21 +279,36 @@ unsafe fn tile<S: Simd, const R: usize, const C: usize>(
     }
 }
 
+/// n numbers, `column` apart.
 #[allow(unsafe_code)]
 #[inline(always)]
-unsafe fn put<S: Simd>(to: *mut f32, column: usize, x: S::Vector, n: usize, add: bool) {
+unsafe fn get<S: Simd>(from: *const f32, column: usize, n: usize) -> S::Vector {
+    // SAFETY: reads n numbers, `column` apart; the caller's pointer is good for them.
+    unsafe {
+        if column == 1 {
+            return load_n::<S>(from, n);
+        }
+        let mut whole = [0.0; 16];
+        for (lane, x) in whole.iter_mut().enumerate().take(n) {
+            *x = *from.add(lane * column);
+        }
+        S::load(whole.as_ptr())
+    }
+}
+
+/// The reverse of `get`.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn put<S: Simd>(to: *mut f32, column: usize, x: S::Vector, n: usize) {
     // SAFETY: writes n numbers, `column` apart; the caller's pointer is good for them.
     unsafe {
         if column == 1 {
-            let x = if add { S::add(x, load_n::<S>(to, n)) } else { x };
-            store_n::<S>(to, x, n);
-            return;
+            return store_n::<S>(to, x, n);
         }
         let mut whole = [0.0; 16];
         S::store(whole.as_mut_ptr(), x);
         for (lane, x) in whole.iter().enumerate().take(n) {
-            let to = to.add(lane * column);
-            *to = if add { *to + x } else { *x };
+            *to.add(lane * column) = *x;
         }
     }
 }
@@ -272,7 +331,7 @@ pub struct Product {
 impl Product {
     /// The same product with the longer side as columns where the other would leave a panel half empty.
     fn oriented(self, lanes: usize) -> Self {
-        if self.n >= COLUMNS * lanes || self.n >= self.m {
+        if self.n >= 2 * lanes || self.n >= self.m {
             return self;
         }
         Self {
@@ -294,8 +353,8 @@ pub struct Share {
     pub parts: usize,
 }
 
-/// Rows of B in a packed panel: a panel of them stays in the second cache.
-const DEPTH: usize = 256;
+/// Rows of A in a block, which stays in the second cache while all panels pass by.
+const HEIGHT: usize = 384;
 
 impl Kernel for Share {
     #[allow(unsafe_code)]
@@ -310,49 +369,41 @@ impl Kernel for Share {
         let (from, to) = (self.part * units / self.parts, (self.part + 1) * units / self.parts);
         let (from, to) = ((from * unit).min(size), (to * unit).min(size));
         let ((m0, m1), (n0, n1)) = if by_rows { ((from, to), (0, n)) } else { ((0, m), (from, to)) };
-        if m0 == m1 || n0 == n1 {
-            return;
-        }
+        // Rows that run along k are read where they are.
+        let in_place = a.column == 1;
+        let group = if in_place { HEIGHT } else { S::GROUP };
+        // k in a block, of which a panel stays in the first cache while packed rows pass by. Rows that are read where they
+        // are come from memory the faster the longer they are.
+        let most = 16 * S::LANES * if in_place { 4 } else { 1 };
         let mut buffer = super::Scratch::take();
-        let buffer = buffer.0.reserve(DEPTH.min(k) * (wide + (m1 - m0).next_multiple_of(S::ROWS)));
-        {
-            // SAFETY: the buffer holds one panel and the packed rows of A; A, B and C are good for (m, k), (k, n), (m, n).
-            unsafe {
-                let packed_a = buffer.add(DEPTH.min(k) * wide);
-                for p in (0..k.max(1)).step_by(DEPTH) {
-                    let depth = DEPTH.min(k - p);
-                    // Rows that run along k are read where they are.
-                    let in_place = a.column == 1;
+        let panel = buffer.0.reserve(most.min(k) * (wide + HEIGHT));
+        let packed = panel.wrapping_add(most.min(k) * wide);
+        for p in (0..k.max(1)).step_by(most) {
+            let depth = most.min(k - p);
+            for block in (m0..m1).step_by(HEIGHT) {
+                let end = m1.min(block + HEIGHT);
+                // SAFETY: the buffer holds one block of a panel and the packed rows of A; A, B and C are good for (m, k),
+                // (k, n), (m, n).
+                unsafe {
                     if !in_place {
-                        pack_rows::<S>(a.from(m0, p), m1 - m0, depth, packed_a);
+                        pack_rows::<S>(a.from(block, p), end - block, depth, packed);
                     }
                     for first in (n0..n1).step_by(wide) {
                         let columns = wide.min(n1 - first);
                         let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
                         let width = vectors * S::LANES;
-                        pack_panel(b.from(p, 0), depth, first, columns, (width, width), buffer);
-                        let out = Out {
-                            at: c.add(m0 * c_row + first * c_column),
-                            row: c_row,
-                            column: c_column,
-                            add: add || p > 0,
-                            bias: std::ptr::null(),
-                        };
-                        let mut row = 0;
-                        while row < m1 - m0 {
-                            let height = S::ROWS.min(m1 - m0 - row);
-                            let out = Out { at: out.at.add(row * c_row), ..out };
-                            let rows = if in_place {
-                                a.from(m0 + row, p)
+                        pack_panel(b.from(p, 0), depth, first, columns, (width, width), panel);
+                        for row in (block..end).step_by(group) {
+                            let rows = group.min(end - row);
+                            let of_a = if in_place {
+                                a.from(row, p)
                             } else {
-                                Matrix { at: packed_a.add(row * depth), row: 1, column: height }
+                                Matrix { at: packed.add((row - block) * depth), row: 1, column: rows }
                             };
-                            match vectors {
-                                1 => of_height!(height, tile::<S, 1>(rows, 0, depth, buffer, 0, columns, out)),
-                                2 => of_height!(height, tile::<S, 2>(rows, 0, depth, buffer, 0, columns, out)),
-                                _ => of_height!(height, tile::<S, 4>(rows, 0, depth, buffer, 0, columns, out)),
-                            }
-                            row += height;
+                            let at = c.add(row * c_row + first * c_column);
+                            let add = add || p > 0;
+                            let out = Out { at, row: c_row, column: c_column, add, bias: std::ptr::null() };
+                            strip::<S>(of_a, rows, depth, panel, vectors, (0, columns), out);
                         }
                     }
                 }
@@ -361,33 +412,22 @@ impl Kernel for Share {
     }
 }
 
-/// Pack rows of A (m, k) so that a tile reads its rows' numbers side by side: groups of `S::ROWS` rows, k by k.
+/// Pack rows of A (m, k) so that tiles read their rows' numbers side by side: groups of `S::GROUP` rows, k by k.
 #[allow(unsafe_code)]
 #[inline(always)]
 unsafe fn pack_rows<S: Simd>(a: Matrix, m: usize, k: usize, to: *mut f32) {
-    /// So many k at a time, since neighbours in a row of A share cache lines.
-    const BLOCK: usize = 16;
-    for block in (0..k).step_by(BLOCK) {
-        let end = k.min(block + BLOCK);
-        let mut row = 0;
-        while row < m {
-            let height = S::ROWS.min(m - row);
+    for row in (0..m).step_by(S::GROUP) {
+        let rows = S::GROUP.min(m - row);
+        for p in 0..k {
             // SAFETY: reads (m, k) numbers and writes as many; the caller's pointers are good for them.
             unsafe {
-                let group = to.add(row * k);
-                for p in block..end {
-                    let from = a.at.add(row * a.row + p * a.column);
-                    let to = group.add(p * height);
-                    if a.row == 1 && height == 6 {
-                        to.cast::<[f32; 6]>().write_unaligned(from.cast::<[f32; 6]>().read_unaligned());
-                        continue;
-                    }
-                    for r in 0..height {
-                        *to.add(r) = *from.add(r * a.row);
-                    }
+                let (from, to) = (a.at.add(row * a.row + p * a.column), to.add(row * k + p * rows));
+                match (a.row, rows) {
+                    (1, 24) => to.cast::<[f32; 24]>().write_unaligned(from.cast::<[f32; 24]>().read_unaligned()),
+                    (1, 6) => to.cast::<[f32; 6]>().write_unaligned(from.cast::<[f32; 6]>().read_unaligned()),
+                    _ => (0..rows).for_each(|r| *to.add(r) = *from.add(r * a.row)),
                 }
             }
-            row += height;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One vector of floats, in three instruction sets, chosen at run time.
+//! One vector of floats, in several instruction sets, chosen at run time.
 //!
 //! Kernels are written once over `Simd`. `dispatch` runs one inside a function that enables the instruction set, and
 //! everything between is `inline(always)`, so that the compiler sees plain vector code.
@@ -17,6 +17,8 @@ pub trait Simd: Copy {
     const LANES: usize;
     /// Rows of a tile of a product: `ROWS` times `COLUMNS` sums, one row of columns and one number fit the registers.
     const ROWS: usize;
+    /// Rows that are packed side by side: whole tiles, and a copy in whole vectors where that is few.
+    const GROUP: usize;
 
     unsafe fn splat(x: f32) -> Self::Vector;
     unsafe fn load(from: *const f32) -> Self::Vector;
@@ -50,6 +52,8 @@ pub enum Isa {
     Avx512,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     Portable,
 }
 
@@ -65,6 +69,10 @@ pub static ISA: LazyLock<Isa> = LazyLock::new(|| {
             return Isa::Avx2;
         }
     }
+    #[cfg(target_arch = "aarch64")]
+    if asked != "portable" {
+        return Isa::Neon;
+    }
     let _ = asked;
     Isa::Portable
 });
@@ -75,6 +83,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => 16,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => 4,
             _ => 8,
         }
     }
@@ -94,6 +104,8 @@ pub unsafe fn dispatch(kernel: &impl Kernel) {
             Isa::Avx512 => x86::avx512(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => arm::neon(kernel),
             Isa::Portable => kernel.run::<Portable>(),
         }
     }
@@ -120,6 +132,7 @@ impl Simd for Portable {
     type Vector = [f32; 8];
     const LANES: usize = 8;
     const ROWS: usize = 2;
+    const GROUP: usize = 24;
 
     #[inline(always)]
     unsafe fn splat(x: f32) -> [f32; 8] {
@@ -164,6 +177,65 @@ impl Simd for Portable {
     }
 }
 
+/// `Simd` by an instruction set's own functions.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd {
+    ($name:ident, $vector:ty, $lanes:expr, $rows:expr, $group:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
+     $mul:ident, $div:ident, $min:ident, $max:ident, $fma:ident) => {
+        #[derive(Clone, Copy)]
+        pub struct $name;
+
+        #[allow(unsafe_code)]
+        impl Simd for $name {
+            type Vector = $vector;
+            const LANES: usize = $lanes;
+            const ROWS: usize = $rows;
+            const GROUP: usize = $group;
+
+            #[inline(always)]
+            unsafe fn splat(x: f32) -> $vector {
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const f32) -> $vector {
+                unsafe { $load(from) }
+            }
+            #[inline(always)]
+            unsafe fn store(to: *mut f32, x: $vector) {
+                unsafe { $store(to, x) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: $vector, b: $vector) -> $vector {
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: $vector, b: $vector) -> $vector {
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn mul(a: $vector, b: $vector) -> $vector {
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn div(a: $vector, b: $vector) -> $vector {
+                unsafe { $div(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn min(a: $vector, b: $vector) -> $vector {
+                unsafe { $min(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn max(a: $vector, b: $vector) -> $vector {
+                unsafe { $max(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
+                unsafe { $fma(a, b, c) }
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod x86 {
@@ -182,65 +254,11 @@ mod x86 {
         unsafe { kernel.run::<Avx2>() }
     }
 
-    macro_rules! simd {
-        ($name:ident, $vector:ty, $lanes:expr, $rows:expr, $splat:ident, $load:ident, $store:ident, $add:ident, $sub:ident,
-         $mul:ident, $div:ident, $min:ident, $max:ident, $fma:ident) => {
-            #[derive(Clone, Copy)]
-            pub struct $name;
-
-            impl Simd for $name {
-                type Vector = $vector;
-                const LANES: usize = $lanes;
-                const ROWS: usize = $rows;
-
-                #[inline(always)]
-                unsafe fn splat(x: f32) -> $vector {
-                    unsafe { $splat(x) }
-                }
-                #[inline(always)]
-                unsafe fn load(from: *const f32) -> $vector {
-                    unsafe { $load(from) }
-                }
-                #[inline(always)]
-                unsafe fn store(to: *mut f32, x: $vector) {
-                    unsafe { $store(to, x) }
-                }
-                #[inline(always)]
-                unsafe fn add(a: $vector, b: $vector) -> $vector {
-                    unsafe { $add(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn sub(a: $vector, b: $vector) -> $vector {
-                    unsafe { $sub(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn mul(a: $vector, b: $vector) -> $vector {
-                    unsafe { $mul(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn div(a: $vector, b: $vector) -> $vector {
-                    unsafe { $div(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn min(a: $vector, b: $vector) -> $vector {
-                    unsafe { $min(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn max(a: $vector, b: $vector) -> $vector {
-                    unsafe { $max(a, b) }
-                }
-                #[inline(always)]
-                unsafe fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
-                    unsafe { $fma(a, b, c) }
-                }
-            }
-        };
-    }
-
     simd!(
         Avx512,
         __m512,
         16,
+        6,
         6,
         _mm512_set1_ps,
         _mm512_loadu_ps,
@@ -258,6 +276,7 @@ mod x86 {
         __m256,
         8,
         3,
+        24,
         _mm256_set1_ps,
         _mm256_loadu_ps,
         _mm256_storeu_ps,
@@ -268,5 +287,43 @@ mod x86 {
         _mm256_min_ps,
         _mm256_max_ps,
         _mm256_fmadd_ps
+    );
+}
+
+#[cfg(target_arch = "aarch64")]
+#[allow(unsafe_code)]
+mod arm {
+    #[allow(clippy::wildcard_imports, reason = "an instruction set of intrinsics")]
+    use std::arch::aarch64::*;
+
+    use super::{Kernel, Simd};
+
+    /// Every 64-bit ARM has it, so that no function need enable it.
+    pub unsafe fn neon(kernel: &impl Kernel) {
+        unsafe { kernel.run::<Neon>() }
+    }
+
+    #[inline(always)]
+    unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+
+    // 24 sums, 4 vectors of columns and a number, of 32 registers.
+    simd!(
+        Neon,
+        float32x4_t,
+        4,
+        6,
+        24,
+        vdupq_n_f32,
+        vld1q_f32,
+        vst1q_f32,
+        vaddq_f32,
+        vsubq_f32,
+        vmulq_f32,
+        vdivq_f32,
+        vminq_f32,
+        vmaxq_f32,
+        fma
     );
 }
