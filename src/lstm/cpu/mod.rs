@@ -145,11 +145,11 @@ fn multiply(products: &[Product]) {
 
 /// See `super::squared_error`.
 pub fn squared_error(outputs: &Tensor, target: &Tensor, mask: Option<&Tensor>, scale: f64, d: &mut Tensor) -> f64 {
+    /// Rows whose squares are added up together, whatever the number of threads.
+    const PART: usize = 64;
     let (outputs, target, mask) = (outputs.contiguous(), target.contiguous(), mask.map(Tensor::contiguous));
     let (steps, batch, size) = outputs.size3().expect("outputs are (T, B, D)");
     let rows = (steps * batch) as usize;
-    /// Rows whose squares are added up together, whatever the number of threads.
-    const PART: usize = 64;
     let threads = threads(rows * size as usize * 8);
     let parts = rows.div_ceil(PART);
     let mut sums = vec![0.0; parts];
