@@ -60,7 +60,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def text(name: str, value: Any) -> str:
-    """Return a word, whichever it is."""
+    """Return a string."""
     if not isinstance(value, str):
         raise ArgumentError(f"{name} must be a word, got {value!r}")
     return value
@@ -80,7 +80,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number that `holds`; `expected` says which."""
+    """A number for which `holds` is true; `expected` describes it in errors."""
 
     expected: str = "a finite number"
     holds: Callable[[float], bool] = math.isfinite
@@ -152,7 +152,7 @@ def loss_weights(name: str, value: Any) -> tuple[float, float]:
 
 
 def random_seed(name: str, random_state: Any) -> int:
-    """Draw the seed of everything."""
+    """Return the seed of a training; a generator or None draws one."""
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
         if random_state < 0:
             raise ArgumentError(f"{name} must be at least 0, got {random_state}")
@@ -166,7 +166,7 @@ def random_seed(name: str, random_state: Any) -> int:
 
 
 def _unchecked(_: str, value: Any) -> Any:
-    """Any value will do; `random_seed` looks at the seed, as that draws a number."""
+    """Accept any value. `random_seed` checks the seed, because checking it draws a number."""
     return value
 
 
@@ -175,7 +175,7 @@ def _unchecked(_: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of `Model` or `Classifier`."""
+    """One parameter of `Model` or `Classifier`, with one line of its meaning."""
 
     name: str
     default: Any
@@ -198,7 +198,7 @@ _TABLE = [
     Parameter("decoders", "both", Word(tuple(DECODERS)), "which decoders the model has"),
     Parameter("feedback", "output", feedback, "what a decoder gets as input"),
     Parameter("loss", "mse", Word(("mse", "bce")), "the loss of each decoder"),
-    # What goes in and comes out.
+    # Input and output.
     Parameter("horizon", None, Optional(Whole(0)), "number of future frames in a window"),
     Parameter("pooling", "last", Word(("last", "mean")), "which states an embedding is made of"),
     Parameter("scale", None, Word((None, "standard", "minmax")), "how numbers are scaled"),
@@ -206,7 +206,7 @@ _TABLE = [
     # The first weights.
     Parameter("forget_bias", None, Optional(Number()), "first bias of the forget gates"),
     Parameter("init", "pytorch", Word(("pytorch", "paper")), "how the first weights are drawn"),
-    Parameter("random_state", None, _unchecked, "seed of everything that is drawn"),
+    Parameter("random_state", None, _unchecked, "seed of all random numbers"),
     # The training.
     Parameter("loss_weights", (1.0, 1.0), loss_weights, "weights of both losses in the total"),
     Parameter(
@@ -236,7 +236,7 @@ _TABLE = [
     Parameter("patience", None, Optional(Whole(1)), "reports without a better validation loss"),
     Parameter("warm_start", False, _unchecked, "whether `fit` continues from the present weights"),
     # The machine.
-    Parameter("device", "auto", text, "where the model is"),
+    Parameter("device", "auto", text, "device of the model"),
     Parameter(
         "precision",
         "auto",

@@ -1,4 +1,4 @@
-"""The composite autoencoder as an estimator: its parameters and its training, for `Model`."""
+"""The composite autoencoder as an estimator: parameters and training of `Model`."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class CompositeEstimator(Estimator):
         self._train(self._source(windows, batches), until=None, last=last, check=looks)
 
     def _given(self, past: Any, future: Any, *, proceed: bool) -> tuple[Pair, Batches | None]:
-        """Return the windows to train on; of an iterable those of its first batch, and itself."""
+        """Return the windows to train on; for an iterable, its first batch and the iterable."""
         if not is_iterable(past):
             return self._pair(past, future, proceed=proceed), None
         if future is not None:
@@ -112,8 +112,8 @@ class CompositeEstimator(Estimator):
             return windows, validation_pair(validation, windows, predicts=self._predicts())
         if batches is not None:
             raise ArgumentError(
-                "validation must be windows with an iterable of batches, as a part of them cannot "
-                f"be held out, got {validation}"
+                "validation must be windows with an iterable of batches, which cannot be divided, "
+                f"got {validation}"
             )
         return hold_out(past, windows, float(validation))
 
@@ -153,7 +153,7 @@ class CompositeEstimator(Estimator):
     def _source(
         self, windows: Pair, batches: Batches | None
     ) -> tuple[Any, Any, None] | Callable[[], Any]:
-        """Return what the engine trains on."""
+        """Return the training data as the engine takes it."""
         fitted = self._record()
 
         def columns(windows: Pair) -> tuple[Any, Any, None]:
@@ -169,7 +169,7 @@ class CompositeEstimator(Estimator):
         return batches.source(fitted.core.progress[2], of_batch)
 
     def _validate(self, held_out: Pair | None) -> Callable[[], dict[str, float]] | None:
-        """Return what gives the losses on held-out windows."""
+        """Return a function that computes the losses on held-out windows."""
         if held_out is None:
             return None
         fitted = self._record()
@@ -183,7 +183,7 @@ class CompositeEstimator(Estimator):
         return validate
 
     def _plan(self) -> int:
-        """Set the last update, of the training under way or of a further one; return the first."""
+        """Set the last update; return the number of updates so far. An unfinished plan stays."""
         fitted = self._record()
         done = fitted.core.progress[0]
         if done >= fitted.end:
@@ -191,7 +191,7 @@ class CompositeEstimator(Estimator):
         return done
 
     def _advise(self, windows: Pair) -> None:
-        """Warn where the decoders emit the same for all of some windows."""
+        """Warn if a decoder has nearly the same output for all of up to 64 windows."""
         fitted, some = self._record(), windows.cut(slice(min(len(windows.pasts), 64)))
         column = fitted.past(some.pasts)
         found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
@@ -244,7 +244,7 @@ class CompositeEstimator(Estimator):
         double: bool = True,
         truth_probability: float = 1.0,
     ) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-        """One training pass over all windows as one batch, for tests.
+        """Make one training pass over all windows as one batch, for tests.
 
         Returns the losses, the gradients of their weighted sum, and the input of each decoder.
         """

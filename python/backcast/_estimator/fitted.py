@@ -1,4 +1,4 @@
-"""The record of what was fitted: the engine and all that its numbers depend on."""
+"""The record of a fit: the engine and everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Columns = tuple[Column, Column | None]
 
 @dataclass(frozen=True)
 class Fitted:
-    """An engine, and what goes with its weights.
+    """An engine and everything that belongs to its weights.
 
-    An estimator exchanges the whole record in one step, so that another thread finds the old one or
+    An estimator replaces the whole record in one step, so that another thread sees the old one or
     the new one and never a mixture.
     """
 
@@ -36,9 +36,9 @@ class Fitted:
     scale: Scale | None
     # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: unknown.
     scaled: bool | None
-    # The last update of the plan.
+    # The last update of the planned training.
     end: int
-    # Number of future frames; None where it is unknown or there are none.
+    # Number of future frames; None if unknown.
     horizon: int | None = None
     # The labels of a classifier, sorted.
     classes: NDArray[Any] | None = None
@@ -73,7 +73,7 @@ class Fitted:
     def columns(self, pasts: Sequences, futures: Sequences | None, *, targets: bool) -> Columns:
         """Return both sides as the engine takes them.
 
-        `targets` says whether losses are made of them: some losses need numbers of 0..1.
+        `targets` says whether losses are computed from them: some losses need numbers in 0..1.
         """
         expected = None
         if self.scaled and self.scale is None:
@@ -87,7 +87,7 @@ class Fitted:
         return pasts.column(of_past, self.scale), future
 
     def pasts(self, name: str, given: Any) -> Sequences:
-        """Return windows that are all past, of the frames of the fit."""
+        """Return windows that are all past, with frames as in the fit."""
         pasts = sequences(name, given)
         self.check_frames(pasts)
         return with_frames(pasts)
@@ -97,6 +97,6 @@ class Fitted:
         return self.columns(pasts, None, targets=False)[0]
 
     def frames(self, made: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
-        """Return a decoder's numbers (n, steps, D) as frames, in the user's units and in order."""
+        """Return a decoder's output (n, steps, D) as frames, in the user's units and in order."""
         frames = undo(made, self.scale).reshape(*made.shape[:2], *self.frame_shape)
         return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames
