@@ -216,12 +216,12 @@ class Estimator(BaseEstimator):
         now = windows, *pair.lengths
         if before != now:
             trained, given = (
-                f"{'batches' if n is None else f'{n:,} windows'} of {past} + {future}"
+                f"{'batches' if n is None else f'{n:,} windows'} of {past} + {future} frames"
                 for n, past, future in (before, now)
             )
             raise ShapeError(
-                f"{pair.pasts.name} must hold {trained} frames, as in the training of {checkpoint}, "
-                f"got {given}; remove the file to train anew"
+                f"{pair.pasts.name} must hold {trained}, as in the training of {checkpoint}, got "
+                f"{given}; remove the file to train anew"
             )
         self._fitted = other._fitted
         return contents.fitted["watch"], contents.best

@@ -97,8 +97,8 @@ def hold_out(given: Any, pair: Pair, part: float) -> tuple[Pair, Pair]:
     held_out = round(part * n)
     if not (0 < part < 1 and 0 < held_out < n):
         raise ArgumentError(
-            f"validation must be a fraction of the {n} windows, between 0 and 1, that leaves some on "
-            f"both sides, got {part}"
+            f"validation must be a fraction of the {n} windows, between 0 and 1, that leaves some "
+            f"on both sides, got {part}"
         )
     rest, last = slice(n - held_out), slice(n - held_out, None)
     if isinstance(given, Windows):
