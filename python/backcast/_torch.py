@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from backcast._engine.scale import Scale
-from backcast._parameters import steps_or_horizon
+from backcast._parameters import LOSS_RANGES, steps_or_horizon
 from backcast.errors import DataError, ShapeError
 
 State = tuple[Tensor, Tensor]  # h and c, each (L, n, H)
@@ -221,7 +221,7 @@ class TorchModel(OfFrames):
     ) -> None:
         super().__init__()
         self.frame_shape, self.horizon, self.pooling = frame_shape, horizon, pooling
-        self.squash = nn.Sigmoid() if built["loss"] == "bce" else nn.Identity()
+        self.squash = nn.Identity() if LOSS_RANGES[built["loss"]] is None else nn.Sigmoid()
         size = built["frame_size"]
         self.encoder = Part(built, size, None)
         self.reconstruct_decoder, self.predict_decoder = (

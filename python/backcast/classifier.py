@@ -17,7 +17,7 @@ from backcast._engine.scale import learn
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import check, number, value, values
+from backcast._parameters import check, names_of, number, value, values_of
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
@@ -25,9 +25,6 @@ from backcast.model import Model
 
 if TYPE_CHECKING:
     from backcast._torch import TorchClassifier
-
-# The parameters that a given model's encoder determines.
-_SIZES = ("hidden_size", "num_layers", "peepholes")
 
 
 class Classifier(ClassifierMixin, Estimator):
@@ -231,7 +228,7 @@ class Classifier(ClassifierMixin, Estimator):
             if source is None:
                 raise NotFittedError("model must be fitted before a classifier starts from it")
             frame_shape, scale, scaled = source.frame_shape, source.scale, source.scaled
-            sizes = {name: source.architecture[name] for name in _SIZES}
+            sizes = self._sizes_of(source)
             architecture = _architecture(sizes, source.frame_size, len(classes))
             encoder = {
                 name: array
@@ -375,17 +372,20 @@ class Classifier(ClassifierMixin, Estimator):
         if fitted is not None and classes is None:
             classes = fitted.architecture["classes"]
         if fitted is not None and self.model is not None:
-            sizes = {name: fitted.architecture[name] for name in _SIZES}
+            sizes = self._sizes_of(fitted)
         else:
-            sizes = values(self, *_SIZES)
+            sizes = values_of(self, "Architecture")
         return _architecture(sizes, frame_size, classes)
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"head_only": value(self, "train") == "head"}
 
     def _parameters(self) -> dict[str, Any]:
-        sizes = {name: self._record().architecture[name] for name in _SIZES}
-        return super()._parameters() | {"model": None} | sizes
+        return super()._parameters() | {"model": None} | self._sizes_of(self._record())
+
+    def _sizes_of(self, fitted: Fitted) -> dict[str, Any]:
+        """Return the parameters that a given model's encoder determines."""
+        return {name: fitted.architecture[name] for name in names_of(self, "Architecture")}
 
     def _restored(self, contents: Contents) -> Fitted:
         fitted = contents.fitted

@@ -24,7 +24,7 @@ from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import view
-from backcast._parameters import random_seed, text, value, values
+from backcast._parameters import random_seed, text, value, values_of
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
@@ -41,18 +41,6 @@ from backcast.errors import (
 
 # The thread that trains an estimator, by the estimator's `id`.
 _TRAINING: dict[int, int] = {}
-
-_TRAINING_PARAMETERS = (
-    "batch_size",
-    "dropout",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "max_grad_norm",
-    "schedule",
-    "warmup",
-)
-
 
 _Kind = TypeVar("_Kind", bound="Estimator")
 
@@ -89,7 +77,7 @@ class Estimator(BaseEstimator):
     ) -> Fitted:
         """Return the record of an untrained engine with these weights or new ones."""
         seed = random_seed("random_state", self.random_state) if seed is None else seed
-        init = values(self, "init", "forget_bias") | {"seed": seed}
+        init = values_of(self, "Init") | {"seed": seed}
         core = _core.Core(architecture, init, *self._place())
         if weights is not None:
             core.set_weights(dict(weights))
@@ -132,12 +120,8 @@ class Estimator(BaseEstimator):
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the engine, by the names of its struct ``Training``."""
         fitted = self._record()
-        return values(self, *_TRAINING_PARAMETERS) | {
-            "end": fitted.end,
-            "seed": fitted.seed,
-            "loss_weights": (1.0, 1.0),
-            "head_only": False,
-        }
+        plan = {"end": fitted.end, "seed": fitted.seed}
+        return {"loss_weights": (1.0, 1.0), "head_only": False} | values_of(self, "Training") | plan
 
     def _change(self, **changes: Any) -> None:
         """Replace the record by one with these changes."""

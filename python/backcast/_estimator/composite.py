@@ -13,7 +13,7 @@ from backcast._engine.scale import Scale, learn
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import DECODERS, check, number, value, values
+from backcast._parameters import DECODERS, LOSS_RANGES, check, number, value, values_of
 from backcast._training.advice import advise_on_outputs, enough
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
@@ -127,8 +127,10 @@ class CompositeEstimator(Estimator):
 
     def _start(self, windows: Pair, batches: Batches | None) -> Fitted:
         """Return the record of a model that was never trained."""
-        if self.loss == "bce" and self.scale == "standard":
-            raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
+        if LOSS_RANGES[self.loss] and self.scale == "standard":
+            raise ArgumentError(
+                f'scale must be None or "minmax" with loss="{self.loss}", got "standard"'
+            )
         shape = windows.pasts.frame_shape
         architecture = self._architecture(math.prod(shape))
         self._check_memory(architecture, windows)
@@ -210,14 +212,11 @@ class CompositeEstimator(Estimator):
 
     def _architecture(self, frame_size: int) -> dict[str, Any]:
         present, feedback = self._present(), value(self, "feedback")
-        return values(self, "hidden_size", "num_layers", "peepholes", "loss") | {
+        return values_of(self, "Architecture") | {
             "frame_size": frame_size,
             "feedback": [feedback[d] if d in present else None for d in DECODERS["both"]],
             "classes": None,
         }
-
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | values(self, "loss_weights")
 
     def _restored(self, contents: Contents) -> Fitted:
         fitted = contents.fitted

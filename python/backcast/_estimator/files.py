@@ -115,8 +115,8 @@ def read(path: str | os.PathLike[str], estimator: str) -> Contents:
     arrays, metadata = _core.read(os.fspath(Path(path)))
     if metadata.get("format") != "backcast":
         raise FileFormatError(
-            f"{path}: is not a backcast model, but another safetensors file; load weights of other "
-            "programs with Model.from_state_dict"
+            f"{path}: is not a backcast model, but another safetensors file; weights of other "
+            "programs load with Model.from_state_dict"
         )
     try:
         version = int(metadata["format_version"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backcast import _core
 from backcast._engine.columns import Column, Sequences, sequences, with_frames
 from backcast._engine.scale import Scale, undo
+from backcast._parameters import LOSS_RANGES
 from backcast.errors import DataError, ShapeError
 
 Record = dict[str, float]
@@ -51,6 +52,11 @@ class Fitted:
         """Numbers in a frame."""
         return math.prod(self.frame_shape)
 
+    @property
+    def _needs_unit_range(self) -> bool:
+        """Whether the loss requires targets in 0..1."""
+        return LOSS_RANGES[self.architecture["loss"]] is not None
+
     def has(self, decoder: str) -> bool:
         """Whether the weights have this decoder."""
         return bool(self.architecture["feedback"][decoder != "reconstruct"])
@@ -63,7 +69,7 @@ class Fitted:
                     f"{side.name} must have frames of shape {self.frame_shape}, as the model was "
                     f"fitted on, got {side.frame_shape}"
                 )
-            refuses_bytes = self.scaled is False and self.architecture["loss"] != "bce"
+            refuses_bytes = self.scaled is False and not self._needs_unit_range
             if side is not None and side.is_bytes and refuses_bytes:
                 raise DataError(
                     f"{side.name} must be floats in the units the model was fitted on, got uint8 "
@@ -78,10 +84,11 @@ class Fitted:
         expected = None
         if self.scaled and self.scale is None:
             expected = "numbers from 0 to 1 (the model was fitted on uint8 frames, scaled to 0..1)"
-        elif self.architecture["loss"] == "bce" and targets:
-            expected = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
+        elif self._needs_unit_range and targets:
+            loss = self.architecture["loss"]
+            expected = f'numbers from 0 to 1 (loss="{loss}"; or uint8 frames, which are scaled)'
             if self.scale is not None:
-                expected = 'numbers of the range that scale="minmax" was learnt on (loss="bce")'
+                expected = f'numbers of the range that scale="minmax" was learnt on (loss="{loss}")'
         of_past = expected if self.scaled or self.has("reconstruct") else None
         future = None if futures is None else futures.column(expected, self.scale)
         return pasts.column(of_past, self.scale), future

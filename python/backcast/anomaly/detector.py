@@ -67,8 +67,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Whether the model gets windows minus the mean of their past, column by column: for series
         whose level drifts. An anomalous level is then found where it begins and ends, not while it
         lasts.
-    scoring : {"sharp"}, default="sharp"
-        How the errors of all windows that cover a row become its score. "sharp" takes the
+    scoring : str, default="sharp"
+        How the errors of all windows that cover a row become its score: one of the names in
+        `backcast.anomaly.SCORES`, whose classes describe the scores. "sharp" takes the
         geometric mean of two errors: the row's own, averaged over the windows for each decoder
         (with both decoders, their geometric mean), and the windows' mean errors, averaged
         harmonically. A row then scores high only if all windows that cover it are anomalous, and
