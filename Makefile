@@ -49,7 +49,7 @@ lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings, the imp
 	ruff format --check
 	mypy
 	python -m mypy.stubtest backcast._core
-	numpydoc lint $$(find python/backcast -name '[!_]*.py')
+	numpydoc lint $$(find python/backcast -name '[!_]*.py' -not -path '*/_*')
 	python tests/lint/import_order.py
 	@echo 'Only src/py may name pyo3 or numpy:'
 	! grep -rn 'pyo3\|numpy' src --include='*.rs' | grep -v '^src/py/'

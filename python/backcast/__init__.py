@@ -1,10 +1,10 @@
 """The composite LSTM autoencoder: reconstruct the past, predict the future, on NumPy arrays.
 
-`Model` trains the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
-Representations using LSTMs" (ICML 2015, arXiv 1502.04681); `Classifier` starts from its encoder;
-`AnomalyDetector` scores the rows of a series by what a model gets wrong of them; `forecast_errors`
-says how far off its forecasts are. `backcast.data` has moving digits and windows, `backcast.plot`
-pictures, `backcast.errors` what can go wrong.
+`Model` is the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
+Representations using LSTMs" (ICML 2015, arXiv 1502.04681). `Classifier` starts from its encoder,
+`AnomalyDetector` scores the rows of a series by the errors of a model, and `forecast_errors`
+measures forecasts. `backcast.data` makes moving digits and windows, `backcast.plot` draws, and
+`backcast.errors` has the exceptions.
 """
 
 from importlib import import_module

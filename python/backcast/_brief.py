@@ -1,4 +1,4 @@
-"""Errors as IPython shows them: down to the caller's last line, without what is below, our own."""
+"""Errors as IPython shows them: down to the caller's last line, without our own frames."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _OURS = (str(Path(__file__).parent), contextlib.__file__)
 
 
 def brief(error: BaseException) -> list[str]:
-    """Render an error for IPython; Python itself, logs and debuggers still have all of it."""
+    """Render an error for IPython; Python itself, logs and debuggers show the whole traceback."""
     return rendered(error, _theirs(error.__traceback__))
 
 
@@ -23,7 +23,7 @@ def rendered(error: BaseException, traceback: TracebackType | None) -> list[str]
 
 
 def _theirs(traceback: TracebackType | None) -> TracebackType | None:
-    """Leave out the frames at the end that are ours."""
+    """Return the traceback without the package's own frames at its end."""
     if traceback is None:
         return None
     rest, frame = _theirs(traceback.tb_next), traceback.tb_frame

@@ -1,7 +1,6 @@
 """The table of parameters: names, types, ranges, words, defaults, meanings.
 
-Checks and their messages come from here. The words that the engine parses are compared with this
-table by a test.
+Checks and their messages come from here. The words that the engine parses come from the engine.
 """
 
 from __future__ import annotations
@@ -10,11 +9,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from backcast import _core
 from backcast.errors import ArgumentError, DecoderError
 
 DECODERS = {
@@ -24,7 +24,11 @@ DECODERS = {
 }
 """The decoders that each word of `decoders` asks for."""
 
-FEEDBACK = ("output", "none", "truth", "scheduled")
+WORDS = {option: tuple(words) for option, words in _core.words().items()}
+"""The words of each option that the engine parses."""
+
+LOSS_RANGES = _core.loss_ranges()
+"""The range of frames that each loss requires: 0 to 1, or None for any number."""
 
 Check = Callable[[str, Any], Any]
 """Takes a parameter's name and value; returns the value for the engine, or raises."""
@@ -60,7 +64,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def text(name: str, value: Any) -> str:
-    """Return a word, whichever it is."""
+    """Return a string."""
     if not isinstance(value, str):
         raise ArgumentError(f"{name} must be a word, got {value!r}")
     return value
@@ -80,7 +84,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A finite number that `holds`; `expected` says which."""
+    """A number for which `holds` is true; `expected` describes it in errors."""
 
     expected: str = "a finite number"
     holds: Callable[[float], bool] = math.isfinite
@@ -133,7 +137,7 @@ def feedback(name: str, value: Any) -> dict[str, str]:
             f"{name} must be one word, or a dict with the keys reconstruct and predict, "
             f"got {value!r}"
         )
-    check = Word(FEEDBACK)
+    check = Word(WORDS["feedback"])
     return {decoder: str(check(name, value.get(decoder, "output"))) for decoder in both}
 
 
@@ -152,7 +156,7 @@ def loss_weights(name: str, value: Any) -> tuple[float, float]:
 
 
 def random_seed(name: str, random_state: Any) -> int:
-    """Draw the seed of everything."""
+    """Return the seed of a training; a generator or None draws one."""
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
         if random_state < 0:
             raise ArgumentError(f"{name} must be at least 0, got {random_state}")
@@ -166,7 +170,7 @@ def random_seed(name: str, random_state: Any) -> int:
 
 
 def _unchecked(_: str, value: Any) -> Any:
-    """Any value will do; `random_seed` looks at the seed, as that draws a number."""
+    """Accept any value. `random_seed` checks the seed, because checking it draws a number."""
     return value
 
 
@@ -175,12 +179,14 @@ def _unchecked(_: str, value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of `Model` or `Classifier`."""
+    """One parameter of `Model` or `Classifier`, with one line of its meaning."""
 
     name: str
     default: Any
     check: Check
     meaning: str
+    # The settings of the engine that take the value as it is; None if none do.
+    of: Literal["Architecture", "Init", "Training"] | None = None
 
     @property
     def words(self) -> tuple[str | None, ...]:
@@ -192,55 +198,58 @@ _FROM_0 = Number("a finite number of at least 0", lambda x: math.isfinite(x) and
 
 _TABLE = [
     # The architecture.
-    Parameter("hidden_size", 256, Whole(1), "units of every LSTM layer"),
-    Parameter("num_layers", 1, Whole(1), "LSTM layers of the encoder and of each decoder"),
-    Parameter("peepholes", False, flag, "whether the gates see the cell"),
+    Parameter("hidden_size", 256, Whole(1), "units of every LSTM layer", "Architecture"),
+    Parameter("num_layers", 1, Whole(1), "LSTM layers of encoder and decoders", "Architecture"),
+    Parameter("peepholes", False, flag, "whether the gates see the cell", "Architecture"),
     Parameter("decoders", "both", Word(tuple(DECODERS)), "which decoders the model has"),
     Parameter("feedback", "output", feedback, "what a decoder gets as input"),
-    Parameter("loss", "mse", Word(("mse", "bce")), "the loss of each decoder"),
-    # What goes in and comes out.
+    Parameter("loss", "mse", Word(WORDS["loss"]), "the loss of each decoder", "Architecture"),
+    # Input and output.
     Parameter("horizon", None, Optional(Whole(0)), "number of future frames in a window"),
     Parameter("pooling", "last", Word(("last", "mean")), "which states an embedding is made of"),
     Parameter("scale", None, Word((None, "standard", "minmax")), "how numbers are scaled"),
     Parameter("train", "all", Word(("all", "head")), "which weights a classifier trains"),
     # The first weights.
-    Parameter("forget_bias", None, Optional(Number()), "first bias of the forget gates"),
-    Parameter("init", "pytorch", Word(("pytorch", "paper")), "how the first weights are drawn"),
-    Parameter("random_state", None, _unchecked, "seed of everything that is drawn"),
+    Parameter("forget_bias", None, Optional(Number()), "first bias of the forget gates", "Init"),
+    Parameter("init", "pytorch", Word(WORDS["init"]), "how the first weights are drawn", "Init"),
+    Parameter("random_state", None, _unchecked, "seed of all random numbers"),
     # The training.
-    Parameter("loss_weights", (1.0, 1.0), loss_weights, "weights of both losses in the total"),
+    Parameter("loss_weights", (1.0, 1.0), loss_weights, "weights of both losses", "Training"),
     Parameter(
         "dropout",
         0.0,
         Number("at least 0 and below 1", lambda x: 0 <= x < 1),
         "probability of dropping a unit between layers",
+        "Training",
     ),
-    Parameter("optimizer", "adam", Word(("adam", "adamw", "rmsprop")), "the optimizer"),
-    Parameter("learning_rate", 5e-4, _FROM_0, "step size"),
-    Parameter("weight_decay", 0.0, _FROM_0, "L2 penalty or decoupled decay"),
+    Parameter("optimizer", "adam", Word(WORDS["optimizer"]), "the optimizer", "Training"),
+    Parameter("learning_rate", 5e-4, _FROM_0, "step size", "Training"),
+    Parameter("weight_decay", 0.0, _FROM_0, "L2 penalty or decoupled decay", "Training"),
     Parameter(
         "max_grad_norm",
         None,
         Optional(Number("None or above 0", lambda x: x > 0)),
         "largest norm of the gradient",
+        "Training",
     ),
     Parameter(
         "schedule",
         None,
-        Word((None, "constant", "cosine")),
+        Word((None, *WORDS["schedule"])),
         "the learning rate over the updates",
+        "Training",
     ),
-    Parameter("warmup", 0, Whole(0), "updates over which the learning rate rises from zero"),
-    Parameter("batch_size", 128, Whole(1), "windows in an update and in a pass of inference"),
+    Parameter("warmup", 0, Whole(0), "updates over which the learning rate rises", "Training"),
+    Parameter("batch_size", 128, Whole(1), "windows in an update, or in inference", "Training"),
     Parameter("max_iter", 1000, Whole(1), "updates of the weights in `fit`"),
     Parameter("patience", None, Optional(Whole(1)), "reports without a better validation loss"),
     Parameter("warm_start", False, _unchecked, "whether `fit` continues from the present weights"),
     # The machine.
-    Parameter("device", "auto", text, "where the model is"),
+    Parameter("device", "auto", text, "device of the model"),
     Parameter(
         "precision",
         "auto",
-        Word(("auto", "fp32", "tf32", "bf16", "fp16")),
+        Word(WORDS["precision"]),
         "what the factors of matrix products are rounded to",
     ),
     Parameter("num_threads", None, Optional(Whole(1, 1024)), "threads of the CPU"),
@@ -259,6 +268,16 @@ def value(estimator: Any, name: str) -> Any:
 def values(estimator: Any, *names: str) -> dict[str, Any]:
     """Return several parameters as the engine takes them."""
     return {name: value(estimator, name) for name in names}
+
+
+def names_of(estimator: Any, of: str) -> list[str]:
+    """Return the parameters of an estimator that these settings of the engine take."""
+    return [name for name, p in PARAMETERS.items() if p.of == of and hasattr(estimator, name)]
+
+
+def values_of(estimator: Any, of: str) -> dict[str, Any]:
+    """Return the estimator's part of these settings of the engine."""
+    return values(estimator, *names_of(estimator, of))
 
 
 def steps_or_horizon(steps: int | None, horizon: int | None) -> int:

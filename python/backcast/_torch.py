@@ -1,4 +1,4 @@
-"""A fitted model or classifier as plain PyTorch. This module alone imports torch's Python.
+"""A fitted model or classifier in plain PyTorch. Only this module imports torch's Python.
 
 Letters: n = windows, T = frames of a window, D = numbers of a frame, H = hidden_size, L =
 num_layers, K = classes.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from backcast._engine.scale import Scale
-from backcast._parameters import steps_or_horizon
+from backcast._parameters import LOSS_RANGES, steps_or_horizon
 from backcast.errors import DataError, ShapeError
 
 State = tuple[Tensor, Tensor]  # h and c, each (L, n, H)
@@ -58,7 +58,7 @@ class PlainLSTM(nn.Module):
                 self.register_parameter(f"{name}_l{layer}", weight)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run over x (n, T, D), of which only n and T are looked at where there is no input.
+        """Run over x (n, T, D); layers without an input use only n and T.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Part(nn.Module):
     Parameters
     ----------
     built : mapping
-        The architecture, as the engine was built of it.
+        The architecture of the engine.
     input_size, output_size : int or None
         Numbers that come in and go out at each step; None for no input, and for h itself.
     """
@@ -135,10 +135,10 @@ class Part(nn.Module):
 
 
 class OfFrames(nn.Module):
-    """What takes frames: the one way in from the user's units and shape, and the one way out."""
+    """A module of frames: it converts between the user's units and shape and those of layers."""
 
     frame_shape: tuple[int, ...]
-    # As `backcast._scaling.Scale`, in double precision; None where numbers are as they are.
+    # As `backcast._engine.scale.Scale`, in double precision; None without scaling.
     offset: Tensor | None
     factor: Tensor | None
 
@@ -149,7 +149,7 @@ class OfFrames(nn.Module):
         scale: Scale | None,
         *architecture: Any,
     ) -> Self:
-        """Make one of these weights, without drawing random ones first.
+        """Create a module with these weights, without drawing random ones first.
 
         Parameters
         ----------
@@ -175,7 +175,7 @@ class OfFrames(nn.Module):
         return module
 
     def _numbers(self, name: str, frames: Tensor) -> Tensor:
-        """Take frames (n, T, *frame_shape) as the layers do: (n, T, D)."""
+        """Convert frames (n, T, *frame_shape) to the input of the layers, (n, T, D)."""
         if frames.shape[2:] != self.frame_shape:
             raise ShapeError(
                 f"{name} must be of shape (n, T, *{self.frame_shape}), got {tuple(frames.shape)}"
@@ -191,23 +191,23 @@ class OfFrames(nn.Module):
         return ((numbers - self.offset) / self.factor).to(numbers.dtype)
 
     def _frames(self, numbers: Tensor) -> Tensor:
-        """Give what a decoder emitted, (n, T, D), the user's units and shape."""
+        """Convert the output of a decoder, (n, T, D), to the user's units and shape."""
         if self.offset is not None and self.factor is not None:
             numbers = (numbers * self.factor + self.offset).to(numbers.dtype)
         return numbers.reshape(*numbers.shape[:2], *self.frame_shape)
 
 
 class TorchModel(OfFrames):
-    """A fitted `backcast.Model` as a PyTorch module; `Model.to_torch` says what it does.
+    """A fitted `backcast.Model` as a PyTorch module; see `Model.to_torch`.
 
     Parameters
     ----------
     built : mapping
-        The architecture, as the engine was built of it.
+        The architecture of the engine.
     frame_shape : tuple of int
         Shape of one frame.
     horizon : int or None
-        Steps of the predict decoder where none are asked for.
+        Default number of steps of the predict decoder.
     pooling : {"last", "mean"}
         What an embedding is.
     """
@@ -221,7 +221,7 @@ class TorchModel(OfFrames):
     ) -> None:
         super().__init__()
         self.frame_shape, self.horizon, self.pooling = frame_shape, horizon, pooling
-        self.squash = nn.Sigmoid() if built["loss"] == "bce" else nn.Identity()
+        self.squash = nn.Identity() if LOSS_RANGES[built["loss"]] is None else nn.Sigmoid()
         size = built["frame_size"]
         self.encoder = Part(built, size, None)
         self.reconstruct_decoder, self.predict_decoder = (
@@ -240,14 +240,14 @@ class TorchModel(OfFrames):
         Returns
         -------
         Tensor
-            h of the top layer after the last frame, or its mean over all, (n, H).
+            h of the top layer after the last frame, or its mean over all frames, (n, H).
         """
         of_all, (h, _) = self.encoder(self._numbers("past", past))
         embedding: Tensor = of_all.mean(1) if self.pooling == "mean" else h[-1]
         return embedding
 
     def forward(self, past: Tensor, steps: int | None = None) -> dict[str, Tensor]:
-        """Reconstruct each past and predict what comes after it.
+        """Reconstruct each past and predict the frames after it.
 
         Parameters
         ----------
@@ -259,8 +259,8 @@ class TorchModel(OfFrames):
         Returns
         -------
         dict of Tensor
-            "reconstruct", (n, T, *frame_shape) in the past's own order, and "predict",
-            (n, steps, *frame_shape): of the decoders that are there.
+            "reconstruct", (n, T, *frame_shape) in the order of the past, and "predict",
+            (n, steps, *frame_shape), for the decoders that the model has.
 
         Raises
         ------
@@ -278,7 +278,7 @@ class TorchModel(OfFrames):
         return frames
 
     def _decode(self, decoder: Part, state: State, steps: int) -> Tensor:
-        """Emit (n, steps, D), each step fed what the step before emitted."""
+        """Return the outputs, (n, steps, D); the input of a step is the output of the last."""
         frame = state[0].new_zeros(state[0].shape[1], 1, math.prod(self.frame_shape))
         emitted = []
         for _ in range(steps):
@@ -289,12 +289,12 @@ class TorchModel(OfFrames):
 
 
 class TorchClassifier(OfFrames):
-    """A fitted `backcast.Classifier` as a PyTorch module; `Classifier.to_torch` says what it does.
+    """A fitted `backcast.Classifier` as a PyTorch module; see `Classifier.to_torch`.
 
     Parameters
     ----------
     built : mapping
-        The architecture, as the engine was built of it.
+        The architecture of the engine.
     frame_shape : tuple of int
         Shape of one frame.
     """
@@ -321,7 +321,7 @@ class TorchClassifier(OfFrames):
         return logits
 
     def forward(self, X: Tensor) -> Tensor:
-        """Probabilities of the classes: those of every step, averaged over the steps.
+        """Probabilities of the classes, averaged over the steps.
 
         Parameters
         ----------

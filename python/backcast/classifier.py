@@ -17,7 +17,7 @@ from backcast._engine.scale import learn
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import check, number, value, values
+from backcast._parameters import check, names_of, number, value, values_of
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
@@ -26,29 +26,26 @@ from backcast.model import Model
 if TYPE_CHECKING:
     from backcast._torch import TorchClassifier
 
-# What a model's encoder brings along.
-_SIZES = ("hidden_size", "num_layers", "peepholes")
-
 
 class Classifier(ClassifierMixin, Estimator):
     """LSTM classifier: the encoder of a fitted `Model`, or a new one, and a softmax at each step.
 
     The probabilities of a sequence are those of its steps, averaged [1]_. In training, the loss of
-    a sequence is the mean cross entropy of its steps. Where labels are few and sequences are many,
-    fit a `Model` to all of the sequences first, and start from it.
+    a sequence is the mean cross entropy of its steps. With few labels and many sequences, fit a
+    `Model` to all sequences first, and start from it.
 
     Parameters
     ----------
     model : Model, default=None
-        A fitted model, whose encoder's weights and sizes the classifier starts from; it is left as
-        it is. None starts from random weights. `sklearn.base.clone` keeps it fitted.
+        A fitted model; the classifier starts from the weights and sizes of its encoder and leaves
+        the model unchanged. None starts from random weights. `sklearn.base.clone` keeps it fitted.
     train : {"all", "head"}, default="all"
-        Whether all weights are trained, or those of the softmax alone.
+        Whether all weights are trained, or only those of the softmax.
     hidden_size, num_layers, peepholes : int, int, bool, default=256, 1, False
-        Of the encoder, as in `Model`; with a `model`, its own are taken and these are not looked
-        at, nor are `init` and `forget_bias` but for the softmax's first weights.
+        As in `Model`, for the encoder. With a `model` they are ignored; `init` and `forget_bias`
+        then matter only for the first weights of the softmax.
     scale : {None, "standard", "minmax"}, default=None
-        As in `Model`; with a `model`, its own scaling is taken.
+        As in `Model`. With a `model` it is ignored, and the model's own scaling is used.
     dropout, forget_bias, init : float, float, str, default=0.0, None, "pytorch"
         As in `Model`.
     optimizer, learning_rate, weight_decay, max_grad_norm, schedule, warmup : optional
@@ -71,7 +68,7 @@ class Classifier(ClassifierMixin, Estimator):
     seed_ : int
         The seed drawn from `random_state`.
     device_ : str
-        Where the classifier is.
+        The device of the classifier: "cpu", "cuda:0" and so on.
 
     References
     ----------
@@ -164,15 +161,15 @@ class Classifier(ClassifierMixin, Estimator):
         ----------
         X : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on. uint8 frames are taken as 0..255 and
-            scaled to 0..1. NaN is a number that is missing, as in `Model.fit`.
+            scaled to 0..1. NaN is a missing number, as in `Model.fit`.
         y : array_like of shape (n_windows,)
-            One label a window: numbers or words.
+            One label for each window: numbers or words.
         validation : pair (X, y), default=None
-            Held-out windows and labels whose loss comes into `history_`.
+            Held-out windows and labels, whose loss is added to the records of `history_`.
         callback : callable, default=None
             As in `Model.fit`.
-        checkpoint, checkpoint_minutes : path, float, default=None, 5.0
-            As in `Model.fit`.
+        checkpoint, checkpoint_minutes : str or path-like, float, default=None, 5.0
+            As in `Model.fit`. A resumed training must get the same labels.
 
         Returns
         -------
@@ -182,11 +179,13 @@ class Classifier(ClassifierMixin, Estimator):
         Raises
         ------
         NotFittedError
-            If there is a `model` that was not fitted.
+            If `model` is given and was not fitted.
         ArgumentError, ShapeError, DataError
-            If a parameter or the data cannot be used; the classifier is then as it was before.
+            If a parameter or the data cannot be used; the classifier is then unchanged.
+        OSError, BusyError
+            As in `Model.fit`.
         OutOfMemoryError
-            If there is not enough memory for an update; the message says what it takes.
+            If an update needs more memory than is free; the message says how much.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
         KeyboardInterrupt
@@ -229,7 +228,7 @@ class Classifier(ClassifierMixin, Estimator):
             if source is None:
                 raise NotFittedError("model must be fitted before a classifier starts from it")
             frame_shape, scale, scaled = source.frame_shape, source.scale, source.scaled
-            sizes = {name: source.architecture[name] for name in _SIZES}
+            sizes = self._sizes_of(source)
             architecture = _architecture(sizes, source.frame_size, len(classes))
             encoder = {
                 name: array
@@ -268,7 +267,7 @@ class Classifier(ClassifierMixin, Estimator):
         return classes
 
     def _numbers_of(self, y: ArrayLike, n: int) -> NDArray[np.int64]:
-        """Return the number of each label, which must be one of those that were fitted."""
+        """Return the number of each label, which must be in `classes_`."""
         given = np.asarray(y)
         if given.shape != (n,):
             raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")
@@ -280,7 +279,7 @@ class Classifier(ClassifierMixin, Estimator):
     # -- inference ---------------------------------------------------------------------------------
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Probabilities of the classes: those of every step, averaged over the steps.
+        """Probabilities of the classes, averaged over the steps.
 
         Parameters
         ----------
@@ -301,7 +300,7 @@ class Classifier(ClassifierMixin, Estimator):
             return fitted.core.classify(fitted.past(fitted.pasts("X", X)), *self._use())
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Label each window by its most probable class.
+        """Return the most probable class of each window.
 
         Parameters
         ----------
@@ -311,7 +310,7 @@ class Classifier(ClassifierMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows,)
-            Labels, as they were given to `fit`.
+            Labels as given to `fit`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
@@ -323,13 +322,13 @@ class Classifier(ClassifierMixin, Estimator):
         Returns
         -------
         dict of ndarray
-            ``encoder.lstm.*`` as in `Model.state_dict`, ``encoder.fc.weight`` (n_classes, H) and
-            ``encoder.fc.bias``: the softmax's; copies.
+            ``encoder.lstm.*`` as in `Model.state_dict`, and those of the softmax,
+            ``encoder.fc.weight`` (n_classes, H) and ``encoder.fc.bias``; copies.
         """
         return self._current().core.weights()
 
     def to_torch(self) -> TorchClassifier:
-        """Make a plain PyTorch module of the classifier, as it runs at inference.
+        """Convert the classifier to a plain PyTorch module that computes what inference does.
 
         Returns
         -------
@@ -346,9 +345,9 @@ class Classifier(ClassifierMixin, Estimator):
 
         Notes
         -----
-        The loss that `fit` lowers is ``cross_entropy(logits.mT, y[:, None].expand(-1, T))``. In
-        training mode too, no unit is dropped. uint8 frames are refused: divide them by 255.
-        ``torch.export.export`` takes it at a fixed T, for any n; ``torch.jit.script`` does not.
+        `fit` minimises ``cross_entropy(logits.mT, y[:, None].expand(-1, T))``. In training mode
+        too, no unit is dropped. uint8 frames are refused: divide them by 255.
+        ``torch.export.export`` works at a fixed T, for any n; ``torch.jit.script`` does not.
 
         Examples
         --------
@@ -373,17 +372,20 @@ class Classifier(ClassifierMixin, Estimator):
         if fitted is not None and classes is None:
             classes = fitted.architecture["classes"]
         if fitted is not None and self.model is not None:
-            sizes = {name: fitted.architecture[name] for name in _SIZES}
+            sizes = self._sizes_of(fitted)
         else:
-            sizes = values(self, *_SIZES)
+            sizes = values_of(self, "Architecture")
         return _architecture(sizes, frame_size, classes)
 
     def _settings(self) -> dict[str, Any]:
         return super()._settings() | {"head_only": value(self, "train") == "head"}
 
     def _parameters(self) -> dict[str, Any]:
-        sizes = {name: self._record().architecture[name] for name in _SIZES}
-        return super()._parameters() | {"model": None} | sizes
+        return super()._parameters() | {"model": None} | self._sizes_of(self._record())
+
+    def _sizes_of(self, fitted: Fitted) -> dict[str, Any]:
+        """Return the parameters that a given model's encoder determines."""
+        return {name: fitted.architecture[name] for name in names_of(self, "Architecture")}
 
     def _restored(self, contents: Contents) -> Fitted:
         fitted = contents.fitted
@@ -400,7 +402,7 @@ class Classifier(ClassifierMixin, Estimator):
         return type(self)(model, **copied)
 
     def __sklearn_tags__(self) -> Any:
-        """Say what `fit` takes: sequences."""
+        """Describe what `fit` accepts: sequences."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
@@ -424,13 +426,13 @@ def _architecture(sizes: Mapping[str, Any], frame_size: int, classes: int | None
         "frame_size": frame_size,
         **sizes,
         "feedback": [None, None],
-        "loss": "mse",  # of decoders, of which there are none
+        "loss": "mse",  # The engine requires one; without decoders it has no effect.
         "classes": classes,
     }
 
 
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the classes, and the number of each window's."""
+    """Return the classes, and the number of the class of each window."""
     given = np.asarray(y)
     if given.shape != (n,):
         raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")

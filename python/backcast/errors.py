@@ -1,7 +1,7 @@
 """The exceptions of backcast: one class for each remedy.
 
 Every class is a `BackcastError` and also the built-in (or scikit-learn) exception that a caller
-who has never heard of backcast would expect, so that ``except ValueError`` keeps working.
+who does not know backcast would expect, so that ``except ValueError`` keeps working.
 """
 
 import sklearn.exceptions
@@ -13,7 +13,7 @@ class BackcastError(Exception):
     """Anything that backcast itself raises."""
 
     def _render_traceback_(self) -> list[str]:
-        """Tell IPython what to show."""
+        """Return the lines that IPython shows."""
         return brief(self)
 
 
@@ -38,11 +38,11 @@ class DecoderError(BackcastError, ValueError):
 
 
 class DeviceError(BackcastError, RuntimeError):
-    """The device is unknown or not there."""
+    """The device is unknown or not available."""
 
 
 class FileFormatError(BackcastError, ValueError):
-    """A file is corrupt, cut short, or of another format."""
+    """A file is corrupt, truncated, or of another format."""
 
 
 class DivergedError(BackcastError, ArithmeticError):
@@ -54,11 +54,11 @@ class BusyError(BackcastError, RuntimeError):
 
 
 class OutOfMemoryError(BackcastError, MemoryError):
-    """The device has not enough memory left."""
+    """The device does not have enough free memory."""
 
 
 class TrainingWarning(UserWarning):
-    """A training or a use of what was trained looks wrong; the message says what may help."""
+    """A training, or the use of its result, looks wrong; the message says what may help."""
 
 
 class MissingPackageError(BackcastError, ImportError):

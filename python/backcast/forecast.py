@@ -69,8 +69,8 @@ def forecast_errors(
     error over the windows, RMSE the root of the mean squared error, both in the units of the data.
     MASE is MAE divided by the mean absolute difference between consecutive frames of the same
     column, over all given pasts: below 1, the error is less than the usual change in one step [1]_.
-    It is NaN for a constant column. A number that is missing in the truth or in one of the
-    forecasts is left out of all errors.
+    It is NaN for a constant column. All errors ignore a number that is missing in the truth or in
+    one of the forecasts.
 
     References
     ----------

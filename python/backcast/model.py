@@ -36,8 +36,9 @@ _GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
 class Model(TransformerMixin, CompositeEstimator):
     """Composite LSTM autoencoder: reconstruct the past, predict the future.
 
-    One encoder LSTM squeezes a sequence of frames into a state; one decoder rebuilds the past from
-    it, last frame first, another predicts the future [1]_. A frame is one time step, of any shape.
+    An encoder LSTM compresses a sequence of frames into a state; one decoder reconstructs the past
+    from it, last frame first, another predicts the future [1]_. A frame is one time step, of any
+    shape.
 
     Parameters
     ----------
@@ -46,51 +47,54 @@ class Model(TransformerMixin, CompositeEstimator):
     num_layers : int, default=1
         LSTM layers of the encoder and of each decoder.
     peepholes : bool, default=False
-        Whether the gates see the cell too, as in the paper's own code: each unit's cell adds to
-        its input and forget gates' sums before it is updated, and to its output gate's after.
+        Whether the gates also see the cell, as in the paper's code: each unit's cell adds to the
+        sums of its input and forget gates before it is updated, and to that of its output gate
+        afterwards.
     pooling : {"last", "mean"}, default="last"
-        What an embedding is: h of the top layer after the last frame, from which the decoders
-        start, or its mean over all frames, which leaves out where in a movement the sequence ends:
-        whole recordings are told apart better by it.
+        What an embedding is. "last" is h of the top layer after the last frame, from which the
+        decoders start. "mean" is the mean of h over all frames; it ignores where the sequence ends
+        and separates whole recordings better.
     horizon : int, default=None
-        Number of future frames in a window. Taken from `future` when that is given to `fit`; with
-        one array it is half of the window by default.
+        Number of future frames in a window. By default it is that of `future` in `fit`; with one
+        array, half of the window.
     decoders : {"both", "reconstruct", "predict"}, default="both"
-        "reconstruct" is the autoencoder alone (a window is all past), "predict" the future
-        predictor alone.
+        Which decoders the model has. "reconstruct" is the autoencoder alone (a window is all past),
+        "predict" the future predictor alone.
     feedback : {"output", "none", "truth", "scheduled"} or dict, default="output"
-        What a decoder is fed as input; a dict names it for each decoder. Step 1 always gets a zero
-        frame. "output": its own last output, gradient stopped. "none": nothing, and there are no
-        input weights (the paper's unconditional decoder). "truth": in training the true frame
-        that the step before had to emit, else its own output (the paper's conditional decoder).
+        The input of a decoder; a dict gives one word for each decoder. The first step always gets
+        a zero frame. "output": the decoder's own last output, gradient stopped. "none": no input
+        and no input weights (the paper's unconditional decoder). "truth": in training the true
+        frame of the step before, at inference its own output (the paper's conditional decoder).
         "scheduled": the truth with a probability that falls linearly from 1 to 0 over `max_iter`
-        updates, drawn for each window and step, else its own output.
+        updates, drawn for each window and step; otherwise its own output.
     loss : {"mse", "bce"}, default="mse"
-        Squared error of linear outputs, or binary cross entropy in nats of sigmoid outputs (then
-        frames lie in 0..1).
+        Squared error of linear outputs, or binary cross entropy in nats of sigmoid outputs, for
+        frames in 0..1.
     scale : {None, "standard", "minmax"}, default=None
-        How numbers are scaled for the model, each number of a frame by itself, learnt in `fit` and
-        undone in what comes back: None as they are; "standard" to mean 0 and standard deviation 1,
-        "minmax" to 0..1. Losses are then those of the scaled numbers.
+        How each number of a frame is scaled for the model. None leaves it as it is, "standard"
+        gives mean 0 and standard deviation 1, "minmax" the range 0..1. The scaling is learnt in
+        `fit` and undone in results; losses are those of the scaled numbers.
     loss_weights : tuple of two floats, default=(1.0, 1.0)
         Weights of the reconstruct and the predict loss in the total.
     dropout : float, default=0.0
         Probability of dropping a unit between layers, in training.
     forget_bias : float, default=None
-        Starting bias of the forget gates: ``bias_ih`` gets it, ``bias_hh`` zero.
+        First bias of the forget gates: ``bias_ih`` gets it, ``bias_hh`` gets zero. None draws both
+        as `init` says.
     init : {"pytorch", "paper"}, default="pytorch"
-        First weights: U(-1/sqrt(H), 1/sqrt(H)) for all as PyTorch's, or U(-0.01, 0.01) with zero
-        biases as the paper's code (its peepholes U(-0.1, 0.1)).
+        How the first weights are drawn. "pytorch": all from U(-1/sqrt(H), 1/sqrt(H)). "paper": as
+        in the paper's code, from U(-0.01, 0.01), peepholes from U(-0.1, 0.1), biases zero.
     optimizer : {"adam", "adamw", "rmsprop"}, default="adam"
-        As ``torch.optim``'s of the same name, with its defaults.
+        The optimizer of the same name in ``torch.optim``, with its defaults.
     learning_rate : float, default=5e-4
         Step size.
     weight_decay : float, default=0.0
         L2 penalty ("adam", "rmsprop") or decoupled decay ("adamw").
     max_grad_norm : float, default=None
-        Gradients whose norm is larger are scaled down to it.
+        Gradients with a larger norm are scaled down to it; None keeps all as they are.
     schedule : {None, "constant", "cosine"}, default=None
-        Learning rate over the updates: as it is, or half a cosine down to zero at `max_iter`.
+        The learning rate over the updates: None and "constant" keep it, "cosine" is half a cosine
+        down to zero at `max_iter`.
     warmup : int, default=0
         Updates over which the learning rate rises from zero.
     batch_size : int, default=128
@@ -98,42 +102,43 @@ class Model(TransformerMixin, CompositeEstimator):
     max_iter : int, default=1000
         Updates of the weights in `fit`.
     patience : int, default=None
-        With `validation` in `fit`: stop after so many records without a better validation loss, and
-        keep the weights of the best. None trains to the end and keeps the last.
+        With `validation` in `fit`: number of records without a better validation loss after which
+        training stops; the model keeps the weights of the best record. None trains to the end and
+        keeps the last weights.
     device : str, default="auto"
-        "auto" (CUDA where it is there), "cpu", "cuda", "cuda:1".
+        Where the model is: "cpu", "cuda", "cuda:1", or "auto", which is CUDA if available.
     precision : {"auto", "fp32", "tf32", "bf16", "fp16"}, default="auto"
-        What the factors of matrix products are rounded to: not at all, or to 10 (TF32, float16) or
-        7 (bfloat16) bits of mantissa. Sums, states, losses and the optimizer are in float32 always.
+        What the factors of matrix products are rounded to: 23 ("fp32"), 10 ("tf32", "fp16") or 7
+        ("bf16") bits of mantissa. Sums, states, losses and the optimizer are always in float32.
         "auto" is "tf32" on CUDA and "fp32" on the CPU. On the CPU, "bf16" and "fp16" show what a
-        GPU would learn, and are slower than "fp32".
+        GPU would learn; they are slower than "fp32".
     num_threads : int, default=None
-        Threads of the CPU; as many as torch uses by default.
+        Threads of the CPU; None uses as many as torch.
     random_state : int, RandomState instance or None, default=None
         Seed of the first weights, the order of windows, dropout and scheduled feedback.
     warm_start : bool, default=False
-        Whether `fit` goes on from where the model stands: an interrupted training is finished, a
-        finished one continued for `max_iter` further updates.
+        Whether `fit` continues from the present weights: it finishes an interrupted training, and
+        continues a finished one for `max_iter` further updates.
     verbose : int, default=1
         0 is silent, 1 shows a progress bar.
 
     Attributes
     ----------
     history_ : list of dict
-        One record a report, about 100 in `max_iter` updates: ``step``, ``epoch``, ``loss`` (the
-        weighted total) and one entry a decoder (means over the updates since the last record, as
-        in training), ``learning_rate``, ``seconds``; with `validation` also ``validation_loss``
-        and one entry a decoder, run as at inference.
+        About 100 records in `max_iter` updates, with the keys ``step``, ``epoch``, ``loss`` (the
+        weighted total), the name of each decoder (its loss), ``learning_rate`` and ``seconds``.
+        Losses are means over the updates since the last record, as in training. With `validation`
+        also ``validation_loss`` and one loss for each decoder, run as at inference.
     frame_shape_ : tuple of int
         Shape of one frame.
     horizon_ : int or None
-        Number of future frames that the model was fitted on; None where nobody said.
+        Number of future frames that the model was fitted on; None if unknown.
     n_iter_ : int
         Updates made so far.
     seed_ : int
         The seed drawn from `random_state`.
     device_ : str
-        Where the model is.
+        The device of the model: "cpu", "cuda:0" and so on.
 
     References
     ----------
@@ -230,27 +235,33 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Parameters
         ----------
-        past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            Pasts; or, when `future` is None, whole windows whose last `horizon` frames are the
-            future. uint8 frames are taken as 0..255 and scaled to 0..1. NaN is a number that is
-            missing. What has a shape and slices (a memory map, an h5py dataset) is read batch by
-            batch. An iterable of batches, each an array or a pair (past, future), gives one
-            update a batch, and is gone through again when it is used up.
+        past : array_like of shape (n_windows, T, *frame_shape), list of arrays, or iterable
+            Pasts; if `future` is None, whole windows, whose last `horizon` frames are the future.
+            A list holds one array (T_i, *frame_shape) for each window. uint8 frames are taken as
+            0..255 and scaled to 0..1. NaN is a missing number. Objects with a shape and slices,
+            such as memory maps and h5py datasets, are read batch by batch. An iterable gives
+            batches; see Notes.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
-            What comes after each past.
+            The frames after each past. It must be None with an iterable.
         validation : float, array_like or pair, default=None
-            Held-out windows whose losses come into `history_`: one array or a pair
-            (past, future), as above, or the part of the windows, 0 to 1, to hold out: the last
-            ones, which in series are the latest. Of those that `backcast.data.windows` makes, whole
-            recordings are held out; of a single one, none that shares a row with those left.
+            Held-out windows, whose losses are added to the records of `history_`: one array or a
+            pair (past, future), as above. A number between 0 and 1 holds out this fraction of the
+            windows, the last ones, which in series are the latest. Of windows of tables
+            (`backcast.data.windows`) it holds out whole recordings or, if there is only one,
+            windows that share no row with the others. With an iterable, `validation` must be
+            windows.
         callback : callable, default=None
-            Called as ``callback(model, record)`` with every record of `history_`; when it returns
-            True, training stops.
-        checkpoint : path, default=None
-            File that the training is kept in: if it is there, of the same parameters, the training
-            goes on from it to the same numbers as if it had never been broken off.
+            Called as ``callback(model, record)`` with every record of `history_`; training stops
+            when it returns True.
+        checkpoint : str or path-like, default=None
+            File in which the training is saved at intervals, at the end, on Ctrl-C and on
+            ``SystemExit``. If it exists, training resumes from it and ends with the same numbers as
+            an uninterrupted training; parameters and windows must be the same. A place where no
+            file can be written is an error before the first update; a write that fails later is a
+            warning, and training continues.
         checkpoint_minutes : float, default=5.0
-            Time from one writing of the checkpoint to the next.
+            Minutes from one checkpoint to the next. Intervals are longer if writing would take
+            more than a twentieth of the time.
 
         Returns
         -------
@@ -260,37 +271,55 @@ class Model(TransformerMixin, CompositeEstimator):
         Raises
         ------
         ArgumentError, ShapeError, DataError
-            If a parameter or the data cannot be used; the model is then as it was before. A
-            mapped file is checked as it is read: a bad window there ends the training, and the
-            model keeps its updates.
+            If a parameter or the data cannot be used; the model is then unchanged. Memory maps and
+            iterables are checked while they are read: a bad window there ends the training, and
+            the model keeps the updates made so far.
+        OSError
+            If the checkpoint cannot be written before training starts.
+        BusyError
+            If another thread trains this model.
         OutOfMemoryError
-            If there is not enough memory for an update; the message says what it takes.
+            If an update needs more memory than is free; the message says how much.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
         KeyboardInterrupt
-            Ctrl-C stops the training after the present batch; the model keeps its weights. Make it
-            first (``model = Model()``), as ``model = Model().fit(x)`` then binds nothing.
+            Ctrl-C stops the training after the present batch; the model keeps its weights. Create
+            it first (``model = Model()``), because an interrupted ``model = Model().fit(x)``
+            assigns nothing.
 
         Notes
         -----
-        A missing number is taken as the last that was seen in its place, zero before the first
-        (with `scale`, the zero of the scaled numbers), and is left out of the losses. A window
-        whose past is missing whole is refused.
+        *Missing numbers.* A missing number is replaced by the last known one in its place, or by
+        zero before the first (with `scale`, the zero of the scaled numbers), and losses ignore it.
+        A window whose past has no known number is refused.
+
+        *Iterables of batches.* A generator, a ``DataLoader`` or any other iterable may be given as
+        `past`. Each batch is an array of whole windows or a pair (past, future), and makes one
+        update; `batch_size` is then used for inference only. An iterable is started again at the
+        end of each pass. An iterator has one pass: if it ends before `max_iter`, training ends
+        with a warning. `callback`, `patience`, `checkpoint` and `validation` work as for arrays.
+
+        - `scale` is learnt in a pass of its own before training, which an iterator does not have.
+        - `validation` must be windows, not a fraction.
+        - A resumed training continues at the batch after the checkpoint. If the iterable has a
+          method ``from_batch(k)``, it must return an iterator over the batches of a pass from
+          number `k` on, counted from 0; otherwise the first `k` batches are read and dropped. To
+          give the numbers of an uninterrupted training, it must yield the same batches again.
         """
         with self._rollback_on_error():
             self._fit(past, future, validation, callback, checkpoint, checkpoint_minutes)
         return self
 
     def partial_fit(self, past: Any, future: Any = None) -> Self:
-        """Train for one pass over these windows, from where the model stands.
+        """Train for one pass over these windows, from the present weights.
 
-        Weights, optimizer and schedule go on from one call to the next; a model that was never
-        fitted starts from new weights.
+        Weights, optimizer and schedule continue from call to call; a model that was never fitted
+        starts from new weights.
 
         Parameters
         ----------
-        past, future : array_like or list
-            As in `fit`.
+        past, future : array_like, list or iterable
+            As in `fit`; of an iterable, each batch makes one update.
 
         Returns
         -------
@@ -299,7 +328,7 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Raises
         ------
-        ArgumentError, ShapeError, DataError, DivergedError, KeyboardInterrupt
+        ArgumentError, ShapeError, DataError, BusyError, DivergedError, KeyboardInterrupt
             As in `fit`.
         """
         with self._rollback_on_error():
@@ -311,15 +340,15 @@ class Model(TransformerMixin, CompositeEstimator):
     def encode(
         self, past: Any, *, state: Literal["embedding", "full"] = "embedding"
     ) -> NDArray[np.float32]:
-        """Map each past to its embedding, or to the encoder's whole state.
+        """Map each past to its embedding, or to the full state of the encoder.
 
         Parameters
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on.
         state : {"embedding", "full"}, default="embedding"
-            "embedding" is h of the top layer after the last frame, or as `pooling` says; "full" is
-            h of layers 0..num_layers-1, then c of them, as `decode` takes it.
+            "embedding" is h of the top layer after the last frame, or pooled as the parameter
+            `pooling` says; "full" is h of all layers, then c of all layers, as `decode` takes it.
 
         Returns
         -------
@@ -331,9 +360,12 @@ class Model(TransformerMixin, CompositeEstimator):
         NotFittedError
             If the model was not fitted.
         ShapeError
-            If frames differ in shape from those the model was fitted on.
+            If frames have another shape than those the model was fitted on.
         DataError
-            If a number is NaN, infinite or out of the range the model was fitted on.
+            If a number is infinite or out of the range that the model was fitted on, or a past has
+            no known number.
+        BusyError
+            If another thread trains this model.
         """
         if state not in ("embedding", "full"):
             raise ArgumentError(f'state must be "embedding" or "full", got {state!r}')
@@ -346,7 +378,7 @@ class Model(TransformerMixin, CompositeEstimator):
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
     ) -> NDArray[np.float32]:
-        """Run a decoder from whole states: interpolate, edit, replay.
+        """Run a decoder from full states, for example interpolated or edited ones.
 
         Parameters
         ----------
@@ -360,13 +392,14 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n, steps, *frame_shape)
-            float32 frames in the order of time: the `steps` after the state, or the `steps` before
-            it.
+            float32 frames in the order of time: the `steps` frames after the state ("predict") or
+            before it ("reconstruct").
 
         Raises
         ------
         NotFittedError, DecoderError, ShapeError, ArgumentError
-            If the model was not fitted or has no such decoder, or `state` or `steps` do not fit.
+            If the model was not fitted or has no such decoder, `state` does not have that shape, or
+            `steps` is below 1.
         """
         with self._reading() as fitted:
             check_decoder(decoder, self.decoders)
@@ -388,7 +421,7 @@ class Model(TransformerMixin, CompositeEstimator):
     @overload
     def reconstruct(self, past: Any) -> NDArray[np.float32]: ...
     def reconstruct(self, past: Any) -> Frames | pd.DataFrame:
-        """Rebuild each past from its state.
+        """Reconstruct each past from its state.
 
         Parameters
         ----------
@@ -398,8 +431,9 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            float32, in the past's own order; of `backcast.data.Windows` of a table a DataFrame of
-            its columns, a row a window and frame, on group (where there is one), window and time.
+            float32, in the order of the past. For `backcast.data.Windows` of a table, a DataFrame
+            of its columns with one row for each window and frame, indexed by group (if there is
+            one), window and time.
 
         Raises
         ------
@@ -428,21 +462,21 @@ class Model(TransformerMixin, CompositeEstimator):
     @overload
     def predict(self, past: Any, *, steps: int | None = None) -> NDArray[np.float32]: ...
     def predict(self, past: Any, *, steps: int | None = None) -> Frames | pd.DataFrame:
-        """Predict what comes after each past.
+        """Predict the frames after each past.
 
         Parameters
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on.
         steps : int, default=None
-            Number of frames, also more than the model was fitted on; the horizon by default.
+            Number of frames, which may exceed the horizon; the horizon by default.
 
         Returns
         -------
         ndarray of shape (n_windows, steps, *frame_shape), or list of (steps, *frame_shape)
-            float32; of `backcast.data.Windows` of a table a DataFrame of its columns, a row a
-            window and frame, on group (where there is one), window and the frame's time, which may
-            lie beyond the table (`backcast.data.Windows.after`).
+            float32. For `backcast.data.Windows` of a table, a DataFrame of its columns with one row
+            for each window and frame, indexed by group (if there is one), window and the time of
+            the frame, which may lie beyond the table (see `backcast.data.Windows.after`).
 
         Raises
         ------
@@ -467,7 +501,7 @@ class Model(TransformerMixin, CompositeEstimator):
         return list(frames) if pasts.ragged else frames
 
     def trace(self, past: Any, *, steps: int | None = None) -> Trace:
-        """Follow every unit through encoder and decoders, run as at inference, in float32.
+        """Return gates, cells and outputs of every unit at every step of an inference pass.
 
         Parameters
         ----------
@@ -480,7 +514,7 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         dict of dict of ndarray
-            For "encoder" and for each decoder that is there ("reconstruct", "predict"), in the
+            For "encoder" and each decoder that the model has ("reconstruct", "predict"), in the
             order of their steps: "input_gate", "forget_gate" and "output_gate" (0..1), "candidate"
             (-1..1), "cell" and "hidden" after the step, each float32 of shape
             (n_windows, steps, num_layers, hidden_size); for a list, lists of (steps_i, ...).
@@ -492,8 +526,8 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Notes
         -----
-        Step 0 of the reconstruct decoder emits the last frame of the past. All of it is held in
-        memory: 24 bytes a unit and step.
+        Step 0 of the reconstruct decoder emits the last frame of the past. All numbers are float32
+        and held in memory: 24 bytes for each unit, step and window.
         """
         with self._reading() as fitted:
             steps = steps_or_horizon(steps, fitted.horizon) if self._predicts() else 1
@@ -513,7 +547,7 @@ class Model(TransformerMixin, CompositeEstimator):
         }
 
     def transform(self, past: Any) -> Any:
-        """Encode all the frames given: `encode` by the name that a scikit-learn pipeline calls.
+        """Encode all given frames: the name of `encode` in scikit-learn pipelines.
 
         Parameters
         ----------
@@ -523,9 +557,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, hidden_size)
-            Embeddings, float32; after ``set_output(transform="pandas")`` a DataFrame, on the index
-            of the windows where they have one, as those that `backcast.data.windows` makes of a
-            table.
+            Embeddings, float32. After ``set_output(transform="pandas")`` a DataFrame; for windows
+            of a table (`backcast.data.windows`), it has their index.
         """
         embeddings = self.encode(past)
         wanted = _get_output_config("transform", self)["dense"]
@@ -541,12 +574,12 @@ class Model(TransformerMixin, CompositeEstimator):
         Parameters
         ----------
         past : array_like or list
-            Whole windows, as `fit` takes them when it is given one array.
+            Whole windows, as `fit` takes them in one array.
         y : object, default=None
             Ignored, so that a pipeline may pass labels through.
         **fit_params
-            What else `fit` takes: a pipeline that is given ``model__validation`` passes
-            ``validation`` on.
+            Further arguments of `fit`: a pipeline with the argument ``model__validation`` passes it
+            on as ``validation``.
 
         Returns
         -------
@@ -558,20 +591,20 @@ class Model(TransformerMixin, CompositeEstimator):
     def losses(
         self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"
     ) -> dict[str, float]:
-        """Mean loss of each decoder, run as at inference: fed its own outputs, or nothing.
+        """Mean loss of each decoder, run as at inference: its input is its own output or nothing.
 
         Parameters
         ----------
         past, future : array_like or list
             As in `fit`; with one array its last `horizon_` frames are the future.
         per : {"number", "frame"}, default="number"
-            "number" is the mean over numbers, in the units of `loss`; "frame" the sum over a
-            frame's numbers, as the paper reports it (nats per frame for "bce").
+            "number" is the mean over numbers, in the units of `loss`; "frame" is the sum over the
+            numbers of a frame, as the paper reports it (nats per frame for "bce").
 
         Returns
         -------
         dict of float
-            ``{"reconstruct": ..., "predict": ...}``, of the decoders that are there.
+            ``{"reconstruct": ..., "predict": ...}``, for the decoders that the model has.
 
         Raises
         ------
@@ -619,13 +652,13 @@ class Model(TransformerMixin, CompositeEstimator):
     def from_state_dict(
         cls, arrays: Mapping[str, Any], frame_shape: tuple[int, ...] | None = None, **params: Any
     ) -> Self:
-        """Make a fitted model of given weights.
+        """Create a fitted model from given weights.
 
         Parameters
         ----------
         arrays : mapping of str to array_like
-            Weights as `state_dict` names them; CPU or CUDA tensors of torch will do. Sizes,
-            decoders and unconditional decoders (``feedback="none"``) are read off them.
+            Weights as `state_dict` names them; CPU or CUDA tensors of torch are accepted. Sizes,
+            decoders and unconditional decoders (``feedback="none"``) follow from them.
         frame_shape : tuple of int, default=None
             Shape of one frame; (D,) by default.
         **params
@@ -639,7 +672,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Raises
         ------
         ShapeError, ArgumentError
-            If names or shapes do not make a composite LSTM autoencoder, or contradict `params`.
+            If names or shapes are not those of a composite LSTM autoencoder, or contradict
+            `params`.
         """
         given = state_dict.weights(arrays)
         found = state_dict.sizes(given)
@@ -662,14 +696,14 @@ class Model(TransformerMixin, CompositeEstimator):
         return model
 
     def to_torch(self) -> TorchModel:
-        """Make a plain PyTorch module of the model, as it runs at inference.
+        """Convert the model to a plain PyTorch module that computes what inference does.
 
         Returns
         -------
         torch.nn.Module
             ``forward(past, steps=None)`` takes float frames (n, T, *frame_shape) in the model's
             units and returns a dict: "reconstruct", (n, T, *frame_shape), and "predict",
-            (n, steps, *frame_shape), of the decoders that are there. ``encode(past)`` returns
+            (n, steps, *frame_shape), for the decoders that the model has. ``encode(past)`` returns
             embeddings (n, hidden_size). It has copies of the weights, on the CPU in float32;
             ``.to`` moves it.
 
@@ -680,14 +714,14 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Notes
         -----
-        In training mode too, a decoder is fed its own outputs or nothing, and no unit is dropped.
-        Gradients flow through outputs that are fed back, where `fit` stops them. uint8 frames are
-        refused: divide them by 255; there are no missing numbers. Scaling learnt by `scale` is part
-        of the module, but not of its ``state_dict``.
+        In training mode too, the input of a decoder is its own output or nothing, and no unit is
+        dropped. Gradients flow through outputs that are fed back; in `fit` they do not. uint8
+        frames are refused: divide them by 255. Missing numbers are not supported. Scaling learnt by
+        `scale` is part of the module, but not of its ``state_dict``.
 
-        Names and shapes of its ``state_dict`` are those of `state_dict`, so that what is trained
-        further in PyTorch comes back by `from_state_dict`. ``torch.export.export`` takes it at a
-        fixed T and `steps`, for any n; ``torch.jit.script`` does not.
+        Names and shapes of its ``state_dict`` are those of `state_dict`, so that `from_state_dict`
+        takes weights trained further in PyTorch. ``torch.export.export`` works at a fixed T and
+        `steps`, for any n; ``torch.jit.script`` does not.
 
         Examples
         --------
@@ -710,10 +744,10 @@ class Model(TransformerMixin, CompositeEstimator):
             arrays, pooling = fitted.core.weights(), value(self, "pooling")
         return TorchModel.of(arrays, fitted.scale, *architecture, pooling)
 
-    # -- what scikit-learn asks --------------------------------------------------------------------
+    # -- scikit-learn ------------------------------------------------------------------------------
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
-        """Names of the columns that `transform` gives: h0, h1 and so on.
+        """Names of the columns of `transform`: h0, h1 and so on.
 
         Parameters
         ----------
@@ -723,13 +757,13 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of str
-            One name a unit of the embedding.
+            One name for each unit of the embedding.
         """
         self._current()
         return np.array([f"h{i}" for i in range(self.hidden_size)], dtype=object)
 
     def __sklearn_tags__(self) -> Any:
-        """Say what `fit` takes: sequences, no labels."""
+        """Describe what `fit` accepts: sequences, without labels."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True

@@ -1,10 +1,11 @@
 """The bench's results as Markdown tables, printed or put into a page, so that they cannot drift.
 
-python tests/benches/tables.py [FILE.json ...] [--write PAGE | --check PAGE]
+python tests/benches/tables.py [FILE.json ...] [--write [PAGE] | --check [PAGE]]
 
-In a page a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
+In a page, a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
 NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies or
-embeddings. Without files, those in tests/benches/results are taken.
+embeddings. The default page is tests/benches/README.md, the default files are those in
+tests/benches/results.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ COLUMNS = {
 }
 JAX = ("jax", "by_hand")
 MISSING = "–"
+PAGE = Path(__file__).with_name("README.md")
 
 Results = dict[str, Any]
 Record = dict[str, Any]
@@ -338,8 +340,8 @@ def main() -> None:
     """Print the tables, or put them into a page, or see whether they are there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--write", metavar="PAGE", type=Path)
-    parser.add_argument("--check", metavar="PAGE", type=Path)
+    parser.add_argument("--write", metavar="PAGE", type=Path, nargs="?", const=PAGE)
+    parser.add_argument("--check", metavar="PAGE", type=Path, nargs="?", const=PAGE)
     options = parser.parse_args()
     paths = options.files or sorted(Path(__file__).parent.glob("results/*.json"))
     files = [json.loads(path.read_text()) for path in paths]

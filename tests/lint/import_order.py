@@ -19,9 +19,9 @@ from pathlib import Path
 PYTHON = (
     "errors _brief",
     "_libtorch",
-    "_parameters",
     "_engine",
     "_core",
+    "_parameters",
     "data",
     "_training",
     "_estimator",

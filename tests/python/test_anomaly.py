@@ -17,7 +17,7 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from backcast import AnomalyDetector, Model
-from backcast.anomaly import _scorer, _scoring
+from backcast.anomaly import SCORES, _scorer, _scoring
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -243,9 +243,11 @@ def test_a_new_score_is_one_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     np.testing.assert_array_equal(again.scores(series), scores)
 
 
-def test_the_scores_documented_are_those_that_exist() -> None:
-    words = ", ".join(f'"{name}"' for name in _scoring.SCORES)
-    assert f'scoring : {{{words}}}, default="sharp"' in (AnomalyDetector.__doc__ or "")
+def test_all_scores_are_public_and_documented() -> None:
+    assert SCORES is _scoring.SCORES
+    assert "`backcast.anomaly.SCORES`" in (AnomalyDetector.__doc__ or "")
+    for score in _scoring.SCORES.values():
+        assert len(type(score).__doc__ or "") > 100
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -383,7 +383,7 @@ def test_a_row_that_is_done_is_not_done_again(digits, unbroken, no_pictures, cap
     before = {file: file.stat().st_mtime_ns for file in unbroken.iterdir()}
     assert inside(*command(unbroken.parent, digits)) == 0
     told = capsys.readouterr()
-    assert "nothing is left to do" in told.out
+    assert "trained and tested already" in told.out
     assert "| Composite with Conditional Future Predictor" in told.out
     assert "step" not in told.err
     assert {file: file.stat().st_mtime_ns for file in unbroken.iterdir()} == before
@@ -415,7 +415,7 @@ def test_another_plan_is_refused_and_overwrites_nothing(
     assert inside(*command(unbroken.parent, digits, *arguments)) == 1
     error = capsys.readouterr().err
     assert told in error
-    assert "another plan wants another folder" in error
+    assert "use another folder for another plan" in error
     assert {file: file.stat().st_mtime_ns for file in unbroken.iterdir()} == before
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from backcast import Classifier, Model
-from backcast._parameters import PARAMETERS
+from backcast._parameters import PARAMETERS, WORDS
 
 
 @pytest.mark.parametrize("estimator", [Model, Classifier])
@@ -30,8 +30,18 @@ def test_the_docstring_names_the_words_of_the_table() -> None:
         assert doc is not None
         line = re.search(rf"^    {name} : (.*)$", doc, re.MULTILINE)
         assert line is not None, name
-        for word in parameter.words:
+        for word in parameter.words or WORDS.get(name, ()):
             assert repr(word).replace("'", '"') in line[1], (name, word)
+
+
+def test_the_words_of_the_table_are_those_of_the_engine() -> None:
+    assert set(WORDS) - {"decoder"} <= set(PARAMETERS)
+    for name in set(WORDS) - {"decoder", "feedback"}:
+        words = [word for word in PARAMETERS[name].words if word is not None]
+        assert words == list(WORDS[name])
+    check = PARAMETERS["feedback"].check
+    for word in WORDS["feedback"]:
+        assert check("feedback", word) == {"reconstruct": word, "predict": word}
 
 
 def test_a_default_passes_its_own_check() -> None:

@@ -294,7 +294,7 @@ def test_an_interrupted_epoch_goes_on_in_the_copy() -> None:
 def test_a_pickle_from_a_missing_gpu_comes_to_the_cpu_with_a_warning() -> None:
     model = small_model().fit(X)
     frozen = pickle.dumps(model.set_params(device="cuda"))
-    with pytest.warns(RuntimeWarning, match="this model comes to the CPU"):
+    with pytest.warns(RuntimeWarning, match="this model is now on the CPU"):
         thawed = pickle.loads(frozen)
     assert thawed.device_ == thawed.device == "cpu"
     assert_same_weights(thawed, model)

@@ -1,12 +1,17 @@
 """What the README prints runs as printed."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+BENCHES = ROOT / "tests" / "benches"
 
 
 def blocks(language):
@@ -37,8 +42,17 @@ def test_readme_examples_run_in_their_order(tmp_path, monkeypatch):
     assert (tmp_path / "events.png").stat().st_size > 10_000
 
 
-def test_readme_names_files_that_are_there():
-    links = re.findall(r"\]\(([^)#]+)\)", README.read_text())
+@pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md", BENCHES / "README.md"])
+def test_links_lead_to_existing_files(page):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     local = [link for link in links if "://" not in link]
-    assert local
-    assert [link for link in local if not (README.parent / link).exists()] == []
+    assert [link for link in local if not (page.parent / link).exists()] == []
+    assert local or page != README
+
+
+def test_the_tables_of_measurements_are_those_of_the_results():
+    command = [sys.executable, BENCHES / "tables.py", "--check"]
+    subprocess.run(command, check=True)
+    assert "<!-- bench" not in README.read_text()
+    tables = re.findall(r"<!-- bench (\w+) -->", (BENCHES / "README.md").read_text())
+    assert {"training", "inference", "memory", "feeding", "anomalies"} <= set(tables)

@@ -91,9 +91,9 @@ def test_a_classifier_stops_by_its_validation_loss_too() -> None:
 
 
 REFUSED: list[tuple[Any, dict[str, Any], type[Exception], str]] = [
-    (0.0, {}, ArgumentError, "validation must be a part of the 12 windows"),
-    (1.0, {}, ArgumentError, "validation must be a part of the 12 windows"),
-    (0.01, {}, ArgumentError, "validation must be a part of the 12 windows"),
+    (0.0, {}, ArgumentError, "validation must be a fraction of the 12 windows"),
+    (1.0, {}, ArgumentError, "validation must be a fraction of the 12 windows"),
+    (0.01, {}, ArgumentError, "validation must be a fraction of the 12 windows"),
     (HELD_OUT[..., :2], {}, ShapeError, r"validation must have frames of shape \(3,\), as past"),
     (HELD_OUT[:, :2], {}, ShapeError, "windows must be longer than the horizon of 4 frames"),
     (HELD_OUT[:0], {}, DataError, "must hold at least one window"),
@@ -267,7 +267,7 @@ def test_a_checkpoint_of_another_training_is_not_touched(
     before = path.read_bytes()
     with pytest.raises(ArgumentError, match=f"{message}.*; remove the file to train anew"):
         small_model(**change).fit(X, checkpoint=path)
-    with pytest.raises(ShapeError, match="there must be 12 windows of 4 \\+ 4 frames"):
+    with pytest.raises(ShapeError, match="past must hold 12 windows of 4 \\+ 4 frames"):
         small_model().fit(X[:5], checkpoint=path)
     assert path.read_bytes() == before
     small_model().fit(X).save(path)

@@ -1,1 +1,1 @@
-"""What goes into the engine and comes out of it: arrays, scaling, memory."""
+"""Input and output of the engine: arrays, scaling, memory."""

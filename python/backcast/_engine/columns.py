@@ -1,4 +1,4 @@
-"""What users hand over, made ready for the engine: one array of windows, or a list of sequences."""
+"""Windows from users, prepared for the engine: one array of windows, or a list of sequences."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _IN_PLACE = "?bhilqBefd"
 
 @dataclass(frozen=True)
 class Lazy:
-    """Windows of something that has a shape and slices, as h5py's, read when they are needed."""
+    """Windows of an object with a shape and slices, such as an h5py dataset, read on demand."""
 
     name: str
     source: Any
-    # Of the windows, and of the frames in each.
+    # Which windows, and which frames of each.
     rows: range
     frames: range
 
@@ -37,18 +37,18 @@ class Lazy:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array that these would be."""
+        """Shape of an array of these windows."""
         return (self.length, self.steps, *self.source.shape[2:])
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What the numbers are."""
+        """Type of the numbers."""
         dtype: np.dtype[Any] = np.dtype(self.source.dtype)
         return dtype
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read windows by their numbers."""
-        # Files want them in order.
+        # h5py reads rows in ascending order only.
         order = np.argsort(rows, kind="stable")
         frames = slice(self.frames.start, self.frames.stop)
         picked = self.source[rows[order] + self.rows.start, frames]
@@ -57,7 +57,7 @@ class Lazy:
         return _array(self.name, np.asarray(picked)[back])
 
     def cut(self, rows: slice, frames: slice) -> Lazy:
-        """Take a part of it."""
+        """Return a part of the windows and frames."""
         return replace(self, rows=self.rows[rows], frames=self.frames[frames])
 
 
@@ -65,14 +65,14 @@ Frames = NDArray[Any] | list[NDArray[Any]] | Lazy
 
 
 class Column(NamedTuple):
-    """What the engine takes of one side of the windows."""
+    """One side of the windows (pasts or futures) as the engine takes it."""
 
-    # For errors.
+    # The argument's name, for errors.
     name: str
     frames: Frames
-    # What is expected where only numbers of 0..1 will do.
+    # Requires numbers in 0..1, and describes them in errors; None allows any number.
     unit_range: str | None
-    # Whether these are pages of a file that it may give back when it has read them.
+    # Whether the engine may release the pages after reading: a shared mapping of a file.
     pages: bool
     # Offset and factor, (D) each: the model sees (x - offset) / factor.
     scale: tuple[NDArray[np.float64], NDArray[np.float64]] | None
@@ -114,12 +114,12 @@ class Sequences:
 
     @property
     def is_bytes(self) -> bool:
-        """Whether there are bytes, 0..255, which the engine scales to 0..1."""
+        """Whether some frames are bytes, 0..255, which the engine scales to 0..1."""
         return np.dtype(np.uint8) in self._dtypes
 
     @property
     def only_bytes(self) -> bool:
-        """Whether nothing can be wrong with the numbers, as all are bytes."""
+        """Whether all frames are bytes, which are never NaN or infinite."""
         return self._dtypes == {np.dtype(np.uint8)}
 
     @property
@@ -129,13 +129,13 @@ class Sequences:
 
     @property
     def in_memory(self) -> bool:
-        """Whether reading all of it touches no file."""
+        """Whether all frames are in memory and not in a file."""
         return isinstance(self.frames, list) or (
             isinstance(self.frames, np.ndarray) and _mapping(self.frames) is None
         )
 
     def column(self, unit_range: str | None, scale: Any = None) -> Column:
-        """Give the engine these frames."""
+        """Return these frames as the engine takes them."""
         mapping = None if isinstance(self.frames, list) else _mapping(self.frames)
         # A private mapping ("c") may hold what the user wrote; a copied or unpickled memmap has
         # neither a mode nor a file, only memory of its own.
@@ -147,13 +147,13 @@ class Sequences:
         return len(self.frames) if isinstance(self.frames, list) else self.frames.shape[0]
 
     def array(self) -> NDArray[Any]:
-        """Read all of it, which is of equal length."""
+        """Return all windows, which have equal length, as one array."""
         if isinstance(self.frames, Lazy):
             return self.frames.read(np.arange(len(self)))
         return np.asarray(self.frames)
 
     def cut(self, rows: slice) -> Sequences:
-        """Take some of the windows, without copying."""
+        """Return some of the windows, without copying."""
         frames = self.frames
         part = frames.cut(rows, slice(None)) if isinstance(frames, Lazy) else frames[rows]
         return replace(self, frames=part)
@@ -175,14 +175,14 @@ class Sequences:
 
 
 def sequences(name: str, given: Any) -> Sequences:
-    """Take `given` as windows; it is copied only where libtorch cannot read it in place.
+    """Return `given` as windows; copy it only if libtorch cannot read it in place.
 
     Raises
     ------
     ShapeError
         If it has fewer than 3 dimensions (2 for each of a list), or its frames differ in shape.
     DataError
-        If there is no window, or what it holds is not numbers.
+        If there is no window, or it does not hold numbers.
     """
     if _is_list_of_arrays(given):
         frames = [_array(f"{name}[{i}]", sequence) for i, sequence in enumerate(given)]
@@ -235,7 +235,7 @@ def floats(frames: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def is_iterable(given: Any) -> bool:
-    """Whether it is neither an array nor a list, but gives batches one after another."""
+    """Whether it is an iterable of batches: neither an array nor a list."""
     return (
         hasattr(given, "__iter__")
         and not isinstance(given, Sequence | Mapping | Set | np.ndarray)
@@ -244,7 +244,7 @@ def is_iterable(given: Any) -> bool:
 
 
 def _is_lazy(given: Any) -> bool:
-    """Whether it is none of what NumPy takes as it is, but has a shape and slices."""
+    """Whether it has a shape and slices, but is nothing that NumPy converts without reading."""
     return (
         all(hasattr(given, name) for name in ("shape", "dtype", "__getitem__"))
         and isinstance(given.shape, tuple)
@@ -271,7 +271,7 @@ def _is_array(given: Any) -> bool:
 
 
 def _array(name: str, given: Any) -> NDArray[Any]:
-    """Make an array that libtorch reads in place: aligned, native, of no negative stride."""
+    """Return an array that libtorch reads in place: aligned, native, without negative strides."""
     if hasattr(given, "toarray"):
         raise DataError(f"{name} must be dense, got a sparse {type(given).__name__}")
     if hasattr(given, "detach"):
@@ -297,7 +297,7 @@ def _check_dtype(name: str, given: Any, dtype: np.dtype[Any]) -> None:
 
 
 def _mapping(array: Any) -> Any:
-    """Find the memory map that an array looks into, if any."""
+    """Return the memory map of which an array is a view, if any."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap) and not isinstance(array.base, np.memmap):
             return array

@@ -1,4 +1,4 @@
-"""How much memory a training takes, and how much is free."""
+"""How much memory a training needs, and how much is free."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def training_bytes(
 
 
 def available_bytes() -> int | None:
-    """Return how many bytes this process may still take; None where that is unknown."""
+    """Return how many bytes this process may still allocate; None if unknown."""
     found = []
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -71,14 +71,14 @@ def check_memory(architecture: Mapping[str, Any], batch: int, past: int, future:
     Parameters
     ----------
     architecture : mapping
-        What the engine calls ``Architecture``.
+        The architecture of the engine.
     batch, past, future : int
         Windows in an update, and frames of the longest window.
 
     Raises
     ------
     OutOfMemoryError
-        If less memory is free than an update takes.
+        If less memory is free than an update needs.
     """
     needed = training_bytes(architecture, batch, past, future)
     total, free = sum(needed.values()), available_bytes()
@@ -92,7 +92,7 @@ def check_memory(architecture: Mapping[str, Any], batch: int, past: int, future:
 
 
 def readable(n: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes with a unit."""
     power = min(len(str(n)) - 1, 14) // 3
     size = n / 1000**power
     return f"{size:{'.2g' if size < 10 else '.0f'}} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

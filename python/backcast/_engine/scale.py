@@ -13,12 +13,12 @@ from backcast._engine.columns import Lazy, Sequences, floats
 # Offset and factor, (D) each: the model sees (x - offset) / factor.
 Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-# Numbers in one piece.
+# Numbers in a piece, which bounds the memory.
 _CHUNK = 2**22
 
 
 def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
-    """Learn how to scale each number of a frame, over all windows and steps; NaN is left out.
+    """Learn how to scale each number of a frame, over all windows and steps; ignore NaN.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
     else:
         known_once = moments.count > 0
         offset, factor = np.where(known_once, low, 0.0), np.where(known_once, high - low, 0.0)
-    # A column that never changes is only moved.
+    # A constant column is only shifted.
     return offset, np.where(factor > 0, factor, 1.0)
 
 
 class Moments:
-    """Mean and standard deviation of rows that come in pieces; numbers not finite are left out.
+    """Mean and standard deviation of rows given in pieces; numbers that are not finite are ignored.
 
-    Chan, Golub and LeVeque 1979: the pieces' sums of squares about their means are combined.
+    Chan, Golub and LeVeque 1979: combines the sums of squares about the mean of each piece.
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -79,7 +79,7 @@ class Moments:
 
 
 def scale_of(saved: Any) -> Scale | None:
-    """Read a scale from a file."""
+    """Return the scale that a file holds."""
     if saved is None:
         return None
     offset, factor = (np.asarray(part, dtype=np.float64) for part in saved)
@@ -95,7 +95,7 @@ def undo(frames: NDArray[np.float32], scale: Scale | None) -> NDArray[np.float32
 
 
 def _chunks(sides: Iterable[Sequences | None], size: int) -> Iterator[NDArray[np.float64]]:
-    """Give all frames (n, D), piece by piece, bytes as 0..1."""
+    """Yield all frames (n, D), piece by piece, bytes as 0..1."""
     for side in sides:
         if side is None:
             continue

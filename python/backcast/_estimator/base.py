@@ -1,4 +1,4 @@
-"""The base of `Model` and `Classifier`: a fitted record, how it changes, and how it is kept."""
+"""The base of `Model` and `Classifier`: the fitted record, training, files and pickles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import view
-from backcast._parameters import random_seed, text, value, values
+from backcast._parameters import random_seed, text, value, values_of
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
@@ -39,20 +39,8 @@ from backcast.errors import (
     ShapeError,
 )
 
-# The threads that train, by the `id` of the estimator.
+# The thread that trains an estimator, by the estimator's `id`.
 _TRAINING: dict[int, int] = {}
-
-_TRAINING_PARAMETERS = (
-    "batch_size",
-    "dropout",
-    "optimizer",
-    "learning_rate",
-    "weight_decay",
-    "max_grad_norm",
-    "schedule",
-    "warmup",
-)
-
 
 _Kind = TypeVar("_Kind", bound="Estimator")
 
@@ -67,7 +55,7 @@ class Estimator(BaseEstimator):
     random_state: Any
     verbose: int
 
-    # Counts the trainings, so that a reader sees whether one began meanwhile.
+    # Number of trainings; a reader compares it to detect one that began meanwhile.
     _trainings: int = 0
 
     def _architecture(self, frame_size: int) -> dict[str, Any]:
@@ -87,9 +75,9 @@ class Estimator(BaseEstimator):
         weights: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> Fitted:
-        """Return a record of an engine that was never trained, with these weights or new ones."""
+        """Return the record of an untrained engine with these weights or new ones."""
         seed = random_seed("random_state", self.random_state) if seed is None else seed
-        init = values(self, "init", "forget_bias") | {"seed": seed}
+        init = values_of(self, "Init") | {"seed": seed}
         core = _core.Core(architecture, init, *self._place())
         if weights is not None:
             core.set_weights(dict(weights))
@@ -130,21 +118,17 @@ class Estimator(BaseEstimator):
         )
 
     def _settings(self) -> dict[str, Any]:
-        """Return what the engine calls ``Training``."""
+        """Return the settings of the engine, by the names of its struct ``Training``."""
         fitted = self._record()
-        return values(self, *_TRAINING_PARAMETERS) | {
-            "end": fitted.end,
-            "seed": fitted.seed,
-            "loss_weights": (1.0, 1.0),
-            "head_only": False,
-        }
+        plan = {"end": fitted.end, "seed": fitted.seed}
+        return {"loss_weights": (1.0, 1.0), "head_only": False} | values_of(self, "Training") | plan
 
     def _change(self, **changes: Any) -> None:
-        """Exchange the record for one with these changes."""
+        """Replace the record by one with these changes."""
         self._fitted = replace(self._record(), **changes)
 
     def _remember(self, pair: Pair, *, windows: int | None) -> None:
-        """Keep what the training is on: lengths, and the number of windows where it is known."""
+        """Record lengths and, if known, the number of the windows in training."""
         futures = pair.futures
         trained_on = {
             "windows": windows,
@@ -168,7 +152,7 @@ class Estimator(BaseEstimator):
         checkpoint: Any,
         minutes: float,
     ) -> Hooks:
-        """Return the hooks of a training; a checkpoint's place is tried before it starts."""
+        """Return the hooks of a training, after a test that the checkpoint can be written."""
         patience = value(self, "patience")
         if patience is not None and validate is None:
             raise ArgumentError("validation must be given to fit with a patience, got None")
@@ -191,14 +175,14 @@ class Estimator(BaseEstimator):
     def _resume(
         self, checkpoint: Any, pair: Pair, windows: int | None
     ) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]] | None:
-        """Take up the record that a training of these parameters and windows left in its file."""
+        """Continue the record in a checkpoint; return its hooks' state, None without a file."""
         if checkpoint is None or not Path(checkpoint).exists():
             return None
         other, contents = read(type(self), checkpoint, self.device)
         if "watch" not in contents.fitted:
             raise ArgumentError(
-                f"checkpoint must be the file of a training, or not exist yet, got {checkpoint}"
-                ", a model that was saved"
+                "checkpoint must be the file of a training, or not exist yet, got the saved model "
+                f"{checkpoint}"
             )
         free = {"device", "num_threads", "verbose", "model"}
         if not isinstance(self.random_state, int | None):
@@ -215,23 +199,23 @@ class Estimator(BaseEstimator):
         before = trained_on["windows"], trained_on["past"][1], trained_on["future"][1]
         now = windows, *pair.lengths
         if before != now:
-            said = [
-                f"{'batches' if n is None else f'{n:,} windows'} of {past} + {future}"
+            trained, given = (
+                f"{'batches' if n is None else f'{n:,} windows'} of {past} + {future} frames"
                 for n, past, future in (before, now)
-            ]
+            )
             raise ShapeError(
-                f"there must be {said[0]} frames, as in the training of {checkpoint}, got "
-                f"{said[1]}; remove the file to train anew"
+                f"{pair.pasts.name} must hold {trained}, as in the training of {checkpoint}, got "
+                f"{given}; remove the file to train anew"
             )
         self._fitted = other._fitted
         return contents.fitted["watch"], contents.best
 
     @contextmanager
     def _rollback_on_error(self) -> Iterator[None]:
-        """Restore the record where a training was refused; an interrupted one keeps its updates."""
+        """Restore the record if a training failed before its first update."""
         before = self._fitted
         step = before.core.progress[0] if before is not None else 0
-        # A dict's own method is one step, also between threads.
+        # setdefault is atomic.
         me = threading.get_ident()
         if id(self) in _TRAINING or _TRAINING.setdefault(id(self), me) != me:
             raise _busy()
@@ -256,7 +240,7 @@ class Estimator(BaseEstimator):
     # -- reading -----------------------------------------------------------------------------------
 
     def _record(self) -> Fitted:
-        """Return what was fitted."""
+        """Return the fitted record, or raise `NotFittedError`."""
         fitted = self._fitted
         if fitted is None:
             ways = "call fit, load or from_state_dict first"
@@ -266,7 +250,7 @@ class Estimator(BaseEstimator):
         return fitted
 
     def _current(self) -> Fitted:
-        """Return what was fitted, if the parameters still describe it and nobody else trains it."""
+        """Return the record if parameters still match it and no other thread trains."""
         fitted = self._record()
         self._check_free()
         for name, now in self._architecture(fitted.frame_size).items():
@@ -279,7 +263,7 @@ class Estimator(BaseEstimator):
 
     @contextmanager
     def _reading(self) -> Iterator[Fitted]:
-        """Give the record; raise `BusyError` if another thread began to train it meanwhile."""
+        """Yield the record; raise `BusyError` if another thread began to train meanwhile."""
         trainings = self._trainings
         yield self._current()
         self._check_free()
@@ -305,7 +289,7 @@ class Estimator(BaseEstimator):
 
     @property
     def history_(self) -> list[dict[str, float]]:
-        """One record a report."""
+        """The records of the training."""
         return self._record().history
 
     @property
@@ -320,31 +304,31 @@ class Estimator(BaseEstimator):
 
     @property
     def device_(self) -> str:
-        """Where the weights are: "cpu", "cuda:0" and so on."""
+        """The device of the weights: "cpu", "cuda:0" and so on."""
         return self._record().core.device
 
     def __sklearn_is_fitted__(self) -> bool:
-        """Whether there are weights."""
+        """Return whether there are weights."""
         return self._fitted is not None
 
     # -- files and pickles -------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], *, training: bool = False) -> None:
-        """Write the weights and all parameters to a safetensors file, whole or not at all.
+        """Write the weights and all parameters to a safetensors file, completely or not at all.
 
         Parameters
         ----------
         path : str or path-like
             The file; an existing one is replaced once the new one is complete.
         training : bool, default=False
-            Whether to write the optimizer's moments and the place in the data too, which takes
-            three times the space: a training that continues after `load` then gives the same
-            numbers as an uninterrupted one.
+            Whether to write the optimizer's moments and the position in the data too, for three
+            times the space. A training that continues after `load` then gives the same numbers as
+            an uninterrupted one.
 
         Raises
         ------
         NotFittedError
-            If there is nothing to save yet.
+            If the estimator was not fitted.
         OSError
             If the file cannot be written; an existing one keeps its contents.
         """
@@ -360,38 +344,38 @@ class Estimator(BaseEstimator):
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
-        """Read what `save` has written, also on another device.
+        """Read a file that `save` has written, also on another device.
 
         Parameters
         ----------
         path : str or path-like
             The file.
         device : str, default="auto"
-            Where the model is to be, as the parameter of that name.
+            The device of the model, as the parameter of that name.
 
         Returns
         -------
         Model or Classifier
-            As it was saved: its numbers are the same to the bit on the same kind of device.
+            The saved estimator: its numbers are the same to the bit on the same kind of device.
 
         Raises
         ------
         FileNotFoundError
             If there is no such file.
         FileFormatError
-            If it is cut short, corrupt, not a file of backcast or not of this class, or of a newer
+            If the file is truncated, corrupt, not of backcast or not of this class, or of a newer
             format.
         """
         return read(cls, path, device)[0]
 
     def _restored(self, contents: files.Contents) -> Fitted:
-        """Return the record that a file holds."""
+        """Return the record in a file."""
         raise NotImplementedError
 
     def _new_from(
         self, contents: files.Contents, architecture: dict[str, Any], **more: Any
     ) -> Fitted:
-        """Return a record of this architecture with what a file holds."""
+        """Return a record of this architecture with the contents of a file."""
         fitted = contents.fitted
         return self._new(
             architecture,
@@ -406,7 +390,7 @@ class Estimator(BaseEstimator):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the weights and the training's state, not the engine that holds them."""
+        """Pickle the weights and the state of the training instead of the engine."""
         state = dict(super().__getstate__())
         state.pop("_trainings", None)
         fitted = state.pop("_fitted", None)
@@ -418,7 +402,7 @@ class Estimator(BaseEstimator):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Rebuild the engine; one from a GPU that is missing here comes to the CPU."""
+        """Rebuild the engine, on the CPU if its GPU is not available here."""
         pickled, record = state.pop("_pickled", None), state.pop("_pickled_record", None)
         if pickled is not None and record is None:
             record = _old_record(state)
@@ -431,7 +415,7 @@ class Estimator(BaseEstimator):
         try:
             core = _core.Core(record["architecture"], init, *self._place())
         except DeviceError as error:
-            warnings.warn(f"{error}; this model comes to the CPU", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"{error}; this model is now on the CPU", RuntimeWarning, stacklevel=2)
             self.device = "cpu"
             self.precision = _precision_on(self.device, self.precision)
             core = _core.Core(record["architecture"], init, *self._place())
@@ -439,15 +423,15 @@ class Estimator(BaseEstimator):
         core.set_training_state(*training)
         self._fitted = Fitted(core=core, **record)
 
-    # -- what a notebook shows ---------------------------------------------------------------------
+    # -- display in notebooks ----------------------------------------------------------------------
 
     @property
     def _repr_html_(self) -> Callable[[], str]:
-        """Scikit-learn's view, and ours below it; absent where scikit-learn's is switched off."""
+        """Scikit-learn's view with our table below; absent if scikit-learn's is switched off."""
         return partial(view, self, self._fitted, super()._repr_html_)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Return what a notebook chooses from."""
+        """Return the representations that a notebook chooses from."""
         bundle = {"text/plain": repr(self)}
         if hasattr(self, "_repr_html_"):
             bundle["text/html"] = self._repr_html_()
@@ -463,7 +447,7 @@ def write(estimator: Estimator, path: str | os.PathLike[str], **options: Any) ->
 def read(
     kind: type[_Kind], path: str | os.PathLike[str], device: str
 ) -> tuple[_Kind, files.Contents]:
-    """Read a file: an estimator of this kind, and all that the file holds."""
+    """Read a file; return an estimator of this kind and the contents of the file."""
     device = text("device", device)
     contents = files.read(path, kind.__name__)
     try:
@@ -518,7 +502,7 @@ def _busy() -> BusyError:
 
 
 def _stopped(updates: int) -> KeyboardInterrupt:
-    """Say what an interrupted training leaves; not a class of its own, as scripts end by it."""
+    """Return a plain KeyboardInterrupt, which ends scripts, that says what was kept."""
     kept = f"after update {updates:,}; its weights are kept"
     error = KeyboardInterrupt(f"training stopped {kept if updates else 'before its first update'}")
     vars(error)["_render_traceback_"] = partial(brief, error)

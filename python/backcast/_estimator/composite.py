@@ -1,4 +1,4 @@
-"""The composite autoencoder as an estimator: its parameters and its training, for `Model`."""
+"""The composite autoencoder as an estimator: parameters and training of `Model`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backcast._engine.scale import Scale, learn
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import DECODERS, check, number, value, values
+from backcast._parameters import DECODERS, LOSS_RANGES, check, number, value, values_of
 from backcast._training.advice import advise_on_outputs, enough
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
@@ -85,7 +85,7 @@ class CompositeEstimator(Estimator):
         self._train(self._source(windows, batches), until=None, last=last, check=looks)
 
     def _given(self, past: Any, future: Any, *, proceed: bool) -> tuple[Pair, Batches | None]:
-        """Return the windows to train on; of an iterable those of its first batch, and itself."""
+        """Return the windows to train on; for an iterable, its first batch and the iterable."""
         if not is_iterable(past):
             return self._pair(past, future, proceed=proceed), None
         if future is not None:
@@ -112,8 +112,8 @@ class CompositeEstimator(Estimator):
             return windows, validation_pair(validation, windows, predicts=self._predicts())
         if batches is not None:
             raise ArgumentError(
-                "validation must be windows with an iterable of batches, as a part of them cannot "
-                f"be held out, got {validation}"
+                "validation must be windows with an iterable of batches, which cannot be divided, "
+                f"got {validation}"
             )
         return hold_out(past, windows, float(validation))
 
@@ -127,8 +127,10 @@ class CompositeEstimator(Estimator):
 
     def _start(self, windows: Pair, batches: Batches | None) -> Fitted:
         """Return the record of a model that was never trained."""
-        if self.loss == "bce" and self.scale == "standard":
-            raise ArgumentError('scale must be None or "minmax" with loss="bce", got "standard"')
+        if LOSS_RANGES[self.loss] and self.scale == "standard":
+            raise ArgumentError(
+                f'scale must be None or "minmax" with loss="{self.loss}", got "standard"'
+            )
         shape = windows.pasts.frame_shape
         architecture = self._architecture(math.prod(shape))
         self._check_memory(architecture, windows)
@@ -153,7 +155,7 @@ class CompositeEstimator(Estimator):
     def _source(
         self, windows: Pair, batches: Batches | None
     ) -> tuple[Any, Any, None] | Callable[[], Any]:
-        """Return what the engine trains on."""
+        """Return the training data as the engine takes it."""
         fitted = self._record()
 
         def columns(windows: Pair) -> tuple[Any, Any, None]:
@@ -169,7 +171,7 @@ class CompositeEstimator(Estimator):
         return batches.source(fitted.core.progress[2], of_batch)
 
     def _validate(self, held_out: Pair | None) -> Callable[[], dict[str, float]] | None:
-        """Return what gives the losses on held-out windows."""
+        """Return a function that computes the losses on held-out windows."""
         if held_out is None:
             return None
         fitted = self._record()
@@ -183,7 +185,7 @@ class CompositeEstimator(Estimator):
         return validate
 
     def _plan(self) -> int:
-        """Set the last update, of the training under way or of a further one; return the first."""
+        """Set the last update; return the number of updates so far. An unfinished plan stays."""
         fitted = self._record()
         done = fitted.core.progress[0]
         if done >= fitted.end:
@@ -191,7 +193,7 @@ class CompositeEstimator(Estimator):
         return done
 
     def _advise(self, windows: Pair) -> None:
-        """Warn where the decoders emit the same for all of some windows."""
+        """Warn if a decoder has nearly the same output for all of up to 64 windows."""
         fitted, some = self._record(), windows.cut(slice(min(len(windows.pasts), 64)))
         column = fitted.past(some.pasts)
         found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
@@ -210,14 +212,11 @@ class CompositeEstimator(Estimator):
 
     def _architecture(self, frame_size: int) -> dict[str, Any]:
         present, feedback = self._present(), value(self, "feedback")
-        return values(self, "hidden_size", "num_layers", "peepholes", "loss") | {
+        return values_of(self, "Architecture") | {
             "frame_size": frame_size,
             "feedback": [feedback[d] if d in present else None for d in DECODERS["both"]],
             "classes": None,
         }
-
-    def _settings(self) -> dict[str, Any]:
-        return super()._settings() | values(self, "loss_weights")
 
     def _restored(self, contents: Contents) -> Fitted:
         fitted = contents.fitted
@@ -244,7 +243,7 @@ class CompositeEstimator(Estimator):
         double: bool = True,
         truth_probability: float = 1.0,
     ) -> tuple[dict[str, float], dict[str, Any], dict[str, Any]]:
-        """One training pass over all windows as one batch, for tests.
+        """Make one training pass over all windows as one batch, for tests.
 
         Returns the losses, the gradients of their weighted sum, and the input of each decoder.
         """

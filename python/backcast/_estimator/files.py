@@ -1,4 +1,4 @@
-"""Model files: safetensors with the weights, all parameters and what else was fitted."""
+"""Model files: safetensors with the weights, all parameters and the rest of the fitted record."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Contents:
-    """What a file holds."""
+    """The contents of a file."""
 
-    # Of the estimator; JSON turns tuples into lists.
+    # Parameters of the estimator; JSON turns tuples into lists.
     parameters: dict[str, Any]
-    # What was fitted beside the weights.
+    # The fitted record without the weights.
     fitted: dict[str, Any]
     weights: Arrays
-    # The optimizer's moments, where a training was saved.
+    # The optimizer's moments, if the training was saved.
     first: Arrays
     second: Arrays
     # The best weights so far, in a checkpoint of a training with patience.
@@ -49,7 +49,7 @@ def write(
     best: Mapping[str, NDArray[np.float32]] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a file, whole or not at all.
+    """Write a file, completely or not at all.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def write(
     parameters : mapping
         Parameters of an equal estimator.
     fitted : Fitted
-        What was fitted.
+        The fitted record.
     training : bool, default=False
-        Whether to write the optimizer's moments and the place in the data.
+        Whether to write the optimizer's moments and the position in the data.
     best : mapping, default=None
         The best weights so far.
     more : mapping, default=None
@@ -110,13 +110,13 @@ def read(path: str | os.PathLike[str], estimator: str) -> Contents:
     FileNotFoundError
         If there is no such file.
     FileFormatError
-        If it is cut short, corrupt, not of this class, or of a newer format.
+        If it is truncated, corrupt, not of this class, or of a newer format.
     """
     arrays, metadata = _core.read(os.fspath(Path(path)))
     if metadata.get("format") != "backcast":
         raise FileFormatError(
-            f"{path}: is not a backcast model (a safetensors file without its mark); weights "
-            "from elsewhere load with Model.from_state_dict"
+            f"{path}: is not a backcast model, but another safetensors file; weights of other "
+            "programs load with Model.from_state_dict"
         )
     try:
         version = int(metadata["format_version"])
@@ -154,7 +154,7 @@ def damaged(path: str | os.PathLike[str], error: Exception) -> FileFormatError:
 
 
 def _taken(arrays: Arrays, prefix: str) -> Arrays:
-    """Remove the arrays whose names start so, and return them without the prefix."""
+    """Remove the arrays whose names have the prefix; return them without the prefix."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 
@@ -171,7 +171,7 @@ def plain(value: Any) -> Any:
 
 
 def try_place(path: str | os.PathLike[str]) -> None:
-    """Raise the system's error where a file could not be written, before hours of training.
+    """Raise the system's error if a file cannot be written, before hours of training.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The record of what was fitted: the engine and all that its numbers depend on."""
+"""The record of a fit: the engine and everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backcast import _core
 from backcast._engine.columns import Column, Sequences, sequences, with_frames
 from backcast._engine.scale import Scale, undo
+from backcast._parameters import LOSS_RANGES
 from backcast.errors import DataError, ShapeError
 
 Record = dict[str, float]
@@ -21,9 +22,9 @@ Columns = tuple[Column, Column | None]
 
 @dataclass(frozen=True)
 class Fitted:
-    """An engine, and what goes with its weights.
+    """An engine and everything that belongs to its weights.
 
-    An estimator exchanges the whole record in one step, so that another thread finds the old one or
+    An estimator replaces the whole record in one step, so that another thread sees the old one or
     the new one and never a mixture.
     """
 
@@ -36,9 +37,9 @@ class Fitted:
     scale: Scale | None
     # True: fitted on bytes scaled to 0..1. False: on numbers as they were. None: unknown.
     scaled: bool | None
-    # The last update of the plan.
+    # The last update of the planned training.
     end: int
-    # Number of future frames; None where it is unknown or there are none.
+    # Number of future frames; None if unknown.
     horizon: int | None = None
     # The labels of a classifier, sorted.
     classes: NDArray[Any] | None = None
@@ -50,6 +51,11 @@ class Fitted:
     def frame_size(self) -> int:
         """Numbers in a frame."""
         return math.prod(self.frame_shape)
+
+    @property
+    def _needs_unit_range(self) -> bool:
+        """Whether the loss requires targets in 0..1."""
+        return LOSS_RANGES[self.architecture["loss"]] is not None
 
     def has(self, decoder: str) -> bool:
         """Whether the weights have this decoder."""
@@ -63,7 +69,7 @@ class Fitted:
                     f"{side.name} must have frames of shape {self.frame_shape}, as the model was "
                     f"fitted on, got {side.frame_shape}"
                 )
-            refuses_bytes = self.scaled is False and self.architecture["loss"] != "bce"
+            refuses_bytes = self.scaled is False and not self._needs_unit_range
             if side is not None and side.is_bytes and refuses_bytes:
                 raise DataError(
                     f"{side.name} must be floats in the units the model was fitted on, got uint8 "
@@ -73,21 +79,22 @@ class Fitted:
     def columns(self, pasts: Sequences, futures: Sequences | None, *, targets: bool) -> Columns:
         """Return both sides as the engine takes them.
 
-        `targets` says whether losses are made of them: some losses need numbers of 0..1.
+        `targets` says whether losses are computed from them: some losses need numbers in 0..1.
         """
         expected = None
         if self.scaled and self.scale is None:
             expected = "numbers from 0 to 1 (the model was fitted on uint8 frames, scaled to 0..1)"
-        elif self.architecture["loss"] == "bce" and targets:
-            expected = 'numbers from 0 to 1 (loss="bce"; or uint8 frames, which are scaled)'
+        elif self._needs_unit_range and targets:
+            loss = self.architecture["loss"]
+            expected = f'numbers from 0 to 1 (loss="{loss}"; or uint8 frames, which are scaled)'
             if self.scale is not None:
-                expected = 'numbers of the range that scale="minmax" was learnt on (loss="bce")'
+                expected = f'numbers of the range that scale="minmax" was learnt on (loss="{loss}")'
         of_past = expected if self.scaled or self.has("reconstruct") else None
         future = None if futures is None else futures.column(expected, self.scale)
         return pasts.column(of_past, self.scale), future
 
     def pasts(self, name: str, given: Any) -> Sequences:
-        """Return windows that are all past, of the frames of the fit."""
+        """Return windows that are all past, with frames as in the fit."""
         pasts = sequences(name, given)
         self.check_frames(pasts)
         return with_frames(pasts)
@@ -97,6 +104,6 @@ class Fitted:
         return self.columns(pasts, None, targets=False)[0]
 
     def frames(self, made: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
-        """Return a decoder's numbers (n, steps, D) as frames, in the user's units and in order."""
+        """Return a decoder's output (n, steps, D) as frames, in the user's units and in order."""
         frames = undo(made, self.scale).reshape(*made.shape[:2], *self.frame_shape)
         return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames

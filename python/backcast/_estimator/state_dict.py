@@ -1,4 +1,4 @@
-"""Weights that come from elsewhere."""
+"""Weights from a state dict of PyTorch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from backcast.errors import DataError, ShapeError
 
 
 def numbers(name: str, value: ArrayLike) -> NDArray[np.float32]:
-    """Return finite numbers as a float32 array, or say why they are none."""
+    """Return finite numbers as a float32 array, or raise an error."""
     try:
         with np.errstate(over="ignore"):
             array = np.ascontiguousarray(np.asarray(value, dtype=np.float32))

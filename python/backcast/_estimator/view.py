@@ -10,7 +10,7 @@ from backcast._engine.memory import count_weights, readable, training_bytes
 from backcast._estimator.fitted import Fitted
 from backcast.errors import BackcastError
 
-# Notebooks style tables; colours are theirs, light or dark.
+# Notebooks choose the colours of tables, light or dark.
 _STYLE = 'style="text-align: left"'
 
 
@@ -18,11 +18,11 @@ def view(estimator: object, fitted: Fitted | None, theirs: Callable[[], str]) ->
     """Return scikit-learn's view, in HTML, and a table of what was fitted below it."""
     try:
         shown = theirs()
-    except BackcastError:  # It reads all attributes, some of which another thread may hold.
+    except BackcastError:  # It reads all attributes, which fails while another thread trains.
         shown = f"<pre>{escape(repr(estimator))}</pre>"
     try:
         rows = _rows(fitted) if fitted is not None else {}
-    except Exception:  # A display raises nothing, whatever a file has brought along.
+    except Exception:  # A display must not raise, whatever a file contained.
         rows = {}
     cells = "".join(
         f"<tr><th {_STYLE}>{escape(name)}</th><td {_STYLE}>{escape(value)}</td></tr>"
@@ -48,8 +48,8 @@ def _rows(fitted: Fitted) -> dict[str, str]:
     }
     try:
         done, end = fitted.core.progress[0], fitted.end
-        broken_off = trained and trained["windows"] and done < end
-        rows["updates"] = f"{done:,} of {end:,}" if broken_off else f"{done:,}"
+        interrupted = trained and trained["windows"] and done < end
+        rows["updates"] = f"{done:,} of {end:,}" if interrupted else f"{done:,}"
         rows["device"] = fitted.core.device
     except BackcastError as error:
         rows["note"] = str(error)
@@ -73,7 +73,7 @@ def _sides(trained: Mapping[str, Any]) -> list[list[int]]:
 
 
 def _losses(record: Mapping[str, float], prefix: str) -> str:
-    """Return the total, and its parts where there are two decoders."""
+    """Return the total loss, and its parts if there are two decoders."""
     names = [name for name in ("reconstruct", "predict") if prefix + name in record]
     parts = ", ".join(f"{name} {record[prefix + name]:.4g}" for name in names)
     total = f"{record[prefix + 'loss']:.4g}" if prefix + "loss" in record else ""

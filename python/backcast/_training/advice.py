@@ -44,7 +44,7 @@ def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> 
 
 
 def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Warn once if decoders emit, (n, steps, ...), nearly the same for every window."""
+    """Warn once if outputs (n, steps, ...) of a decoder are nearly the same for every window."""
     same = {}
     for decoder, (outputs, targets) in by_decoder.items():
         given, wanted = np.var(outputs, axis=0).mean(), np.nanvar(targets, axis=0).mean()
@@ -53,7 +53,7 @@ def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]
     if same:
         warn(
             f"{' and '.join(same)} {'give' if len(same) > 1 else 'gives'} nearly the same frames "
-            f"for every window ({'; '.join(same.values())}): the model has learnt no more than the "
+            f"for every window ({'; '.join(same.values())}): the model has learnt only the "
             'mean. Try more updates (max_iter), a larger learning_rate, feedback="none", or '
             'scale="standard"'
         )

@@ -12,10 +12,10 @@ from backcast.errors import ArgumentError, DataError
 
 
 class Batches:
-    """Goes through an iterable of batches, pass by pass.
+    """Reads an iterable of batches, pass by pass.
 
-    An iterable with a method ``from_batch(k)`` is asked for an iterator that starts at batch k of a
-    pass; of others the first k batches are read and dropped.
+    To start at batch k of a pass, it calls the iterable's method ``from_batch(k)``, which returns
+    an iterator; without such a method it reads and drops the first k batches.
 
     Parameters
     ----------
@@ -29,16 +29,16 @@ class Batches:
         try:
             self.first = next(self._pass)
         except StopIteration:
-            raise DataError("past must hold at least one batch, got an iterable of none") from None
+            raise DataError("past must hold at least one batch, got an empty iterable") from None
         self._pass = chain([self.first], self._pass)
 
     @property
     def again(self) -> bool:
-        """Whether it can be gone through more than once."""
+        """Whether it can be iterated more than once."""
         return not isinstance(self._batches, Iterator)
 
     def whole_pass(self) -> Iterator[Any]:
-        """Go through all batches once, beside the passes of the training."""
+        """Iterate over all batches once, apart from the passes of the training."""
         if not self.again:
             raise ArgumentError(
                 "scale must be None with an iterator of batches: it is learnt in a pass of its "
@@ -48,14 +48,14 @@ class Batches:
         return iter(self._batches)
 
     def source(self, start: int, convert: Callable[[Any], Any]) -> Callable[[], Any]:
-        """Return what gives the next batch, converted, or None at the end of each pass.
+        """Return a function that returns the next converted batch, or None at the end of a pass.
 
         Parameters
         ----------
         start : int
             Batches of the present pass that were used before.
         convert : callable
-            Makes of a batch what the engine takes.
+            Converts a batch for the engine.
         """
         from_batch = getattr(self._batches, "from_batch", None)
         if start and from_batch is not None:
@@ -73,7 +73,7 @@ class Batches:
 
 
 def pair(batch: Any) -> tuple[Any, Any]:
-    """Return past and future of a batch; a loader's pair may be a list, and so may a single one."""
+    """Return past and future of a batch; loaders also give pairs and single arrays as lists."""
     if isinstance(batch, tuple | list) and len(batch) == 1:
         return batch[0], None
     if isinstance(batch, tuple | list) and len(batch) == 2:

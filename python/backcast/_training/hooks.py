@@ -1,4 +1,4 @@
-"""What runs at each report of a training: validation, early stopping, a callback, checkpoints."""
+"""Hooks that run at each record: validation, early stopping, a callback, checkpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class HasWeights(Protocol):
 
 
 class Hooks:
-    """Runs after each report of a training.
+    """Hooks that run after each record of a training.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Hooks:
     validate : callable, default=None
         Returns the losses on held-out windows, by name, and their weighted total as "loss".
     patience : int, default=None
-        Number of reports without a better validation loss after which training stops.
+        Number of records without a better validation loss after which training stops.
     callback : callable, default=None
         Called with each record; returns True to stop the training.
     save : callable, default=None
@@ -70,11 +70,11 @@ class Hooks:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to run."""
+        """Whether no hook is set."""
         return not (self._validate or self._callback or self._save)
 
     def after(self, record: dict[str, float]) -> bool:
-        """Run after a new record; return whether to stop."""
+        """Run the hooks on a new record; return whether to stop."""
         stop = False
         if self._validate is not None:
             losses = self._validate()
@@ -88,14 +88,14 @@ class Hooks:
                 stop = self._patience is not None and self._waited >= self._patience
         if self._callback is not None:
             stop = self._callback(record) is True or stop
-        # Writing a large model takes seconds: it may cost a twentieth of the time at most.
+        # Writing a large model takes seconds: spend at most a twentieth of the time on it.
         due = max(self._seconds, 20 * self._cost)
         if not stop and time.monotonic() - self._written >= due:
             self.write()
         return stop
 
     def finish(self) -> None:
-        """Restore the best weights, where patience looked for them, and write the last file."""
+        """Restore the best weights, if patience kept some, and write the last checkpoint."""
         self.done = True
         if self._best_weights:
             self._core.set_weights(self._best_weights)
@@ -110,8 +110,8 @@ class Hooks:
             self._save(self._best_weights, self.state)
         except OSError as error:
             warn(
-                f"the checkpoint could not be written: {error}. The training continues, and the "
-                "file is that of the last write that succeeded",
+                f"the checkpoint could not be written: {error}. The training continues; the file "
+                "keeps the last checkpoint that was written",
                 RuntimeWarning,
             )
         self._written = time.monotonic()
@@ -119,7 +119,7 @@ class Hooks:
 
     @property
     def state(self) -> dict[str, Any]:
-        """What a resumed training needs beside the weights."""
+        """What a resumed training needs in addition to the weights."""
         best = None if math.isinf(self._best) else self._best
         return {"best": best, "waited": self._waited, "done": self.done}
 

@@ -40,12 +40,12 @@ def train(
     core : Core
         The engine.
     source : tuple or callable
-        Past and future columns and labels of all windows; or what returns those of the next batch,
-        or None at the end of a pass.
+        Past and future columns and labels of all windows; or a function that returns those of the
+        next batch, and None at the end of a pass.
     settings : mapping
-        What the engine calls ``Training``.
+        Settings of the engine, by the names of its struct ``Training``.
     until : int or None
-        The last update; None makes one pass.
+        The last update; None trains for one pass.
     last : int or None
         The update at which the progress bar ends; None where it is unknown.
     history : list of dict
@@ -53,9 +53,9 @@ def train(
     verbose : int
         0 shows no bar.
     hooks : Hooks, default=None
-        What runs at each record.
+        Hooks that run at each record.
     check : bool, default=False
-        Whether to look through all windows before the first update.
+        Whether to check all windows before the first update.
     num_threads : int, default=None
         Threads of the CPU.
     """

@@ -27,7 +27,7 @@ def bar(total: int | None, initial: int = 0) -> Any:
         # A log file gets a line every ten seconds, a terminal a bar that moves.
         mininterval=0.1 if sys.stderr.isatty() or notebook else 10.0,
         dynamic_ncols=True,
-        # Notebooks show what comes from stderr in red.
+        # Notebooks show stderr in red.
         file=sys.stdout if notebook else sys.stderr,
     )
 
@@ -46,7 +46,7 @@ class Progress:
     every : int
         Updates from one record to the next.
     weights : tuple of float
-        Of the two decoders' losses, for the weighted sum.
+        Weights of the two decoders' losses in the total.
     verbose : int
         0 shows nothing.
     """
@@ -66,7 +66,7 @@ class Progress:
         self._weights = {"reconstruct": weights[0], "predict": weights[1]}
         self._verbose = verbose
         self._reported = start
-        # Reports that are in no record yet: how many updates, and their means.
+        # Reports since the last record: number of updates, and mean losses.
         self._pending: list[tuple[int, Record]] = []
         self._place: Record = {}
         self._began = time.monotonic() - (history[-1]["seconds"] if history else 0.0)
@@ -86,14 +86,14 @@ class Progress:
     def on_progress(self, step: int, losses: Record) -> None:
         """Move the bar to `step`."""
         if self._bar is not None:
-            # With zeros at the end, as a text that grows and shrinks makes the bar jump.
+            # Trailing zeros keep the length of the text, so that the bar does not jump.
             shown = {name: f"{loss:#.4g}".rstrip(".") for name, loss in losses.items()}
             self._bar.set_postfix(shown, refresh=False)
             self._bar.update(step - self._range[0] - self._bar.n)
 
     def on_report(self, step: int, epoch: int, losses: Record, learning_rate: float) -> None:
-        """Take means since the last report; append a record when one is due."""
-        if step == self._reported:  # Ctrl-C interrupted this report, and the engine repeats it.
+        """Collect the means since the last report; append a record when one is due."""
+        if step == self._reported:  # After Ctrl-C in a report, the engine repeats it.
             return
         self._place = {"step": step, "epoch": epoch, "learning_rate": learning_rate}
         self._pending.append((step - self._reported, losses))
@@ -103,7 +103,7 @@ class Progress:
         self.on_progress(step, losses)
 
     def flush(self) -> None:
-        """Append a record of what was reported since the last one."""
+        """Append a record of the reports since the last one."""
         if not self._pending:
             return
         updates = sum(n for n, _ in self._pending)

@@ -1,4 +1,4 @@
-"""Pasts and futures from what a user gives, and the windows that are held out."""
+"""Pasts and futures from a user's arrays, and held-out windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backcast.errors import ArgumentError, DecoderError, ShapeError
 
 
 class Pair(NamedTuple):
-    """Pasts and futures; no futures where a window is all past."""
+    """Pasts and futures; futures are None if windows are all past."""
 
     pasts: Sequences
     futures: Sequences | None
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
     @property
     def is_checked_first(self) -> bool:
-        """Whether to look through all numbers before training, which in memory is quick."""
+        """Whether to check all numbers before training: only in memory, where it is quick."""
         sides = [side for side in self if side is not None]
         return all(s.in_memory for s in sides) and not all(s.only_bytes for s in sides)
 
@@ -43,9 +43,9 @@ def pair_of(
     past, future : array_like or list
         As `Model.fit` takes them.
     horizon : int or None
-        Where to cut windows that are given whole; None cuts them in half.
+        Future frames of windows that are given whole; None cuts them in half.
     predicts : bool
-        Whether the model has a predict decoder; else a window is all past.
+        Whether the model has a predict decoder; without one, windows are all past.
     asked : int, default=None
         The number of frames that a given future must have.
     """
@@ -90,15 +90,15 @@ def _horizon(windows: Sequences, horizon: int | None) -> int:
 def hold_out(given: Any, pair: Pair, part: float) -> tuple[Pair, Pair]:
     """Return the windows to train on and those held out: the last ones.
 
-    Of windows of a table, `given`, whole recordings are held out, or those that share no row with
-    the rest.
+    If `given` are windows of a table, whole recordings are held out, or windows that share no row
+    with the rest.
     """
     n = len(pair.pasts)
     held_out = round(part * n)
     if not (0 < part < 1 and 0 < held_out < n):
         raise ArgumentError(
-            f"validation must be a part of the {n} windows that leaves some on both sides, 0 to 1, "
-            f"got {part}"
+            f"validation must be a fraction of the {n} windows, between 0 and 1, that leaves some "
+            f"on both sides, got {part}"
         )
     rest, last = slice(n - held_out), slice(n - held_out, None)
     if isinstance(given, Windows):
@@ -107,7 +107,7 @@ def hold_out(given: Any, pair: Pair, part: float) -> tuple[Pair, Pair]:
 
 
 def is_part(validation: Any) -> bool:
-    """Whether a part of the windows is asked for, not windows."""
+    """Whether `validation` is a fraction of the windows, not windows."""
     return isinstance(validation, Real) and not isinstance(validation, bool)
 
 

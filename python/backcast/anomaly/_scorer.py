@@ -1,4 +1,4 @@
-"""What a fitted detector knows, and the scores of rows that follow from it."""
+"""Errors of a model in windows, and the scores of rows that follow from them."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
     the mean and the standard deviation that the errors of that column and step had in training.
-    `scoring` says how these errors become the score of a number. Numbers of ordinary rows score
+    `scoring` chooses how these errors become the score of a number. Numbers of ordinary rows score
     about 1. The score of a row is the root mean square of the scores of its numbers. It depends
     only on rows less than a window away.
 
@@ -67,8 +67,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Whether the model gets windows minus the mean of their past, column by column: for series
         whose level drifts. An anomalous level is then found where it begins and ends, not while it
         lasts.
-    scoring : {"sharp"}, default="sharp"
-        How the errors of all windows that cover a row become its score. "sharp" takes the
+    scoring : str, default="sharp"
+        How the errors of all windows that cover a row become its score: one of the names in
+        `backcast.anomaly.SCORES`, whose classes describe the scores. "sharp" takes the
         geometric mean of two errors: the row's own, averaged over the windows for each decoder
         (with both decoders, their geometric mean), and the windows' mean errors, averaged
         harmonically. A row then scores high only if all windows that cover it are anomalous, and
@@ -192,7 +193,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ArgumentError, ShapeError, DataError
             If a parameter or the data cannot be used.
         OutOfMemoryError, DivergedError, KeyboardInterrupt
-            As in `Model.fit`. After any error the detector is as it was before.
+            As in `Model.fit`. After any error the detector is unchanged.
         """
         before = dict(self.__dict__)
         try:
@@ -334,7 +335,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return self.score_samples(series) - self.offset_
 
     def predict(self, series: Any) -> NDArray[np.int64]:
-        """Tell outliers from inliers.
+        """Label rows as outliers or inliers.
 
         Parameters
         ----------
@@ -448,7 +449,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ArgumentError
             If the label of a column is neither a word nor a number.
         OSError
-            If the file cannot be written; an existing one is left as it was.
+            If the file cannot be written; an existing one keeps its contents.
 
         Notes
         -----
@@ -565,7 +566,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return type(self)(model if fitted else clone(model, safe=False), **copied)
 
     def __sklearn_tags__(self) -> Any:
-        """Say what `fit` accepts: rows with missing numbers."""
+        """Describe what `fit` accepts: rows with missing numbers."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags

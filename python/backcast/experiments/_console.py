@@ -2,5 +2,5 @@
 
 
 def say(what: str, text: str) -> None:
-    """Print a line: a word, then what there is to say about it."""
+    """Print a line: a topic, then a text about it."""
     print(f"{what:10}{text}", flush=True)

@@ -172,7 +172,7 @@ def run(
     windows = _windows(settings, folder, random_state)
     say("digits", f"{windows.n_digits:,} of {windows.source}, {HELD_OUT_DIGITS} of them held out")
     say("windows", f"{len(windows.training):,} to train on, {len(windows.past):,} held out")
-    say("training", f"{model.max_iter:,} updates; Ctrl-C ends it and goes on to the pictures")
+    say("training", f"{model.max_iter:,} updates; Ctrl-C ends it early; the pictures follow")
     interrupted = _fit(model, windows.training)
     # First of all: an error in what follows must not lose the training.
     model.save(target / "model.safetensors")

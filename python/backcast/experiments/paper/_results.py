@@ -58,7 +58,7 @@ def results_of(
 
 
 def _title(row: Row, model: Model) -> str:
-    """Return the row's title, with what a conditional decoder is fed."""
+    """Return the row's title, with the input of a conditional decoder."""
     if not row.conditional or isinstance(model.feedback, str):
         return row.title
     return f"{row.title} (fed {model.feedback[row.conditional[0]]})"

@@ -1,4 +1,4 @@
-"""Windows cut as a model takes them, and what it makes of them."""
+"""Windows cut as a model takes them, and its errors on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sides(decoders: str, windows: Bytes, past: int) -> tuple[Bytes, ...]:
 
 
 def outputs(model: Model, past: Bytes) -> dict[str, NDArray[np.float32]]:
-    """Return the frames that each decoder makes of these pasts."""
+    """Return the output of each decoder for these pasts."""
     return {name: np.asarray(getattr(model, name)(past)) for name in decoders_of(model)}
 
 

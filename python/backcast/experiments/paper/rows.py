@@ -88,7 +88,7 @@ def run(
     Notes
     -----
     Training windows are drawn from seeds that depend on the number of the update, in threads. An
-    interrupted training resumes and comes to the same weights, on the CPU to the bit.
+    interrupted training resumes and ends with the same weights, on the CPU to the bit.
 
     All errors are sums over the numbers of a frame, from 0 to 1, and means over frames and windows:
     nats of cross entropy for digits, and squared errors without the factor 1/2.
@@ -120,7 +120,7 @@ def run(
     plan = _agree(target, plan, updates, minutes, measured)
     file = target / "results.json"
     if file.exists():
-        say("done", f"{target} holds this row, trained and tested: nothing is left to do")
+        say("done", f"{target} holds this model, trained and tested already")
     else:
         trained = train(target, source, size, plan, place, checkpoint_seconds)
         write(file, results_of(trained, row, size, source, plan, target))
@@ -156,7 +156,7 @@ def _agree(
         left_open = name in ("updates", "minutes") and value is None
         if not left_open and was.get(name) != value:
             raise ArgumentError(
-                f"{name} must be {was.get(name)!r}, as the training in {target} was begun with, "
-                f"got {value!r}; another plan wants another folder"
+                f"{name} must be {was.get(name)!r}, as in the training that {target} holds, "
+                f"got {value!r}; use another folder for another plan"
             )
     return existing
