@@ -290,6 +290,17 @@ def test_an_interrupted_epoch_continues_in_the_copy() -> None:
     assert_same_weights(twin, small_model(max_iter=8).fit(PAST, FUTURE))
 
 
+def test_a_pickle_from_before_a_parameter_existed_gets_its_default() -> None:
+    model = small_model(warmup=3).fit(X)
+    state = model.__getstate__()
+    del state["warmup"]
+    old = Model.__new__(Model)
+    old.__setstate__(state)
+    assert old.warmup == 0
+    assert_same_weights(old, model)
+    old.partial_fit(X)
+
+
 @pytest.mark.skipif(_core.cuda_device_count() > 0, reason="there is CUDA here")
 def test_a_pickle_from_a_missing_gpu_loads_on_the_cpu_with_a_warning() -> None:
     model = small_model().fit(X)
