@@ -154,11 +154,11 @@ class OfFrames(nn.Module):
         Parameters
         ----------
         arrays : mapping of str to ndarray
-            Its whole `state_dict`; not copied.
+            All of its `state_dict`; not copied.
         scale : pair of ndarray or None
             Offset and factor of each number of a frame.
-        *architecture : optional
-            What the class is made of.
+        *architecture : object
+            The arguments of the class.
 
         Returns
         -------

@@ -48,12 +48,12 @@ class Classifier(ClassifierMixin, Estimator):
         As in `Model`. With a `model` it is ignored, and the model's own scaling is used.
     dropout, forget_bias, init : float, float, str, default=0.0, None, "pytorch"
         As in `Model`.
-    optimizer, learning_rate, weight_decay, max_grad_norm, schedule, warmup : optional
+    optimizer, learning_rate, weight_decay, max_grad_norm, schedule, warmup : see `Model`
         As in `Model`, and with its defaults.
     batch_size, max_iter, patience : int, default=128, 1000, None
         As in `Model`.
-    device, precision, num_threads, random_state, verbose : optional
-        As in `Model`.
+    device, precision, num_threads, random_state, verbose : see `Model`
+        As in `Model`, and with its defaults.
 
     Attributes
     ----------

@@ -39,7 +39,7 @@ def forecast_errors(
     ----------
     model : Model
         A fitted model with a predict decoder.
-    past, future : array_like of shape (n_windows, n_frames, *frame_shape), or Windows
+    past, future : array_like, list or Windows, default=None for `future`
         As in `Model.fit`; of a single array, the last `horizon_` frames are the future.
     season : int, default=None
         Length of a season in frames, at most that of the past. The seasonal naive forecast is the

@@ -318,7 +318,7 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Parameters
         ----------
-        past, future : array_like, list or iterable
+        past, future : array_like, list or iterable, default=None for `future`
             As in `fit`; of an iterable, each batch makes one update.
 
         Returns
@@ -595,7 +595,7 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Parameters
         ----------
-        past, future : array_like or list
+        past, future : array_like or list, default=None for `future`
             As in `fit`; with one array its last `horizon_` frames are the future.
         per : {"number", "frame"}, default="number"
             "number" is the mean over numbers, in the units of `loss`; "frame" is the sum over the
@@ -626,7 +626,7 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Parameters
         ----------
-        past, future : array_like or list
+        past, future : array_like or list, default=None for `future`
             As in `losses`.
 
         Returns

@@ -56,7 +56,7 @@ class JaxTraining:
         raise NotImplementedError
 
     def train(self, batches: int) -> None:
-        """Update the weights on so many batches."""
+        """Update the weights on `batches` batches."""
         for batch in self.batches[:batches]:
             self._update(batch)
         jax.block_until_ready((self.weights, self.moments))

@@ -28,7 +28,7 @@ class Backcast:
         )
 
     def train(self, batches: int) -> None:
-        """Update the weights on so many batches, in an order of the model's own."""
+        """Update the weights on `batches` batches, in the model's own order."""
         windows = batches * self.size.batch
         self.model.partial_fit(self.past[:windows], self.future[:windows])
         self._wait()

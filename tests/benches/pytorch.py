@@ -105,7 +105,7 @@ class PyTorch:
             self.forward = torch.compile(self.model, mode=mode)
 
     def train(self, batches: int) -> None:
-        """Update the weights on so many batches."""
+        """Update the weights on `batches` batches."""
         for batch in self.batches[:batches]:
             self._update(*batch)
         self._wait()

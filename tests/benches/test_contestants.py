@@ -86,7 +86,7 @@ def test_peers_at_lower_precision_compute_nearly_the_same(
     np.testing.assert_allclose(curve, reference_curve(problem), rtol=TOLERANCE[precision])
 
 
-def test_a_worker_says_why_it_failed() -> None:
+def test_a_worker_reports_why_it_failed() -> None:
     problem = Problem(SIZES[0], UPDATES, "cpu", "fp32")
     with pytest.raises(Failed, match="no_such_package is not installed"):
         Worker("no_such_package:Nobody", problem)

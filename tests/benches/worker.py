@@ -60,7 +60,7 @@ class Worker:
         self._receive()
 
     def call(self, method: str, *, times: int = 1, **arguments: Any) -> Answer:
-        """Call a method so many times in a row; `value` is what it last gave."""
+        """Call a method `times` times in a row; `value` is its last result."""
         return self._ask({"method": method, "arguments": arguments, "times": times})
 
     def array(self, method: str, **arguments: Any) -> NDArray[np.float32]:

@@ -49,7 +49,7 @@ class PlainLSTM(nn.Module):
                 self.register_parameter(name, nn.Parameter(start))
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step of x (n, 1, D), which is not looked at where there are no input weights."""
+        """One step of x (n, 1, D), which is ignored without input weights."""
         h, c = list(state[0]), list(state[1])  # L times (n, H)
         below = x[:, 0]
         for layer in range(self.num_layers):

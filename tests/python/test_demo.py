@@ -170,7 +170,7 @@ def test_data_takes_the_files_of_mnist(digits, tmp_path, monkeypatch, capsys):
     assert "625 of ., 500 of them held out" in capsys.readouterr().out
 
 
-def test_ctrl_c_keeps_what_was_trained_and_goes_on_to_the_pictures(tmp_path, monkeypatch, capsys):
+def test_ctrl_c_keeps_the_training_and_draws_the_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Progress, "on_progress", lambda *_: os.kill(os.getpid(), signal.SIGINT))
     (tmp_path / "loss.png").write_text("of an earlier demo")
     assert inside("demo", "--quick", "--max-iter", "1000000", "--out", str(tmp_path)) == 130
@@ -210,16 +210,14 @@ def test_help_names_every_file_and_option(capsys):
         (["demo", "--quick", "--out", "file"], 1, "file"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(
-    arguments, code, told, tmp_path, monkeypatch, capsys
-):
+def test_an_error_is_one_line(arguments, code, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert inside(*arguments) == code
     assert told in capsys.readouterr().err
 
 
-def test_demo_without_matplotlib_says_so_before_it_trains(tmp_path, monkeypatch, capsys):
+def test_demo_without_matplotlib_fails_before_it_trains(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert inside("demo") == 1

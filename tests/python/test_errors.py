@@ -79,11 +79,11 @@ NOT_FITTED: dict[str, Action] = {
 
 
 @pytest.mark.parametrize("name", NOT_FITTED)
-def test_a_model_that_is_not_fitted_says_so(name: str) -> None:
+def test_a_model_that_is_not_fitted_is_an_error(name: str) -> None:
     refused((NOT_FITTED[name], NotFittedError, "not fitted yet; call fit, load"), small_model())
 
 
-def test_not_fitted_is_told_before_anything_about_the_data() -> None:
+def test_not_fitted_is_reported_before_errors_of_the_data() -> None:
     refused((lambda m: m.encode("nonsense"), NotFittedError, "not fitted"), small_model())
 
 
@@ -332,13 +332,13 @@ def test_an_unknown_device_is_refused(device: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(_core.cuda_device_count() > 0, reason="there is CUDA here")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
-def test_missing_cuda_is_told(device: str) -> None:
+def test_missing_cuda_is_an_error(device: str) -> None:
     case: Case = (lambda m: m.fit(X), DeviceError, "no CUDA device is seen (see nvidia-smi")
     refused(case, small_model(device=device))
     assert small_model(device="auto").fit(X).device_ == "cpu"
 
 
-def test_a_model_that_no_memory_can_hold_is_told_as_that() -> None:
+def test_a_model_too_large_for_memory_is_an_error() -> None:
     case: Case = (lambda m: m.fit(X), OutOfMemoryError, "try a smaller batch_size, hidden_size or")
     refused(case, small_model(hidden_size=10**7))
 
@@ -572,7 +572,7 @@ def fake_torch(folder: Path, version: str) -> Path:
     return folder
 
 
-def test_a_missing_torch_is_told_with_the_remedy() -> None:
+def test_a_missing_torch_is_an_error_with_the_remedy() -> None:
     hide = """
 import importlib.util
 find = importlib.util.find_spec
@@ -585,13 +585,13 @@ importlib.util.find_spec = lambda name, *rest: None if name == "torch" else find
 
 @pytest.mark.parametrize("first", ["", "import torch\n"])
 @pytest.mark.parametrize("version", ["2.10.0", "2.11.1+cpu", "2.12.0"])
-def test_another_torch_is_told_with_the_remedy(version: str, first: str, tmp_path: Path) -> None:
+def test_another_torch_is_refused_with_the_remedy(version: str, first: str, tmp_path: Path) -> None:
     message = imported(first + REPORT, fake_torch(tmp_path, version))
     assert f"backcast needs torch 2.11.0, got torch {version}" in message
     assert REMEDY in message
 
 
-def test_a_torch_without_its_library_is_told_with_the_remedy(tmp_path: Path) -> None:
+def test_a_torch_without_its_library_is_an_error_with_the_remedy(tmp_path: Path) -> None:
     message = imported(REPORT, fake_torch(tmp_path, "2.11.0"))
     assert "lib/libtorch.so does not load" in message
     assert REMEDY in message

@@ -78,7 +78,7 @@ SIX: dict[str, tuple[Any, list[Any]]] = {
 
 
 @pytest.mark.parametrize("case", SIX)
-def test_dates_go_on_by_the_calendar_and_the_clock(case: str) -> None:
+def test_dates_continue_by_the_calendar_and_the_clock(case: str) -> None:
     index, expected = SIX[case]
     assert after(index, len(expected)) == [
         pd.Timestamp(day).tz_convert(index.tz) if index.tz else pd.Timestamp(day)
@@ -91,7 +91,7 @@ def test_business_days_skip_the_weekend() -> None:
     assert after(days, 1, gap="4D") == [pd.Timestamp("2026-01-19")]
 
 
-def test_periods_durations_and_numbers_go_on() -> None:
+def test_periods_durations_and_numbers_continue() -> None:
     months = pd.period_range("2026-01", periods=4, freq="M")
     assert after(months, 2) == [pd.Period("2026-05"), pd.Period("2026-06")]
     ticks = pd.timedelta_range("0s", periods=4, freq="10ms")
@@ -137,7 +137,7 @@ def grouped() -> Windows:
     return windows(table, past=5, group="site", time="t", gap="1D")
 
 
-def test_each_recording_goes_on_by_its_own_step() -> None:
+def test_each_recording_continues_by_its_own_step() -> None:
     w = grouped()
     assert w.last.groups.tolist() == ["a", "b"]
     assert w[::-1].last.index.equals(w.last.index)
@@ -147,7 +147,7 @@ def test_each_recording_goes_on_by_its_own_step() -> None:
         ("b", 1, pd.Timestamp("2026-01-01 09:00")),
         ("b", 1, pd.Timestamp("2026-01-01 10:00")),
     ]
-    # A short run goes on by the step of its recording's longest.
+    # A short run continues by the step of the longest run of its recording.
     month = pd.date_range("2026-01-01", periods=9, freq="MS").delete(6)
     assert after(month, 2) == [pd.Timestamp("2026-10-01"), pd.Timestamp("2026-11-01")]
     # Another day of the week than that run's is kept.
@@ -217,7 +217,7 @@ def test_errors_are_as_counted_by_hand() -> None:
     ]
 
 
-def test_missing_numbers_are_left_out_of_all_forecasts_alike() -> None:
+def test_all_forecasts_ignore_the_same_missing_numbers() -> None:
     nan = np.nan
     x = np.array([[1.0, 3, 2, nan, 5, 3], [nan, 4, 6, 5, nan, 9], [nan, 1, nan, 3, 1, 1]])[
         ..., None

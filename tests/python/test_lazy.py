@@ -107,7 +107,7 @@ def test_an_error_in_reading_comes_out_and_the_model_is_as_it_was() -> None:
     np.testing.assert_array_equal(model.encode(PAST), before)
 
 
-def test_bad_numbers_are_told_by_their_window() -> None:
+def test_an_error_names_the_window_of_bad_numbers() -> None:
     spoilt = X.copy()
     spoilt[7] = np.inf
     with pytest.raises(DataError, match="got an infinite number in window 7"):

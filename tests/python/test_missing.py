@@ -1,4 +1,4 @@
-"""NaN is a number that is missing: held in inputs, left out of losses and gradients."""
+"""NaN is a missing number: inputs repeat the last one, losses and gradients ignore it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def held(x: Array) -> Array:
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 @pytest.mark.parametrize("feedback", ["output", "none", "truth"])
 @pytest.mark.parametrize("double", [True, False])
-def test_losses_and_gradients_are_those_of_the_numbers_that_are_there(
+def test_losses_and_gradients_are_those_of_the_known_numbers(
     feedback: str, loss: str, double: bool
 ) -> None:
     past, future = with_gaps(PAST), with_gaps(FUTURE, 1)
@@ -113,7 +113,7 @@ def test_a_window_of_which_nothing_is_known_is_refused_by_its_number() -> None:
             action(past)
 
 
-def test_a_future_of_which_nothing_is_known_is_left_out() -> None:
+def test_a_future_without_known_numbers_is_ignored() -> None:
     future = FUTURE.copy()
     future[4] = np.nan
     model = small_model().fit(PAST, future)

@@ -104,7 +104,7 @@ def test_partial_fit_is_one_pass_over_the_windows() -> None:
     assert model.partial_fit(X[:4]).n_iter_ == 7
 
 
-def test_partial_fit_goes_on_from_a_fit() -> None:
+def test_partial_fit_continues_a_fit() -> None:
     model = small_model(max_iter=3).fit(X).partial_fit(X)
     assert_same_weights(model, small_model(max_iter=6).fit(X))
 

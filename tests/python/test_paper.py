@@ -1,4 +1,4 @@
-"""The paper's table, at a size of seconds: each row, stopping and going on, what is told apart."""
+"""The paper's table, at a size of seconds: each row, interruption and resumption, errors."""
 
 import dataclasses
 import itertools
@@ -94,7 +94,7 @@ def command(out, digits, *more, model="conditional-composite"):
 
 
 def results_of(folder):
-    """Return the results but what a clock told."""
+    """Return the results without times."""
     results = json.loads((folder / "results.json").read_text())
     assert results.pop("seconds") > 0
     return results
@@ -287,7 +287,7 @@ def test_patches_are_as_many_as_are_held_in_memory(tmp_path):
     assert _sources.pool(files, colour, 3).shape == (3, 29, 16, 16, 3)
 
 
-# -- stop and go on --------------------------------------------------------------------------------
+# -- interruption and resumption -------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +379,7 @@ def test_what_was_trained_but_not_tested_is_tested(digits, unbroken, tmp_path, n
     assert_same(folder, unbroken)
 
 
-def test_a_row_that_is_done_is_not_done_again(digits, unbroken, no_pictures, capsys):
+def test_a_finished_row_is_not_repeated(digits, unbroken, no_pictures, capsys):
     before = {file: file.stat().st_mtime_ns for file in unbroken.iterdir()}
     assert inside(*command(unbroken.parent, digits)) == 0
     told = capsys.readouterr()
@@ -482,7 +482,7 @@ def test_test_sets_do_not_share_a_table(unbroken, tmp_path):
     assert "those windows" in table
 
 
-def test_a_damaged_file_is_told(digits, unbroken, tmp_path):
+def test_a_damaged_file_is_an_error(digits, unbroken, tmp_path):
     shutil.copytree(unbroken, tmp_path / "composite")
     (tmp_path / "composite" / "results.json").write_text("{")
     with pytest.raises(FileFormatError, match="results.json must be as backcast wrote it"):
@@ -550,9 +550,7 @@ def test_help_names_every_model_file_and_option(capsys):
         (["--model", "composite", "--out", "file"], 1, "file"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_line(
-    arguments, code, told, digits, tmp_path, monkeypatch, capsys
-):
+def test_an_error_is_one_line(arguments, code, told, digits, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert inside("paper", "--size", "quick", "--data", digits, *arguments) == code

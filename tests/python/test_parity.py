@@ -326,7 +326,7 @@ def test_outputs_and_losses_are_those_of_pytorch(case: Case) -> None:
 
 @pytest.mark.parametrize("loss", ["mse", "bce"])
 @pytest.mark.parametrize("feedback", ["output", "none", "truth", "scheduled"])
-def test_decoding_may_go_on_beyond_the_horizon(feedback: str, loss: str) -> None:
+def test_decoding_continues_beyond_the_horizon(feedback: str, loss: str) -> None:
     model, reference, past, _ = both_sides(Case(feedback=feedback, loss=loss))
     with torch.no_grad():
         state = reference.eval().encoder(*past_tensors(past))

@@ -162,7 +162,7 @@ def test_after_loading_the_optimizer_starts_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", "every option", "a predictor"])
-def test_a_training_goes_on_from_its_file_as_if_never_broken_off(name: str, tmp_path: Path) -> None:
+def test_a_training_resumes_from_its_file_with_identical_results(name: str, tmp_path: Path) -> None:
     def train(model: Model, passes: int) -> Model:
         for _ in range(passes):
             model.partial_fit(X)
@@ -182,7 +182,7 @@ def test_a_training_goes_on_from_its_file_as_if_never_broken_off(name: str, tmp_
 # -- files that cannot be written ------------------------------------------------------------------
 
 
-def test_a_missing_folder_is_told_by_its_path(tmp_path: Path) -> None:
+def test_an_error_names_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing/model"):
         small_model().fit(X).save(tmp_path / "missing" / "model")
 
@@ -251,7 +251,7 @@ COPIES: dict[str, Callable[[Model], Model]] = {
 
 @pytest.mark.parametrize("how", COPIES)
 @pytest.mark.parametrize("name", MODELS)
-def test_a_copy_is_the_same_to_the_bit_and_goes_on_the_same(name: str, how: str) -> None:
+def test_a_copy_is_the_same_to_the_bit_and_trains_on_identically(name: str, how: str) -> None:
     model = fitted(name)
     model.partial_fit(BYTES if "bytes" in name else X)
     twin = COPIES[how](model)
@@ -283,15 +283,26 @@ def test_a_copy_of_a_model_that_is_not_fitted_is_not_fitted(how: str) -> None:
     twin.fit(X)
 
 
-def test_an_interrupted_epoch_goes_on_in_the_copy() -> None:
+def test_an_interrupted_epoch_continues_in_the_copy() -> None:
     model = small_model(max_iter=4, warm_start=True).fit(PAST, FUTURE)  # one update into an epoch
     twin = pickle.loads(pickle.dumps(model))
     assert_same_weights(twin.fit(PAST, FUTURE), model.fit(PAST, FUTURE))
     assert_same_weights(twin, small_model(max_iter=8).fit(PAST, FUTURE))
 
 
+def test_a_pickle_from_before_a_parameter_existed_gets_its_default() -> None:
+    model = small_model(warmup=3).fit(X)
+    state = model.__getstate__()
+    del state["warmup"]
+    old = Model.__new__(Model)
+    old.__setstate__(state)
+    assert old.warmup == 0
+    assert_same_weights(old, model)
+    old.partial_fit(X)
+
+
 @pytest.mark.skipif(_core.cuda_device_count() > 0, reason="there is CUDA here")
-def test_a_pickle_from_a_missing_gpu_comes_to_the_cpu_with_a_warning() -> None:
+def test_a_pickle_from_a_missing_gpu_loads_on_the_cpu_with_a_warning() -> None:
     model = small_model().fit(X)
     frozen = pickle.dumps(model.set_params(device="cuda"))
     with pytest.warns(RuntimeWarning, match="this model is now on the CPU"):

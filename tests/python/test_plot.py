@@ -163,7 +163,7 @@ def test_a_strip_shows_every_frame_in_its_place():
                 assert abs(seen - expected[..., np.newaxis].astype(int)).max() <= 1
 
 
-def test_a_strip_says_what_is_what():
+def test_a_strip_labels_its_rows():
     past, future = plot.strip(FRAMES[:7], FRAMES[:7], FRAMES[7:], FRAMES[7:]).axes
     assert [past.get_title(), future.get_title()] == ["past", "future"]
     assert [past.get_xlabel(), future.get_xlabel()] == ["reconstruction", "prediction"]

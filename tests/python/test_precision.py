@@ -139,7 +139,7 @@ def test_a_record_tells_what_single_precision_would(precision: str) -> None:
 def test_no_update_counts_from_one_on_that_is_not_finite(
     optimizer: str, precision: str, max_grad_norm: float | None
 ) -> None:
-    # Updates are asked for ahead of what is known of them.
+    # Updates are asynchronous: they are queued before their results are known.
     model = small_model(precision=precision, optimizer=optimizer, max_grad_norm=max_grad_norm)
     model.set_params(max_iter=500).partial_fit(PAST, FUTURE)
     weights, updates = model.state_dict(), model.n_iter_
@@ -154,7 +154,7 @@ def test_no_update_counts_from_one_on_that_is_not_finite(
     moved = any((now[name] != array).any() for name, array in weights.items())
     assert moved == (model.n_iter_ > updates)
     assert model.history_[-1]["step"] == model.n_iter_
-    # And it can go on.
+    # And training can continue.
     model.partial_fit(PAST, FUTURE)
     assert np.isfinite(model.history_[-1]["loss"])
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and losses that are not finite stop a training; the model goes on living."""
+"""Ctrl-C and losses that are not finite stop a training; the model stays usable."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ ENDLESS = 10**9  # updates
 
 @contextmanager
 def ctrl_c(after: float) -> Iterator[None]:
-    """Press Ctrl-C `after` so many seconds, once."""
+    """Press Ctrl-C once, after `after` seconds."""
     timer = threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     try:
@@ -63,7 +63,7 @@ def test_the_history_of_an_interrupted_training_reaches_its_last_update() -> Non
     assert model.history_[-1]["step"] == model.n_iter_
 
 
-def test_a_report_that_ctrl_c_came_before_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_interrupted_by_ctrl_c_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     report = Progress.on_report
 
     def interrupted(self: Progress, step: int, *rest: Any) -> None:
@@ -81,7 +81,7 @@ def test_a_report_that_ctrl_c_came_before_is_told_again(monkeypatch: pytest.Monk
     assert [r["loss"] for r in model.history_] == [r["loss"] for r in unbroken]
 
 
-def test_an_interrupted_model_can_go_on() -> None:
+def test_an_interrupted_model_can_continue() -> None:
     model = small_model(max_iter=ENDLESS, warm_start=True)
     for _ in range(2):
         with ctrl_c(after=0.1), pytest.raises(KeyboardInterrupt):
@@ -113,7 +113,7 @@ def test_ctrl_c_stops_inference(method: str) -> None:
 def test_ctrl_c_before_the_first_update_leaves_the_model_as_it_was() -> None:
     model = small_model().fit(X)
     before = model.state_dict()
-    # As one batch, all of this is looked through for NaN before the training begins.
+    # As one batch, all of this is checked for NaN before the training begins.
     many = np.broadcast_to(windows(n=1, frame_shape=(500,)), (10**6, 8, 500))
     with ctrl_c(after=0.1), pytest.raises(KeyboardInterrupt):
         model.set_params(batch_size=10).fit(many)
@@ -181,7 +181,7 @@ def test_a_diverged_model_keeps_the_weights_of_the_last_finite_update() -> None:
     assert np.isfinite(model.score(X))
 
 
-def test_a_loss_too_large_for_a_float_is_told_at_once() -> None:
+def test_a_loss_too_large_for_a_float_is_an_error_at_once() -> None:
     model = small_model()
     with pytest.raises(DivergedError, match="at update 1; the weights are those of the last"):
         model.fit(X * np.float32(1e30))

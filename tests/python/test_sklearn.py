@@ -26,7 +26,7 @@ LABELS = np.arange(len(X)) % 2
 
 
 class OfRows(Model):
-    """A model of tables, which is what the checks hand over: each row, twice, a window."""
+    """A model of the tables that the checks use: each row, twice, is a window."""
 
     def fit(self, X: Any, y: object = None) -> "OfRows":
         return super().fit(windows_of(X))

@@ -57,7 +57,7 @@ USES: dict[str, Callable[[Model], Any]] = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_a_model_in_use_by_another_thread_says_so(
+def test_a_model_in_use_by_another_thread_is_busy(
     use: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = small_model()

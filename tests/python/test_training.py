@@ -1,4 +1,4 @@
-"""What goes on beside a training: validation, patience, callbacks, checkpoints, batches, advice."""
+"""Around a training: validation, patience, callbacks, checkpoints, batches, advice."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ np.savez(sys.argv[3], **model.state_dict())
 
 
 @QUIET
-def test_a_training_that_is_killed_at_any_moment_goes_on(tmp_path: Path) -> None:
+def test_a_training_that_is_killed_at_any_moment_resumes(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", KILLED, str(tmp_path / "run"), "400"]
     for lines in (7, 13):  # killed twice, in the middle of work or of writing
         process = subprocess.Popen(
@@ -461,13 +461,13 @@ def test_an_interrupted_training_writes_its_checkpoint(error: Any, tmp_path: Pat
 
 
 @QUIET
-def test_a_loss_that_does_not_fall_is_told() -> None:
+def test_a_loss_that_does_not_fall_warns() -> None:
     with pytest.warns(TrainingWarning, match="the loss did not fall: .* Try another"):
         small_model(max_iter=150, learning_rate=0.0, batch_size=12).fit(X)
 
 
 @QUIET
-def test_outputs_that_are_the_mean_alone_are_told() -> None:
+def test_outputs_that_are_only_the_mean_warn() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(200, 8, 3)).astype(np.float32)
     params = {"max_iter": 120, "learning_rate": 1e-5, "batch_size": 200}
@@ -480,20 +480,20 @@ def test_outputs_that_are_the_mean_alone_are_told() -> None:
         small_model(decoders="predict", **params).fit(noise)
 
 
-def test_dropout_that_has_nothing_to_drop_is_told() -> None:
+def test_dropout_without_effect_warns() -> None:
     with pytest.warns(TrainingWarning, match=r"dropout=0.5 does nothing with num_layers=1"):
         small_model(dropout=0.5).fit(X)
     small_model(dropout=0.5, num_layers=2).fit(X)
 
 
 @QUIET
-def test_a_validation_loss_that_rises_is_told_where_nothing_stops_it() -> None:
+def test_a_rising_validation_loss_warns_without_early_stopping() -> None:
     params = {"learning_rate": 0.05, "hidden_size": 16, "max_iter": 500}
     with pytest.warns(TrainingWarning, match=r"the validation loss rose from .* Try patience=10"):
         small_model(**params).fit(X[:4], validation=HELD_OUT)
 
 
-def test_a_horizon_beyond_the_trained_one_is_told_once() -> None:
+def test_a_horizon_beyond_the_trained_one_warns_once() -> None:
     model = small_model().fit(X)
     with pytest.warns(TrainingWarning, match="steps=9 is beyond the 4 frames") as caught:
         model.predict(PAST, steps=9)
@@ -512,7 +512,7 @@ def test_a_training_that_goes_well_tells_nothing(recwarn: pytest.WarningsRecorde
 # -- memory ----------------------------------------------------------------------------------------
 
 
-def test_what_does_not_fit_is_told_before_anything_is_made() -> None:
+def test_a_training_that_does_not_fit_into_memory_is_refused_at_once() -> None:
     there = available_bytes()
     assert there is not None
     assert there > 2**28

@@ -127,7 +127,7 @@ def test_the_view_of_weights_from_elsewhere_tells_no_training() -> None:
     assert list(table(model)) == ["weights", "layers", "frame", "updates", "device"]
 
 
-def test_an_interrupted_training_is_told_in_the_view() -> None:
+def test_the_view_shows_an_interrupted_training() -> None:
     def interrupt(model: Model, record: Any) -> None:
         raise KeyboardInterrupt
 
@@ -156,7 +156,7 @@ def test_odd_parameters_do_not_break_the_view(odd: Any) -> None:
             estimator.set_params(**{name: value})
 
 
-def test_what_a_file_brings_along_is_escaped_or_left_out() -> None:
+def test_contents_of_a_file_are_escaped_or_omitted() -> None:
     model = small_model().fit(X)
     model._change(frame_shape=("<b>3</b>",))
     assert "<b>3" not in model._repr_html_()

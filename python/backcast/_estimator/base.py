@@ -24,7 +24,7 @@ from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import view
-from backcast._parameters import random_seed, text, value, values_of
+from backcast._parameters import PARAMETERS, random_seed, text, value, values_of
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
@@ -406,7 +406,10 @@ class Estimator(BaseEstimator):
         pickled, record = state.pop("_pickled", None), state.pop("_pickled_record", None)
         if pickled is not None and record is None:
             record = _old_record(state)
-        super().__setstate__(state)
+        # A pickle lacks parameters that were added after it was made.
+        names = self._get_param_names()
+        defaults = {name: PARAMETERS[name].default for name in names if name in PARAMETERS}
+        super().__setstate__(defaults | state)
         if pickled is None:
             return
         weights, training = pickled
