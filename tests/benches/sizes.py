@@ -43,7 +43,7 @@ class Size:
     def products(self) -> Counter[tuple[int, int, int]]:
         """Those products, (m, k) by (k, n), and how often each is needed.
 
-        Those with h go step by step; all others take all steps at once, but for the decoders' way
+        Those with h go step by step; all others take all steps at once, except the decoders' way
         forward, where an output is the next input.
         """
         batch, gates = self.batch, 4 * self.hidden

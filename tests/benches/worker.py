@@ -1,6 +1,6 @@
 """Contestants in processes of their own, which the bench asks in turn.
 
-So nobody's threads, memory, settings or failure touch another's figures, and memory is measured
+No contestant's threads, memory, settings or failure change another's figures, and memory is measured
 from outside. An idle process waits for its next order and costs nothing.
 """
 

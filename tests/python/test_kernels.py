@@ -2,7 +2,7 @@
 
 The kernels are chosen when the library is loaded, so each set runs in a process of its own:
 libtorch's operators step by step ("plain"), and our kernels with each instruction set that this
-processor has. What a GPU runs ("lockstep") runs on the CPU too, but for the fused cell.
+processor has. What a GPU runs ("lockstep") runs on the CPU too, except the fused cell.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def test_figures_are_those_of_the_saved_model_on_digits_held_out(digits, tmp_pat
 
 
 def test_no_digit_is_both_trained_on_and_tested_on(tmp_path):
-    greys = np.arange(1, 101, dtype=np.uint8)  # a digit is told by its grey
+    greys = np.arange(1, 101, dtype=np.uint8)  # the grey identifies the digit
     folder = digits_in(tmp_path / "greys", np.ones((100, 28, 28), np.uint8) * greys[:, None, None])
     source = _sources.digits(dataclasses.replace(QUICK, test_windows=300), folder, None)
     trained = set(np.unique(source.draw(300, np.random.default_rng(0)))) - {0}

@@ -43,7 +43,7 @@ def one_thread() -> Iterator[None]:
 class Case:
     """One model and one set of windows.
 
-    `past` and `future` are numbers of frames: one for all windows, one a window, or, for windows
+    `past` and `future` are numbers of frames: one for all windows, one for each window, or, for windows
     that are all past, no future.
     """
 
@@ -434,7 +434,7 @@ def test_scheduled_feedback_draws_for_each_window_and_step(case: Case) -> None:
         own = expected.outputs[name].detach().numpy()[:, :-1]
         is_true = np.isclose(fed[name][:, 1:], truth.numpy()[:, :-1], rtol=0, atol=1e-9).all(2)
         is_own = np.isclose(fed[name][:, 1:], own, rtol=0, atol=1e-9).all(2)
-        drawn = valid.numpy()[:, 1:]  # steps that count, but for the first
+        drawn = valid.numpy()[:, 1:]  # steps that count, except the first
         assert not fed[name][:, 0].any()
         assert (is_true ^ is_own)[drawn].all()
         assert 0.2 < is_true[drawn].mean() < 0.8

@@ -1,6 +1,9 @@
 //! One stack over some rows of a batch, forward and backward, through all its time steps.
 //!
-//! Rows of a batch never meet, so each thread takes its own through the whole time loop; no thread waits for another in it.
+//! Rows of a batch are independent, so each thread takes its own through the whole time loop without waiting for another.
+//!
+//! This file is longer than 450 lines because both directions share their tiles. Whether sums of the inner loops stay in
+//! registers depends on what the compiler inlines here; look at the machine code after a change.
 
 use super::math::{load_n, sigmoid, store_n, tanh};
 use super::product::{Matrix, Out, accumulate, height, of_height, product};
@@ -10,7 +13,7 @@ use super::simd::{COLUMNS, Kernel, Simd};
 /// weights of the four gates of those units; the layer's inputs come first, then h.
 #[derive(Debug, Clone, Copy)]
 pub struct ForwardLayer {
-    /// 0 where the layer is fed nothing.
+    /// 0 where the layer has no input.
     pub inputs: usize,
     pub panels: *const f32,
     /// Both biases added up, four vectors for every `LANES` units: in the first step, and after it.
@@ -522,7 +525,7 @@ impl Kernel for ColumnSums {
         // SAFETY: the caller enables the instruction set.
         let zero = unsafe { S::splat(0.0) };
         for column in (self.first..self.end).step_by(COLUMNS * S::LANES) {
-            // Neighbours in memory, and even and odd rows by themselves: nobody waits for the sum before.
+            // Neighbours in memory, and even and odd rows by themselves: no addition waits for the one before.
             let mut sums = [[zero; COLUMNS]; 2];
             // SAFETY: reads `rows` rows of these columns and writes their sums; the caller's pointers are good for them.
             unsafe {

@@ -104,13 +104,13 @@ macro_rules! of_height {
 }
 pub(super) use of_height;
 
-/// The height of the next tile of so many vectors a row where `rows` are left: as even as can be.
+/// The height of the next tile when `rows` are left: tiles are as even as possible.
 #[inline(always)]
 pub fn height<S: Simd>(rows: usize, vectors: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most_rows::<S>(vectors)))
 }
 
-/// Rows of the highest tile of so many vectors a row.
+/// Rows of the highest tile with this number of vectors per row.
 #[inline(always)]
 fn most_rows<S: Simd>(vectors: usize) -> usize {
     (COLUMNS * S::ROWS / vectors).min(6)
