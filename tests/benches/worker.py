@@ -1,7 +1,7 @@
 """Contestants in processes of their own, which the bench asks in turn.
 
-No contestant's threads, memory, settings or failure change another's figures, and memory is measured
-from outside. An idle process waits for its next order and costs nothing.
+No contestant's threads, memory, settings or failure change another's figures, and memory is
+measured from outside. An idle process waits for its next order and costs nothing.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def one_thread() -> Iterator[None]:
 class Case:
     """One model and one set of windows.
 
-    `past` and `future` are numbers of frames: one for all windows, one for each window, or, for windows
-    that are all past, no future.
+    `past` and `future` are numbers of frames: one for all windows, one for each window, or, for
+    windows that are all past, no future.
     """
 
     layers: int = 2
