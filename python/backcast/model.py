@@ -413,10 +413,10 @@ class Model(TransformerMixin, CompositeEstimator):
             made = fitted.core.generate(column, "reconstruct", None, *self._use())
         if pasts.ragged:
             return [
-                fitted.frames(rows[None, :length], "reconstruct")[0]
+                fitted.frames(rows[None, :length], "reconstruct", single=pasts.is_single)[0]
                 for rows, length in zip(made, pasts.lengths, strict=True)
             ]
-        frames = fitted.frames(made, "reconstruct")
+        frames = fitted.frames(made, "reconstruct", single=pasts.is_single)
         return past.table(frames) if isinstance(past, Windows) else frames
 
     @overload
@@ -461,7 +461,7 @@ class Model(TransformerMixin, CompositeEstimator):
                 )
             column = fitted.past(pasts)
             frames = fitted.core.generate(column, "predict", steps, *self._use())
-        frames = fitted.frames(frames, "predict")
+        frames = fitted.frames(frames, "predict", single=pasts.is_single)
         if isinstance(past, Windows):
             return past.table(frames, after=True)
         return list(frames) if pasts.ragged else frames
@@ -583,7 +583,7 @@ class Model(TransformerMixin, CompositeEstimator):
         with self._reading() as fitted:
             windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
             fitted.check_frames(*windows)
-            columns = fitted.columns(*windows, targets=True)
+            columns = fitted.engine_columns(*windows, targets=True)
             losses = fitted.core.losses(*columns, None, *self._use())
         each = fitted.frame_size if per == "frame" else 1
         return {name: loss * each for name, loss in losses.items()}
