@@ -193,6 +193,8 @@ def sequences(name: str, given: Any) -> Sequences:
     DataError
         If there is no window, or what it holds is not numbers.
     """
+    if isinstance(given, memoryview):
+        given = np.asarray(given)
     _check_container(name, given)
     if _is_list_of_arrays(given):
         return _list(name, given)

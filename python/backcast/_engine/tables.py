@@ -25,8 +25,10 @@ def is_table(given: Any) -> bool:
         return True
     # An xarray.Dataset, a lazy polars frame, a pyarrow table, a relation of DuckDB.
     ways = ("to_pandas", "toPandas", "to_dataframe", "collect", "df", "__dataframe__")
-    named = any(hasattr(given, name) for name in ("columns", "column_names", "data_vars"))
-    return named and any(hasattr(given, way) for way in ways)
+    # Asking a lazy frame itself for its columns would resolve them.
+    known = {*dir(type(given)), *getattr(given, "__dict__", {})}
+    named = not known.isdisjoint(("columns", "column_names", "data_vars"))
+    return named and not known.isdisjoint(ways)
 
 
 def has_time_axis(given: Any) -> bool:

@@ -66,7 +66,7 @@ def pair_of(
             )
         if len(pasts) != len(futures):
             raise ShapeError(
-                f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
+                f"{second} must have as many windows as {'past' if name == 'past' else 'its past'}, {len(pasts)}, got {len(futures)}"
             )
         if asked not in (None, futures.span[1]):
             raise ShapeError(f"future must have horizon={asked} frames, got {futures.span[1]}")

@@ -559,8 +559,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return self._same_columns(series)
 
     def _rows_of_stream(self, series: Any) -> Recordings:
-        """Return rows of a stream, without advice: they are few."""
-        return self._same_columns(series, advise=False)
+        """Return rows of a stream, without advice: they are few.
+
+        An infinite number, which a later window would be refused for, does not enter the stream.
+        """
+        rows = self._same_columns(series, advise=False)
+        if np.isinf(rows.values).any():
+            raise DataError("rows must hold finite numbers or NaN, got an infinite one")
+        return rows
 
     def _row_scores(self, series: Any) -> NDArray[np.float64]:
         """Score each row; warn where gaps leave none with a score."""
