@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from backcast._engine.columns import sequences, with_frames
 from backcast._engine.scale import learn
+from backcast._engine.tables import is_missing
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
@@ -215,7 +216,7 @@ class Classifier(ClassifierMixin, Estimator):
         """Return the record of an untrained classifier with the model's encoder or a new one."""
         model, frame_shape = self.model, windows.pasts.frame_shape
         scaled: bool | None = windows.pasts.is_bytes
-        scale, encoder = None, {}
+        scale, encoder, columns = None, {}, windows.pasts.columns
         if model is None:
             architecture = self._architecture(math.prod(frame_shape), classes=len(classes))
             if self.scale is not None:
@@ -228,6 +229,7 @@ class Classifier(ClassifierMixin, Estimator):
             if source is None:
                 raise NotFittedError("model must be fitted before a classifier starts from it")
             frame_shape, scale, scaled = source.frame_shape, source.scale, source.scaled
+            columns = source.columns if source.columns is not None else columns
             sizes = self._sizes_of(source)
             architecture = _architecture(sizes, source.frame_size, len(classes))
             encoder = {
@@ -236,7 +238,9 @@ class Classifier(ClassifierMixin, Estimator):
                 if name.startswith("encoder.lstm.")
             }
         self._check_memory(architecture, windows)
-        fitted = self._new(architecture, frame_shape, scale=scale, scaled=scaled, classes=classes)
+        fitted = self._new(
+            architecture, frame_shape, scale=scale, scaled=scaled, classes=classes, columns=columns
+        )
         if encoder:
             fitted.core.set_weights(fitted.core.weights() | encoder)
         return fitted
@@ -268,7 +272,7 @@ class Classifier(ClassifierMixin, Estimator):
 
     def _numbers_of(self, y: ArrayLike, n: int) -> NDArray[np.int64]:
         """Return the number of each label, which must be in `classes_`."""
-        given = np.asarray(y)
+        given = _known(y)
         if given.shape != (n,):
             raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")
         foreign = sorted(set(given.tolist()) - set(self.classes_.tolist()), key=str)
@@ -431,9 +435,20 @@ def _architecture(sizes: Mapping[str, Any], frame_size: int, classes: int | None
     }
 
 
+def _known(y: ArrayLike) -> NDArray[Any]:
+    """Return labels as an array; each must be known."""
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        raise DataError("y must be known for every window, got a masked label")
+    given: NDArray[Any] = np.asarray(y)
+    for i, label in enumerate(given.ravel() if given.dtype.kind in "OfmM" else ()):
+        if is_missing(label):
+            raise DataError(f"y must be known for every window, got {label} for window {i}")
+    return given
+
+
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the classes, and the number of the class of each window."""
-    given = np.asarray(y)
+    given = _known(y)
     if given.shape != (n,):
         raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")
     if given.dtype == object:

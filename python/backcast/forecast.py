@@ -103,6 +103,7 @@ def forecast_errors(
     pasts, futures = pair_of(past, future, horizon, predicts=True)
     if futures is None or pasts.ragged or futures.ragged:
         raise ShapeError("past must be windows of one length, got a list")
+    model._record().check_frames(pasts, futures)
     steps, length = futures.span[1], pasts.span[1]
     seasons = {"naive": 1}
     if season is not None:

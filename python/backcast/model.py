@@ -18,9 +18,9 @@ from sklearn.utils._set_output import _get_output_config
 from backcast._estimator import state_dict
 from backcast._estimator.composite import CompositeEstimator
 from backcast._parameters import check_decoder, steps_or_horizon, value
-from backcast._training.advice import warn
 from backcast._training.hooks import Callback
 from backcast._training.windows import pair_of
+from backcast._warn import warn
 from backcast.data.series import Windows
 from backcast.errors import ArgumentError, ShapeError
 
@@ -450,10 +450,10 @@ class Model(TransformerMixin, CompositeEstimator):
             made = fitted.core.generate(column, "reconstruct", None, *self._use())
         if pasts.ragged:
             return [
-                fitted.frames(rows[None, :length], "reconstruct")[0]
+                fitted.frames(rows[None, :length], "reconstruct", single=pasts.is_single)[0]
                 for rows, length in zip(made, pasts.lengths, strict=True)
             ]
-        frames = fitted.frames(made, "reconstruct")
+        frames = fitted.frames(made, "reconstruct", single=pasts.is_single)
         return past.table(frames) if isinstance(past, Windows) else frames
 
     @overload
@@ -498,7 +498,7 @@ class Model(TransformerMixin, CompositeEstimator):
                 )
             column = fitted.past(pasts)
             frames = fitted.core.generate(column, "predict", steps, *self._use())
-        frames = fitted.frames(frames, "predict")
+        frames = fitted.frames(frames, "predict", single=pasts.is_single)
         if isinstance(past, Windows):
             return past.table(frames, after=True)
         return list(frames) if pasts.ragged else frames
@@ -619,7 +619,7 @@ class Model(TransformerMixin, CompositeEstimator):
         with self._reading() as fitted:
             windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
             fitted.check_frames(*windows)
-            columns = fitted.columns(*windows, targets=True)
+            columns = fitted.engine_columns(*windows, targets=True)
             losses = fitted.core.losses(*columns, None, *self._use())
         each = fitted.frame_size if per == "frame" else 1
         return {name: loss * each for name, loss in losses.items()}

@@ -35,7 +35,9 @@ def test_it_is_as_if_the_user_had_scaled_each_column(scale: str) -> None:
     for method in ("reconstruct", "predict"):
         expected = getattr(plain, method)(by_hand) * factor + offset
         found = getattr(model, method)(RAW)
-        assert found.dtype == np.float32
+        # In the units of the user: single precision where the numbers given had no more.
+        assert found.dtype == np.float64
+        assert getattr(model, method)(RAW.astype(np.float32)).dtype == np.float32
         np.testing.assert_allclose(
             (found - offset) / factor, (expected - offset) / factor, atol=2e-3
         )

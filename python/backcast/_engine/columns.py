@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.errors import DataError, ShapeError
+from backcast._engine import tables
+from backcast.errors import ArgumentError, DataError, ShapeError
 
 # Kinds that libtorch reads in place; others are converted.
 _IN_PLACE = "?bhilqBefd"
@@ -84,6 +85,8 @@ class Sequences:
 
     name: str
     frames: Frames
+    # Labels of the numbers in a frame, where the input has them.
+    columns: tuple[Any, ...] | None = None
 
     @property
     def ragged(self) -> bool:
@@ -121,6 +124,11 @@ class Sequences:
     def only_bytes(self) -> bool:
         """Whether all frames are bytes, which are never NaN or infinite."""
         return self._dtypes == {np.dtype(np.uint8)}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether single precision holds all of these numbers."""
+        return all(np.can_cast(dtype, np.float32) for dtype in self._dtypes)
 
     @property
     def _dtypes(self) -> set[np.dtype[Any]]:
@@ -171,7 +179,8 @@ class Sequences:
                 past, future = self.frames.cut(every, first), self.frames.cut(every, rest)
             else:
                 past, future = self.frames[every, first], self.frames[every, rest]
-        return Sequences("past", past), Sequences("future", future)
+        name = "future" if self.name == "past" else self.name
+        return replace(self, frames=past), replace(self, name=name, frames=future)
 
 
 def sequences(name: str, given: Any) -> Sequences:
@@ -184,30 +193,20 @@ def sequences(name: str, given: Any) -> Sequences:
     DataError
         If there is no window, or it does not hold numbers.
     """
+    if isinstance(given, memoryview):
+        given = np.asarray(given)
+    _check_container(name, given)
     if _is_list_of_arrays(given):
-        frames = [_array(f"{name}[{i}]", sequence) for i, sequence in enumerate(given)]
-        if not frames:
-            raise DataError(f"{name} must hold at least one window, got an empty list")
-        for i, sequence in enumerate(frames):
-            if sequence.ndim < 2:
-                raise ShapeError(
-                    f"{name}[{i}] must be of at least 2 dimensions (T, *frame_shape), "
-                    f"got shape {sequence.shape}; for one number a frame use x[:, None]"
-                )
-            if sequence.shape[1:] != frames[0].shape[1:]:
-                raise ShapeError(
-                    f"{name}[{i}] must have frames of shape {frames[0].shape[1:]}, as {name}[0], "
-                    f"got {sequence.shape[1:]}"
-                )
-        _not_empty(name, frames[0].shape[1:])
-        return Sequences(name, frames)
-
+        return _list(name, given)
     array = given if _is_lazy(given) else _array(name, given)
-    shape = tuple(int(size) for size in array.shape)
+    try:
+        shape = tuple(int(size) for size in array.shape)
+    except ValueError:
+        raise ShapeError(
+            f"{name} must be of a known shape, got {array.shape}: call compute_chunk_sizes() first"
+        ) from None
     if len(shape) < 3:
         ways = "for one number a frame use x[..., None], for one window x[None]"
-        if hasattr(given, "columns"):
-            ways = "windows of a table are made by backcast.data.windows"
         raise ShapeError(
             f"{name} must be of at least 3 dimensions (n, T, *frame_shape), got shape {shape}; "
             f"{ways}"
@@ -217,8 +216,64 @@ def sequences(name: str, given: Any) -> Sequences:
     _not_empty(name, shape[2:])
     if _is_lazy(given):
         _check_dtype(name, given, np.dtype(given.dtype))
-        return Sequences(name, Lazy(name, given, range(shape[0]), range(shape[1])))
+        lazy = Lazy(name, given, range(shape[0]), range(shape[1]))
+        # Windows of a table know the names of its columns; another lazy source has none.
+        return Sequences(name, lazy, getattr(given, "_column_names", None))
     return Sequences(name, array)
+
+
+def _list(name: str, given: Any) -> Sequences:
+    """Take a list of sequences: arrays, or tables with the same columns in the same order."""
+    if not len(given):
+        raise DataError(f"{name} must hold at least one window, got an empty list")
+    columns = None
+    if all(map(tables.is_table, given)):
+        columns, frames = _of_tables(name, given)
+    else:
+        frames = [_array(f"{name}[{i}]", sequence) for i, sequence in enumerate(given)]
+    for i, sequence in enumerate(frames):
+        if sequence.ndim < 2:
+            raise ShapeError(
+                f"{name}[{i}] must be of at least 2 dimensions (T, *frame_shape), "
+                f"got shape {sequence.shape}; for one number a frame use x[:, None]"
+            )
+        if sequence.shape[1:] != frames[0].shape[1:]:
+            raise ShapeError(
+                f"{name}[{i}] must have frames of shape {frames[0].shape[1:]}, as {name}[0], "
+                f"got {sequence.shape[1:]}"
+            )
+    _not_empty(name, frames[0].shape[1:])
+    return Sequences(name, frames, columns)
+
+
+def _of_tables(name: str, given: Any) -> tuple[tuple[Any, ...], list[NDArray[Any]]]:
+    """Return the columns of the first table, and the numbers of these columns of each."""
+    columns: list[Any] | None = None
+    frames = []
+    for i, each in enumerate(given):
+        table = tables.table_of(each)
+        labels = tables.chosen(table, None, ())
+        columns = labels if columns is None else columns
+        if labels != columns:
+            check_names(f"{name}[{i}]", tuple(labels), tuple(columns), f"{name}[0]")
+        frames.append(_array(f"{name}[{i}]", tables.numbers(table, labels)))
+    return tuple(columns or ()), frames
+
+
+def check_names(
+    name: str, columns: tuple[Any, ...] | None, expected: tuple[Any, ...] | None, where: str
+) -> None:
+    """Refuse columns other than the expected ones, or in another order; None is not known."""
+    if columns is None or expected is None or columns == expected:
+        return
+    if sorted(map(repr, columns)) == sorted(map(repr, expected)):
+        raise ArgumentError(
+            f"columns of {name} must be in the order of {where}, {list(expected)}, got "
+            f"{list(columns)}: select them in that order, table[{list(expected)}]"
+        )
+    raise ArgumentError(
+        f"columns of {name} must be {list(expected)}, as in {where}, got {list(columns)}"
+    )
 
 
 def with_frames(pasts: Sequences) -> Sequences:
@@ -270,20 +325,118 @@ def _is_array(given: Any) -> bool:
     return hasattr(given, "shape") and hasattr(given, "__array__")
 
 
-def _array(name: str, given: Any) -> NDArray[Any]:
-    """Return an array that libtorch reads in place: aligned, native, without negative strides."""
+def _check_container(name: str, given: Any) -> None:
+    """Refuse what would be read otherwise than it is meant."""
+    if hasattr(given, "shape") and not tables.is_table(given):
+        return
+    if tables.is_table(given):
+        shape = getattr(given, "shape", None)
+        got = f"a {type(given).__name__}" if shape is None else f"shape {tuple(shape)}"
+        raise ShapeError(
+            f"{name} must be of at least 3 dimensions (n, T, *frame_shape), got {got}; "
+            "windows of a table are made by backcast.data.windows"
+        )
+    if isinstance(given, Mapping | Set):
+        raise ShapeError(
+            f"{name} must be an array, got {_kind(given)}: give its values as list(...) or "
+            "numpy.stack(...)"
+        )
+    if not hasattr(given, "__iter__") and hasattr(given, "__getitem__") and not _as_array(given):
+        raise ShapeError(
+            f"{name} must be an array or give batches, got {_kind(given)}, whose items have to be "
+            "put together: wrap it in a DataLoader, torch.utils.data.DataLoader(..., batch_size=n)"
+        )
+    if isinstance(given, list | tuple) and given and all(map(_is_batch, given)):
+        raise ShapeError(
+            f"{name} must be an array, a list of sequences or an iterable of batches, got a "
+            f"{type(given).__name__} of batches: give the DataLoader itself, or put the batches "
+            "together, numpy.concatenate(...)"
+        )
+
+
+def _is_batch(given: Any) -> bool:
+    """Whether it is what a DataLoader yields: windows, or past and future, in a list or tuple."""
+    if not isinstance(given, list | tuple) or len(given) not in (1, 2):
+        return False
+    return all(_is_array(each) and len(each.shape) > 2 for each in given)
+
+
+def _as_array(given: Any) -> bool:
+    """Whether NumPy takes it as it is, without reading item by item."""
+    ways = ("__array__", "__array_interface__", "__dlpack__", "__buffer__")
+    return any(hasattr(given, way) for way in ways) or isinstance(given, memoryview | str | bytes)
+
+
+def real(name: str, given: Any, *, pixels: bool = False) -> NDArray[Any]:
+    """Make an array of real numbers, NaN where a mask or a null says that one is missing.
+
+    It is a view of `given` where its numbers are in memory and none has to be changed. With
+    `pixels`, masked bytes become 0..1, as bytes without a mask do in the engine.
+    """
     if hasattr(given, "toarray"):
         raise DataError(f"{name} must be dense, got a sparse {type(given).__name__}")
     if hasattr(given, "detach"):
-        given = given.detach().cpu()
+        given = _of_tensor(name, given)
+    elif isinstance(given, list | tuple) and any(isinstance(g, np.ma.MaskedArray) for g in given):
+        # NumPy drops the masks of a list of masked arrays.
+        given = np.ma.stack(given) if len({np.shape(g) for g in given}) == 1 else given
+    elif isinstance(given, list | tuple) and given and all(hasattr(g, "detach") for g in given):
+        given = [_of_tensor(name, each) for each in given]
+    if isinstance(given, np.ma.MaskedArray):
+        given = _unmasked(given, pixels)
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
         got = _kind(given)
         raise ShapeError(f"{name} must be an array of numbers, got {got}: {error}") from None
+    remedy = ""
+    if array.dtype == object and array.ndim:
+        found = tables.objects_as_floats(array)
+        if found is not None and array is not given:
+            # Lists of Python's numbers, and pandas' arrays.
+            return found
+        if found is not None:
+            remedy = ": x.astype(float) makes numbers of them"
+            if np.isnan(found).any():
+                remedy = ": numpy.where(pandas.isna(x), numpy.nan, x).astype(float) makes numbers"
+    _check_dtype(name, given, array.dtype, remedy)
+    return array
+
+
+def _of_tensor(name: str, tensor: Any) -> Any:
+    """Return a tensor of PyTorch as NumPy takes it."""
+    tensor = tensor.detach()
+    if getattr(tensor, "is_meta", False):
+        raise DataError(f"{name} must hold numbers, got a tensor on the device meta")
+    layout = str(getattr(tensor, "layout", "torch.strided"))
+    if layout != "torch.strided":
+        raise DataError(f"{name} must be dense, got a tensor of {layout}: call to_dense() first")
+    tensor = tensor.cpu()
+    if str(tensor.dtype) == "torch.bfloat16" or str(tensor.dtype).startswith("torch.float8"):
+        # NumPy has no such types.
+        tensor = tensor.float()
+    return tensor.resolve_neg() if hasattr(tensor, "resolve_neg") else tensor
+
+
+def _unmasked(array: Any, pixels: bool) -> NDArray[Any]:
+    """Return a masked array's numbers, NaN where they are masked."""
+    plain: NDArray[Any] = np.asarray(array.data)
+    mask = np.broadcast_to(array.mask, plain.shape)
+    if not mask.any() or plain.dtype.kind not in "buif":
+        return plain
+    numbers = plain.astype(np.promote_types(plain.dtype, np.float32))
+    if pixels and plain.dtype == np.uint8:
+        numbers /= 255
+    numbers[mask] = np.nan
+    return numbers
+
+
+def _array(name: str, given: Any) -> NDArray[Any]:
+    """Make an array that libtorch reads in place: aligned, native, of no negative stride."""
+    array = real(name, given, pixels=True)
     if array.dtype.char not in _IN_PLACE:
-        _check_dtype(name, given, array.dtype)
-        array = array.astype(np.float32)
+        # float32 holds 16 bits exactly; numbers of more bits are scaled before they are rounded.
+        array = array.astype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
     if not array.dtype.isnative or not array.flags.aligned:
         array = array.astype(array.dtype.newbyteorder("="))
     if any(stride < 0 or stride % array.itemsize for stride in array.strides):
@@ -291,9 +444,10 @@ def _array(name: str, given: Any) -> NDArray[Any]:
     return array
 
 
-def _check_dtype(name: str, given: Any, dtype: np.dtype[Any]) -> None:
+def _check_dtype(name: str, given: Any, dtype: np.dtype[Any], remedy: str = "") -> None:
     if dtype.kind not in "uifb":
-        raise DataError(f"{name} must hold real numbers, got {_kind(given)} of dtype {dtype}")
+        got = f"{_kind(given)} of dtype {dtype}"
+        raise DataError(f"{name} must hold real numbers, got {got}{remedy}")
 
 
 def _mapping(array: Any) -> Any:

@@ -13,7 +13,9 @@ from backcast._engine.columns import Lazy, Sequences, floats
 # Offset and factor, (D) each: the model sees (x - offset) / factor.
 Scale = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-# Numbers in a piece, which bounds the memory.
+# A deviation of less than this part of the mean may be the rounding of a constant.
+_ROUNDING = 1e-7
+# Numbers in one piece.
 _CHUNK = 2**22
 
 
@@ -45,8 +47,12 @@ def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
     else:
         known_once = moments.count > 0
         offset, factor = np.where(known_once, low, 0.0), np.where(known_once, high - low, 0.0)
-    # A constant column is only shifted.
-    return offset, np.where(factor > 0, factor, 1.0)
+    size_of_mean = np.maximum(np.abs(low), np.abs(high)) if scale == "minmax" else np.abs(offset)
+    size_of_mean = np.where(moments.count > 0, size_of_mean, 0.0)
+    # A column that never changes is only moved. What is left of a constant that is no binary
+    # fraction is its rounding, in single precision where it was stored so.
+    constant = factor <= _ROUNDING * size_of_mean
+    return offset, np.where(constant, np.maximum(factor, 1.0), factor)
 
 
 class Moments:
@@ -86,12 +92,18 @@ def scale_of(saved: Any) -> Scale | None:
     return offset, factor
 
 
-def undo(frames: NDArray[np.float32], scale: Scale | None) -> NDArray[np.float32]:
-    """Return frames (..., D) of the model in the user's units."""
+def undo(
+    frames: NDArray[np.float32], scale: Scale | None, *, single: bool
+) -> NDArray[np.floating[Any]]:
+    """Return frames (..., D) of the model in the user's units, in single or double precision.
+
+    In single precision the changes of a number with a large mean are lost.
+    """
     if scale is None:
         return frames
     offset, factor = scale
-    return (frames * factor + offset).astype(np.float32)
+    unscaled: NDArray[np.float64] = frames * factor + offset
+    return unscaled.astype(np.float32) if single else unscaled
 
 
 def _chunks(sides: Iterable[Sequences | None], size: int) -> Iterator[NDArray[np.float64]]:

@@ -288,6 +288,17 @@ class Estimator(BaseEstimator):
         return self._record().frame_shape
 
     @property
+    def feature_names_in_(self) -> NDArray[np.object_]:
+        """Labels of the columns in `fit`, where its windows had them."""
+        columns = self._record().columns
+        if columns is None:
+            raise AttributeError(f"this {type(self).__name__} was fitted on windows without names")
+        names = np.empty(len(columns), object)
+        for i, label in enumerate(columns):
+            names[i] = label
+        return names
+
+    @property
     def history_(self) -> list[dict[str, float]]:
         """The records of the training."""
         return self._record().history
@@ -386,6 +397,7 @@ class Estimator(BaseEstimator):
             weights=contents.weights,
             history=fitted["history"],
             trained_on=fitted.get("trained_on"),
+            columns=files.labels_of(fitted.get("columns")),
             **more,
         )
 

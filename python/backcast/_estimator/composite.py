@@ -58,6 +58,8 @@ class CompositeEstimator(Estimator):
         resumed = self._resume(checkpoint, windows, n)
         if resumed is None:
             self._prepare(windows, batches, proceed=self.warm_start)
+        else:
+            self._record().check_frames(*windows)
         minutes = number("checkpoint_minutes", minutes)
         hooks = self._hooks(self._validate(held_out), callback, checkpoint, minutes)
         if resumed is not None:
@@ -140,6 +142,7 @@ class CompositeEstimator(Estimator):
             scale=self._learn_scale(windows, batches),
             scaled=any(side is not None and side.is_bytes for side in windows),
             horizon=windows.lengths[1],
+            columns=windows.pasts.columns,
         )
 
     def _learn_scale(self, windows: Pair, batches: Batches | None) -> Scale | None:
@@ -159,7 +162,7 @@ class CompositeEstimator(Estimator):
         fitted = self._record()
 
         def columns(windows: Pair) -> tuple[Any, Any, None]:
-            return (*fitted.columns(*windows, targets=True), None)
+            return (*fitted.engine_columns(*windows, targets=True), None)
 
         def of_batch(batch: Any) -> tuple[Any, Any, None]:
             windows = self._pair(*pair(batch), proceed=True)
@@ -176,7 +179,7 @@ class CompositeEstimator(Estimator):
             return None
         fitted = self._record()
         fitted.check_frames(*held_out)
-        columns = fitted.columns(*held_out, targets=True)
+        columns = fitted.engine_columns(*held_out, targets=True)
 
         def validate() -> dict[str, float]:
             losses = fitted.core.losses(*columns, None, *self._use())
@@ -249,5 +252,5 @@ class CompositeEstimator(Estimator):
         """
         fitted = self._current()
         windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
-        columns = fitted.columns(*windows, targets=True)
+        columns = fitted.engine_columns(*windows, targets=True)
         return fitted.core.gradients(*columns, None, self._settings(), truth_probability, double)

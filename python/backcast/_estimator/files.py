@@ -96,10 +96,29 @@ def _items(fitted: Fitted) -> dict[str, Any]:
         "history": fitted.history,
         "trained_on": fitted.trained_on,
         "horizon": fitted.horizon,
+        "columns": _labels(fitted.columns),
     }
     if fitted.classes is not None:
         items |= {"classes": fitted.classes, "dtype": fitted.classes.dtype.str}
     return items
+
+
+def _labels(columns: tuple[Any, ...] | None) -> list[Any] | None:
+    """Return the columns' labels for JSON, or None where it cannot hold one of them."""
+
+    def is_plain(label: Any) -> bool:
+        if isinstance(label, tuple):
+            return all(map(is_plain, label))
+        return isinstance(label, str | int | float | np.integer | np.floating)
+
+    return list(columns) if columns is not None and all(map(is_plain, columns)) else None
+
+
+def labels_of(saved: Any) -> tuple[Any, ...] | None:
+    """Return the columns' labels that a file holds; JSON turns tuples into lists."""
+    if saved is None:
+        return None
+    return tuple(tuple(label) if isinstance(label, list) else label for label in saved)
 
 
 def read(path: str | os.PathLike[str], estimator: str) -> Contents:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast import _core
-from backcast._engine.columns import Column, Sequences, sequences, with_frames
+from backcast._engine.columns import Column, Sequences, check_names, sequences, with_frames
 from backcast._engine.scale import Scale, undo
 from backcast._parameters import LOSS_RANGES
 from backcast.errors import DataError, ShapeError
@@ -46,6 +46,8 @@ class Fitted:
     # Lengths and number of the windows of the last training; None before the first.
     trained_on: Mapping[str, Any] | None = None
     history: list[Record] = field(default_factory=list)
+    # Labels of the numbers in a frame, where the windows had them.
+    columns: tuple[Any, ...] | None = None
 
     @property
     def frame_size(self) -> int:
@@ -62,8 +64,10 @@ class Fitted:
         return bool(self.architecture["feedback"][decoder != "reconstruct"])
 
     def check_frames(self, *sides: Sequences | None) -> None:
-        """Refuse frames of another shape or unit than those of the fit."""
+        """Refuse frames of other columns, another shape or another unit than those of the fit."""
         for side in sides:
+            if side is not None:
+                check_names(side.name, side.columns, self.columns, "fit")
             if side is not None and side.frame_shape != self.frame_shape:
                 raise ShapeError(
                     f"{side.name} must have frames of shape {self.frame_shape}, as the model was "
@@ -76,7 +80,9 @@ class Fitted:
                     "(which would be taken as 0..255 and scaled to 0..1)"
                 )
 
-    def columns(self, pasts: Sequences, futures: Sequences | None, *, targets: bool) -> Columns:
+    def engine_columns(
+        self, pasts: Sequences, futures: Sequences | None, *, targets: bool
+    ) -> Columns:
         """Return both sides as the engine takes them.
 
         `targets` says whether losses are computed from them: some losses need numbers in 0..1.
@@ -101,9 +107,15 @@ class Fitted:
 
     def past(self, pasts: Sequences) -> Column:
         """Return pasts for inference as the engine takes them."""
-        return self.columns(pasts, None, targets=False)[0]
+        return self.engine_columns(pasts, None, targets=False)[0]
 
-    def frames(self, made: NDArray[np.float32], decoder: str) -> NDArray[np.float32]:
-        """Return a decoder's output (n, steps, D) as frames, in the user's units and in order."""
-        frames = undo(made, self.scale).reshape(*made.shape[:2], *self.frame_shape)
+    def frames(
+        self, made: NDArray[np.float32], decoder: str, *, single: bool = False
+    ) -> NDArray[Any]:
+        """Return a decoder's numbers (n, steps, D) as frames, in the user's units and in order.
+
+        With a scale they are float64, or float32 if the user's numbers are (`single`).
+        """
+        unscaled = undo(made, self.scale, single=single)
+        frames = unscaled.reshape(*made.shape[:2], *self.frame_shape)
         return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
-import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.errors import TrainingWarning
+from backcast._warn import warn
 
 # After this many updates, the losses show how a training goes.
 _ENOUGH = 100
-_PACKAGE = str(Path(__file__).parents[1])
 
 
 def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> None:
@@ -71,11 +67,3 @@ def advise_on_dropout(dropout: float, num_layers: int) -> None:
 def enough(updates: int) -> bool:
     """Whether a training of this many updates should have learnt something."""
     return updates >= _ENOUGH
-
-
-def warn(message: str, category: type[Warning] = TrainingWarning) -> None:
-    """Warn the user, at the line that called the package."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._training.advice import warn
+from backcast._warn import warn
 
 Callback = Callable[[Any, dict[str, float]], object]
 Weights = dict[str, NDArray[np.float32]]

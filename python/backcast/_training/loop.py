@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from backcast import _core
-from backcast._training.advice import advise, warn
+from backcast._training.advice import advise
 from backcast._training.hooks import Hooks
 from backcast._training.progress import Progress
+from backcast._warn import warn
 
 # About this many records in `history_` for `max_iter` updates.
 _RECORDS = 100

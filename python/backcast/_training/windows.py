@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, NamedTuple
 
-from backcast._engine.columns import Sequences, sequences, with_frames
+from backcast._engine.columns import Sequences, check_names, sequences, with_frames
 from backcast._parameters import integer
 from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DecoderError, ShapeError
@@ -34,7 +34,13 @@ class Pair(NamedTuple):
 
 
 def pair_of(
-    past: Any, future: Any, horizon: int | None, *, predicts: bool, asked: int | None = None
+    past: Any,
+    future: Any,
+    horizon: int | None,
+    *,
+    predicts: bool,
+    asked: int | None = None,
+    name: str = "past",
 ) -> Pair:
     """Return pasts and futures, from two arrays or from one.
 
@@ -48,22 +54,29 @@ def pair_of(
         Whether the model has a predict decoder; without one, windows are all past.
     asked : int, default=None
         The number of frames that a given future must have.
+    name : str, default="past"
+        What messages call the pasts.
     """
     if future is not None:
-        pasts, futures = sequences("past", past), sequences("future", future)
+        second = "future" if name == "past" else name
+        pasts, futures = sequences(name, past), sequences(second, future)
         if not predicts:
             raise DecoderError(
                 'future must be None with decoders="reconstruct": a window is all past'
             )
         if len(pasts) != len(futures):
+            whose = "past" if name == "past" else "its past"
             raise ShapeError(
-                f"future must have as many windows as past, {len(pasts)}, got {len(futures)}"
+                f"{second} must have as many windows as {whose}, {len(pasts)}, got {len(futures)}"
             )
         if asked not in (None, futures.span[1]):
             raise ShapeError(f"future must have horizon={asked} frames, got {futures.span[1]}")
     else:
-        windows = sequences("past", past)
+        windows = sequences(name, past)
         if predicts:
+            if horizon is None and isinstance(past, Windows) and past.frames.start == 0:
+                # Windows of a table know their past.
+                horizon = len(past.frames) - past.n_past or None
             pasts, futures = windows.split(_horizon(windows, horizon))
         else:
             pasts, futures = windows, None
@@ -113,9 +126,22 @@ def is_part(validation: Any) -> bool:
 
 def validation_pair(validation: Any, own: Pair, *, predicts: bool) -> Pair:
     """Return held-out windows: one array, or a pair of them."""
-    given = isinstance(validation, tuple) and len(validation) == 2
-    past, future = validation if given else (validation, None)
-    pair = pair_of(past, future, own.lengths[1], predicts=predicts)
+    if isinstance(validation, bool | str | bytes):
+        raise ArgumentError(
+            "validation must be windows, a pair (past, future) or a part of the windows, 0 to 1, "
+            f"got {validation!r}"
+        )
+    past, future = validation, None
+    if isinstance(validation, tuple | list) and len(validation) == 2:
+        # A list of two is a pair too where it is what a DataLoader gives, not two sequences.
+        shapes = [getattr(side, "shape", ()) for side in validation]
+        paired = all(len(shape) > len(own.pasts.frame_shape) + 1 for shape in shapes)
+        if isinstance(validation, tuple) or paired:
+            past, future = validation
+    pair = pair_of(past, future, own.lengths[1], predicts=predicts, name="validation")
+    for mine, other in zip(pair, own, strict=True):
+        if mine is not None and other is not None:
+            check_names("validation", mine.columns, other.columns, "fit")
     for side, other in zip(pair, own, strict=True):
         if side is not None and other is not None and side.frame_shape != other.frame_shape:
             raise ShapeError(

@@ -8,15 +8,15 @@ import numpy as np
 
 from backcast.anomaly._scoring import Numbers, nanmean, row_scores
 from backcast.data._recordings import Recordings
-from backcast.errors import MissingPackageError
+from backcast.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_OWN_COLUMNS = ("start", "end", "peak", "score", "columns")
 
-def events_of(
-    rows: Recordings, scores: Numbers, threshold: float, join: int, group: Any
-) -> pd.DataFrame:
+
+def events_of(rows: Recordings, scores: Numbers, threshold: float, join: int) -> pd.DataFrame:
     """Return a table of events; outliers with at most `join` rows between them are one event."""
     pandas = require_pandas()
     score = row_scores(scores)
@@ -24,8 +24,11 @@ def events_of(
     run = np.searchsorted(rows.ends, outliers, side="right")
     new = (np.diff(outliers) > join + 1) | (np.diff(run) > 0)
     found = np.split(outliers, np.flatnonzero(new) + 1) if len(outliers) else []
-    events: dict[Any, list[Any]] = {} if group is None else {group: []}
-    events |= {name: [] for name in ("start", "end", "peak", "score", "columns")}
+    groups = [] if rows.row_groups is None else _labels_of_groups(rows)
+    for name in groups:
+        if name in _OWN_COLUMNS:
+            raise ArgumentError(f"group must have another name than {name!r}, a column of events")
+    events: dict[Any, list[Any]] = {name: [] for name in (*groups, *_OWN_COLUMNS)}
     for event in found:
         first, last = event[0], event[-1] + 1
         peak = first + np.nanargmax(score[first:last])
@@ -39,12 +42,20 @@ def events_of(
             score[peak],
             [rows.columns[i] for i in drove],
         ]
-        if group is not None:
-            values.insert(0, rows.row_groups[first])
+        if groups:
+            label = rows.row_groups[first]
+            values = [*(label if len(groups) > 1 else [label]), *values]
         for name, value in zip(events, values, strict=True):
             events[name].append(value)
     table: pd.DataFrame = pandas.DataFrame(events)
     return table
+
+
+def _labels_of_groups(rows: Recordings) -> list[Any]:
+    """Return the name of the group, or the names of the columns or levels that make it."""
+    name, groups = rows.names[0], rows.row_groups
+    several = isinstance(name, tuple) and len(groups) and isinstance(groups[0], tuple)
+    return list(name) if several else [name]
 
 
 def require_pandas() -> Any:

@@ -86,11 +86,16 @@ class Errors:
     def learn(self, windows: Windows) -> tuple[Numbers, Numbers]:
         """Return mean and standard deviation of the errors, (n_frames, n_columns) each."""
         sample = windows[:: -(-len(windows) // _SAMPLE)]
-        moments, largest = Moments(sample.shape[1:]), np.zeros(sample.shape[2])
+        zero, unit = np.zeros(sample.shape[2]), np.zeros(sample.shape[2])
+        fitted = self.model._record()
+        if fitted.scale is not None:
+            zero, unit = fitted.scale
+        moments, largest = Moments(sample.shape[1:]), unit
         for piece, _ in pieces(sample, 0):
             moments.add(self.of(piece))
-            truth = np.abs(piece.values[rows_of(piece)])
-            largest = np.fmax(largest, truth.max((0, 1), initial=0, where=~np.isnan(truth)))
+            # What the model sees, apart from the factor: the user's zero plays no part.
+            seen = np.abs(np.asarray(piece, np.float64) - zero)
+            largest = np.fmax(largest, seen.max((0, 1), initial=0, where=~np.isnan(seen)))
         # The model computes in single precision: smaller deviations are rounding.
         return moments.mean, np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
 
@@ -120,8 +125,10 @@ class Scorer:
 
     def add(self, windows: Windows, totals: Totals, first: int = 0) -> None:
         """Add windows to the totals of the rows from row `first` on."""
-        squares = ((self.errors.of(windows) - self.mean) / self.std) ** 2
-        totals.add(squares, windows.n_past, windows.starts - first)
+        # In a column that never changed, a change is large without bound.
+        with np.errstate(all="ignore"):
+            squares = ((self.errors.of(windows) - self.mean) / self.std) ** 2
+            totals.add(squares, windows.n_past, windows.starts - first)
 
     def scores(self, rows: Recordings) -> Numbers:
         """Score each number of the rows, piece by piece."""

@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from backcast.errors import ArgumentError
 
+# The sum of inverses of at least this stays finite.
+_LEAST = 1e-100
+
 Numbers = NDArray[np.float64]
 Known = NDArray[np.bool_]
 
@@ -96,7 +99,7 @@ class Sharp(Score):
         """Return the squares by decoder, and the inverse of each window's mean square."""
         frames = range(squares.shape[1])
         mean = squares.sum(1) / np.maximum(known.sum(1), 1)
-        inverse = 1 / np.maximum(mean, np.finfo(np.float64).tiny)
+        inverse = 1 / np.maximum(mean, _LEAST)
         return {
             "reconstruct": Part(frames[:n_past], squares[:, :n_past]),
             "predict": Part(frames[n_past:], squares[:, n_past:]),
@@ -105,10 +108,10 @@ class Sharp(Score):
 
     def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
         """Return the geometric mean of the row's own and the windows' error."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(all="ignore"):
             own = nanmean(np.log([means["reconstruct"], means["predict"]]), 0)
             inverse = np.log(means["inverse"])
-        scores: Numbers = np.exp((own - inverse) / 2)
+            scores: Numbers = np.exp((own - inverse) / 2)
         return scores
 
 
@@ -185,7 +188,8 @@ class Totals:
 
 def row_scores(scores: Numbers) -> Numbers:
     """Return the score of each row: the root mean square of the scores of its numbers."""
-    return np.sqrt(nanmean(scores**2, 1))
+    with np.errstate(all="ignore"):
+        return np.sqrt(nanmean(scores**2, 1))
 
 
 def nanmean(numbers: Numbers, axis: int) -> Numbers:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from backcast.anomaly._events import require_pandas
 from backcast.anomaly._scorer import Scorer, pieces, rows_of
 from backcast.anomaly._scoring import Numbers, row_scores
+from backcast.data._clock import times_of
 from backcast.data._recordings import Recordings
 from backcast.errors import ArgumentError, DataError
 
@@ -46,6 +47,7 @@ def update(
     take: Callable[[Any], Recordings],
     scorer: Scorer,
     threshold: float,
+    time: Any = None,
 ) -> tuple[Stream, pd.DataFrame]:
     """Score the next rows.
 
@@ -63,6 +65,8 @@ def update(
         Scores the windows.
     threshold : float
         Rows with a higher score are outliers.
+    time : label, default=None
+        The column of the times; by default the index.
 
     Returns
     -------
@@ -74,7 +78,7 @@ def update(
     clash = [name for name in _OWN_COLUMNS if name in columns]
     if clash:
         raise ArgumentError(f"columns must have other names to be scored live, got {clash[0]!r}")
-    table, seen = _joined(stream, rows, columns, take)
+    table, seen = _joined(stream, rows, columns, take, time)
     taken = take(table)
     order = taken.row_positions
     old = order < (len(stream.table) if stream else 0)
@@ -106,18 +110,67 @@ def update(
 
 
 def _joined(
-    stream: Stream | None, rows: Any, columns: list[Any], take: Callable[[Any], Recordings]
+    stream: Stream | None,
+    rows: Any,
+    columns: list[Any],
+    take: Callable[[Any], Recordings],
+    time: Any,
 ) -> tuple[pd.DataFrame, int]:
     """Return the kept rows and the new ones in a table, and the number of rows seen."""
     pandas = require_pandas()
     seen = stream.seen if stream else 0
-    if hasattr(rows, "iloc"):
-        table = rows.to_frame() if rows.ndim == 1 else rows
+    # The new rows are looked at alone: `concat` would fill what they lack.
+    alone = take(rows)
+    if isinstance(rows, pandas.DataFrame):
+        table = rows
     else:
-        values = take(rows).values
-        table = pandas.DataFrame(values, index=seen + np.arange(len(values)), columns=columns)
-    seen += len(table)
-    return (pandas.concat([stream.table, table]) if stream else table), seen
+        index = seen + np.arange(len(alone.values))
+        table = pandas.DataFrame(alone.values, index=index, columns=columns)
+    if stream:
+        if len(stream.table):
+            table = _like(table, stream.table, time)
+        table = pandas.concat([stream.table, table])
+    return table, seen + len(alone.values)
+
+
+def _like(table: pd.DataFrame, before: pd.DataFrame, time: Any) -> pd.DataFrame:
+    """Return new rows whose times are of the kind of those before; others are refused."""
+    pandas = require_pandas()
+
+    def stamps(rows: pd.DataFrame) -> Any:
+        if time is not None and time in rows.columns:
+            return times_of(pandas.Index(rows[time]), given=True)[0]
+        level = rows.index if rows.index.nlevels == 1 else rows.index.get_level_values(-1)
+        return times_of(level, given=False)[0]
+
+    def kind(labels: Any) -> str:
+        if isinstance(labels, pandas.DatetimeIndex):
+            return "dates without a zone" if labels.tz is None else "dates with a zone"
+        if isinstance(labels, pandas.PeriodIndex):
+            return "periods"
+        if isinstance(labels, pandas.TimedeltaIndex):
+            return "durations"
+        return "numbers" if labels.dtype.kind in "iuf" else "words"
+
+    new, old = stamps(table), stamps(before)
+    if kind(new) != kind(old):
+        raise DataError(
+            f"rows must have {kind(old)} as times or labels, as those before them, got {kind(new)}"
+        )
+    if table.index.nlevels != before.index.nlevels:
+        raise DataError(
+            f"rows must have an index of {before.index.nlevels} levels, as those before them, got "
+            f"{table.index.nlevels}"
+        )
+    if getattr(new, "tz", None) is not None and str(new.tz) != str(old.tz):
+        new = new.tz_convert(old.tz)
+        if time is not None and time in table.columns:
+            table = table.copy()
+            table[time] = new
+            return table
+        if table.index.nlevels == 1:
+            return table.set_axis(new.rename(table.index.name))
+    return table
 
 
 def _final(rows: Recordings, groups: NDArray[Any], length: int) -> NDArray[np.bool_]:

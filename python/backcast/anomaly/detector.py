@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
-from backcast._engine.columns import _array
+from backcast._engine import tables
+from backcast._engine.columns import check_names, real
 from backcast._estimator.base import read, write
 from backcast._parameters import integer, number
+from backcast._warn import warn
 from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
 from backcast.anomaly._stream import Stream, update
-from backcast.data._recordings import Recordings, has_times, recordings
+from backcast.data._clock import describe, has_times, median_step
+from backcast.data._recordings import Recordings, recordings
 from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
@@ -207,13 +210,25 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if held_out is not None and self.contamination is not None:
             raise ArgumentError("contamination must be None with held_out rows")
         score_of(self.scoring)
-        rows = self._rows(series, self.columns, self.gap)
         model, train = self._model()
+        columns: Any = self.columns
+        if columns is None and not train:
+            # By name: the table may have the model's columns in another order.
+            columns = model._record().columns
+        rows = self._rows(series, columns, self.gap)
+        if not train and tables.is_table(series):
+            check_names("series", tuple(rows.columns), model._record().columns, "the fit of model")
         future = integer("future", self.future, least=0) if model.decoders != "reconstruct" else 0
         self._lengths = integer("past", self.past, least=1), future
         self._center, self._scoring = bool(self.center), self.scoring
+        if not train and model.horizon_ and future > model.horizon_:
+            warn(
+                f"future={future} is beyond the {model.horizon_} frames that the model was fitted "
+                "to predict; later frames were never trained"
+            )
         windows = Errors(model, *self._lengths, self._center).windows(rows)
         self._check_any(windows, rows)
+        rows.warn_of_groups_without(windows)
         self._stream = None
         self.model_ = model.fit(windows) if train else model
         self.columns_, self.gap_ = rows.columns, rows.gap
@@ -297,11 +312,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         rows = self._checked_rows(series)
         scores = rows.in_given_order(self._scorer().scores(rows))
-        if not hasattr(series, "iloc"):
+        if not _is_table(series):
             return scores
         import pandas as pd
 
-        return pd.DataFrame(scores, index=series.index, columns=self.columns_)
+        table = self._table(series, self.columns_)
+        return pd.DataFrame(scores, index=table.index, columns=self.columns_)
 
     def score_samples(self, series: Any) -> NDArray[np.float64]:
         """Score each row: the higher, the more normal.
@@ -316,8 +332,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         ndarray of shape (n_rows,)
             Minus the root mean square of the `scores` of the row's numbers.
         """
-        rows = self._checked_rows(series)
-        return -row_scores(rows.in_given_order(self._scorer().scores(rows)))
+        return -self._row_scores(series)
 
     def decision_function(self, series: Any) -> NDArray[np.float64]:
         """Score each row relative to the threshold: negative for outliers.
@@ -377,7 +392,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         require_pandas()
         join = integer("join", self.future if join is None else join, least=0)
         rows = self._checked_rows(series)
-        return events_of(rows, self._scorer().scores(rows), -self.offset_, join, self.group)
+        scores = self._scorer().scores(rows)
+        self._warn_of_none(rows, row_scores(scores))
+        return events_of(rows, scores, -self.offset_, join)
 
     # -- a live stream -----------------------------------------------------------------------------
 
@@ -416,7 +433,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._check_fitted()
         columns, threshold = self.columns_, -self.offset_
         self._stream, changed = update(
-            self._stream, rows, columns, self._checked_rows, self._scorer(), threshold
+            self._stream,
+            self._table(rows, columns),
+            columns,
+            self._rows_of_stream,
+            self._scorer(),
+            threshold,
+            self.time,
         )
         return changed
 
@@ -456,15 +479,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         The rows given to `update` are not saved; a pickle keeps them.
         """
         self._check_fitted()
-        for label in (*self.columns_, self.group, self.time):
-            if not isinstance(label, str | int | float | None):
+        groups = self.group if isinstance(self.group, list) else [self.group]
+        for label in (*self.columns_, *groups, self.time):
+            if not isinstance(label, str | int | float | np.number | None):
                 raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
-        gap = str(self.gap_) if isinstance(self.gap_, np.timedelta64) else self.gap_
-        parameters = self.get_params(deep=False) | {"model": None}
+        parameters = self.get_params(deep=False) | {"model": None, "gap": _saved_gap(self.gap)}
+        if self.columns is not None:
+            parameters["columns"] = self.columns_
         detector = {
-            "parameters": parameters | {"gap": None if self.gap is None else gap},
+            "parameters": parameters,
             "columns": self.columns_,
-            "gap": gap,
+            "gap": _saved_gap(self.gap_),
             "lengths": self._lengths,
             "center": self._center,
             "scoring": self._scoring,
@@ -505,7 +530,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         saved = fitted["detector"]
         try:
             detector = cls(**(saved["parameters"] | {"model": model}))
-            detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
+            detector.columns_, detector.gap_ = saved["columns"], _restored_gap(saved["gap"])
             detector._lengths = tuple(saved["lengths"])
             detector._center = saved["center"]
             detector._scoring = saved.get("scoring", "sharp")
@@ -534,9 +559,59 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._check_fitted()
         return self._same_columns(series)
 
-    def _same_columns(self, series: Any) -> Recordings:
+    def _rows_of_stream(self, series: Any) -> Recordings:
+        """Return rows of a stream, without advice: they are few.
+
+        An infinite number, which a later window would be refused for, does not enter the stream.
+        """
+        rows = self._same_columns(series, advise=False)
+        if np.isinf(rows.values).any():
+            raise DataError("rows must hold finite numbers or NaN, got an infinite one")
+        return rows
+
+    def _row_scores(self, series: Any) -> NDArray[np.float64]:
+        """Score each row; warn where gaps leave none with a score."""
+        rows = self._checked_rows(series)
+        scores = row_scores(rows.in_given_order(self._scorer().scores(rows)))
+        self._warn_of_none(rows, scores)
+        return scores
+
+    def _warn_of_none(self, rows: Recordings, scores: NDArray[np.float64]) -> None:
+        if len(scores) >= sum(self._lengths) and np.isnan(scores).all():
+            cause = "no window holds a number"
+            if rows.timed and (rows.ends - rows.begins).max() < sum(self._lengths):
+                cause = f"a step of more than {describe(rows.gap)} is a gap, as in fit"
+            warn(f"no row of series has a score, and all count as inliers: {cause}")
+
+    def _warn_of_rate(self, rows: Recordings) -> None:
+        """Warn where rows follow each other faster than those of `fit`."""
+        learnt = self.gap is None and isinstance(self.gap_, float | np.timedelta64)
+        if not rows.timed or not learnt:
+            return
+        median, known = median_step(rows.row_labels, rows.begins, rows.ends), self.gap_ / 1.5
+        if median is not None and len(rows.values) > 9 and median < known / 1.5:
+            warn(
+                f"the rows of series are {median} apart, those of fit {known}: scores of "
+                "series of another rate mean little; resample it"
+            )
+
+    def _table(self, series: Any, columns: list[Any]) -> Any:
+        """Return a table's rows as pandas' DataFrame; a row of `DataFrame.iterrows` is one row."""
+        if not _is_table(series):
+            return series
+        import pandas as pd
+
+        if isinstance(series, pd.Series) and set(columns) <= set(series.index):
+            row = pd.DataFrame([series.tolist()], columns=series.index)
+            row.index = pd.Index([series.name])
+            return row
+        return tables.table_of(series)
+
+    def _same_columns(self, series: Any, *, advise: bool = True) -> Recordings:
         """Return rows of the fitted columns."""
-        rows = self._rows(series, self.columns_, self.gap_)
+        rows = self._rows(self._table(series, self.columns_), self.columns_, self.gap_)
+        if advise:
+            self._warn_of_rate(rows)
         if len(rows.columns) != self.n_features_in_:
             raise ShapeError(
                 f"series must have {self.n_features_in_} columns, as in fit, "
@@ -545,8 +620,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return rows
 
     def _rows(self, series: Any, columns: list[Any] | None, gap: Any) -> Recordings:
-        if hasattr(series, "iloc"):
-            table = series.to_frame() if series.ndim == 1 else series
+        if _is_table(series):
+            table = tables.table_of(series)
             if self.gap is None and self.time is None and not has_times(table.index):
                 gap = None
             return recordings(table, self.group, self.time, columns, gap)
@@ -578,7 +653,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
 def _series(series: Any) -> NDArray[Any]:
     """Return an array as rows, (n_rows, n_columns)."""
-    array = _array("series", series)
+    array = tables.as_plain_numbers(real("series", series))
     if array.ndim not in (1, 2):
         raise ShapeError(
             f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
@@ -586,3 +661,33 @@ def _series(series: Any) -> NDArray[Any]:
     if array.shape[1:] == (0,):
         raise DataError(f"series must have at least 1 column, got shape {array.shape}")
     return array if array.ndim == 2 else array[:, np.newaxis]
+
+
+def _is_table(series: Any) -> bool:
+    return tables.is_table(series) or tables.has_time_axis(series)
+
+
+def _saved_gap(gap: Any) -> Any:
+    """Return a longest step of time as JSON holds it; of several recordings, pairs."""
+    if isinstance(gap, dict):
+        return {"groups": [[label, _saved_gap(own)] for label, own in gap.items()]}
+    if isinstance(gap, np.timedelta64):
+        return str(gap)
+    if gap is None or isinstance(gap, str | int | float | np.number):
+        return gap
+    import pandas as pd
+
+    if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
+        return gap.freqstr
+    return str(pd.Timedelta(gap))
+
+
+def _restored_gap(saved: Any) -> Any:
+    if isinstance(saved, dict):
+        return {_label(label): gap for label, gap in saved["groups"]}
+    return saved
+
+
+def _label(saved: Any) -> Any:
+    """JSON turns tuples into lists."""
+    return tuple(saved) if isinstance(saved, list) else saved

@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._engine import tables
+from backcast._warn import warn
+from backcast.data._clock import describe, find_gaps, pd_numbers, times_of
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 W = TypeVar("W")
@@ -75,51 +78,64 @@ class Recordings:
         back[self.row_positions] = values
         return back
 
+    def warn_of_groups_without(self, windows: Any) -> None:
+        """Warn where recordings have no window, while others have some."""
+        if self.row_groups is None:
+            return
+        lasts = np.append(self.row_groups[1:] != self.row_groups[:-1], True)
+        every = self.row_groups[lasts]
+        used = set(windows.row_groups[windows.starts])
+        without = [group for group in every if group not in used]
+        if without:
+            some = ", ".join(map(repr, without[:5])) + (", ..." if len(without) > 5 else "")
+            warn(
+                f"{len(without)} of {len(every)} recordings have no window of "
+                f"{len(windows.frames)} frames without a gap and are left out: {some}",
+                UserWarning,
+            )
+
     def too_short(self, length: int) -> ShapeError:
         """Return the error that there is no window of that length."""
         longest = int((self.ends - self.begins).max(initial=0))
+        remedy = ""
+        if self.timed and len(self.ends) > 1 and not isinstance(self.gap, dict):
+            remedy = f"; a step of more than {describe(self.gap)} is a gap, gap=... allows more"
         return ShapeError(
             f"series must have at least past + future = {length} frames of one recording without "
-            f"a gap, got {longest} at most"
+            f"a gap, got {longest} at most{remedy}"
         )
 
 
-def recordings(
-    table: Any, group: Any, time: Any, columns: list[Any] | None, gap: Any
-) -> Recordings:
+def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Recordings:
     """Order the rows of a table as `windows` documents it, and find its gaps."""
-    import pandas as pd
-
-    for name, label in (("group", group), ("time", time)):
-        if label is not None and label not in table.columns:
-            raise ArgumentError(f"{name} must be a column of the table, got {label!r}")
-    values, columns = _numbers(table, columns, {group, time} - {None})
-    codes, names = (None, None) if group is None else pd.factorize(table[group], sort=True)
-    if codes is not None and (codes < 0).any():
-        raise DataError(f"group must be known in every row, got NaN in {group!r}")
-    labels = table.index if time is None else pd.Index(table[time])
-    times = _times(labels, given=time is not None)
+    table = tables.table_of(given)
+    keys, labels, is_given, names = _keys(table, group, time)
+    used = [group, time] if not isinstance(group, list) else [*group, time]
+    columns = tables.chosen(table, columns, [name for name in used if name is not None])
+    values = tables.numbers(table, columns)
+    codes, groups = _groups(keys)
+    labels, times = times_of(labels, given=is_given, name=names[1])
     if gap is not None and times is None:
         raise ArgumentError("gap must be None without a time")
 
     # One recording after another, each ordered by time.
-    keys = [key for key in (times, codes) if key is not None]
-    order = np.lexsort(keys) if keys else np.arange(len(table))
-    times = None if times is None else times[order]
+    order_by = [key for key in (times, codes) if key is not None]
+    order = np.lexsort(order_by) if order_by else np.arange(len(table))
+    labels, times = labels[order], None if times is None else times[order]
     codes = np.zeros(len(table), np.intp) if codes is None else codes[order]
     # A run belongs to one recording and has no gap.
     same = codes[1:] == codes[:-1]
     if times is not None and len(times) > 1:
-        gaps, gap = _gaps(times, same, gap)
+        gaps, gap = find_gaps(times, labels, codes, groups, gap)
         same &= ~gaps
     ends = np.append(np.flatnonzero(~same) + 1, len(table))
     return Recordings(
         values=values[order],
         columns=columns,
-        row_labels=labels[order],
-        row_groups=None if group is None else np.asarray(names)[codes],
+        row_labels=labels,
+        row_groups=None if groups is None else groups[codes],
         row_positions=order,
-        names=("group" if group is None else group, labels.name or "time"),
+        names=names,
         begins=np.append(0, ends[:-1]),
         ends=ends.astype(np.intp),
         timed=times is not None,
@@ -127,82 +143,77 @@ def recordings(
     )
 
 
-def _numbers(
-    table: Any, columns: list[Any] | None, others: set[Any]
-) -> tuple[NDArray[Any], list[Any]]:
-    """Return the numbers of a table and the names of their columns."""
-    if columns is None:
-        columns = [
-            name for name in table.select_dtypes(["number", "bool"]).columns if name not in others
-        ]
-        if not columns:
-            raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
-    for name in columns:
-        if name not in table.columns:
-            raise ArgumentError(f"columns must be in the table, got {name!r}")
-        if table[name].dtype.kind not in "buif":
-            raise DataError(f"{name!r} must hold real numbers, got dtype {table[name].dtype}")
-    chosen = table[columns]
-    # Columns of several types, and nullable ones, whose missing numbers become NaN.
-    several = len(set(chosen.dtypes)) > 1 or not isinstance(chosen.dtypes.iloc[0], np.dtype)
-    numbers = chosen.to_numpy(dtype=np.float64, na_value=np.nan) if several else chosen.to_numpy()
-    return np.ascontiguousarray(numbers), list(columns)
+def _keys(table: Any, group: Any, time: Any) -> tuple[list[Any], Any, bool, tuple[Any, Any]]:
+    """Return the labels of recordings and of times, whether those must be times, and their names.
 
-
-def has_times(index: Any) -> bool:
-    """Return whether a table's index orders its rows by time."""
-    return _times(index, given=False) is not None
-
-
-def _times(labels: Any, *, given: bool) -> NDArray[Any] | None:
-    """Return the time of each row as numbers, dates or durations; None if labels are no times."""
-    import pandas as pd
-
-    if isinstance(labels, pd.PeriodIndex):
-        labels = labels.to_timestamp()
-    if isinstance(labels, pd.DatetimeIndex) and labels.tz is not None:
-        labels = labels.tz_convert(None)
-    if not given and not isinstance(labels, pd.DatetimeIndex | pd.TimedeltaIndex):
-        return None
-    if labels.isna().any():
-        raise DataError("time must be known in every row, got NaN")
-    times: NDArray[Any] = labels.to_numpy()
-    if times.dtype.kind not in "iufmM":
-        raise DataError(f"time must hold numbers, dates or durations, got dtype {times.dtype}")
-    return times
-
-
-def _gaps(times: NDArray[Any], same: NDArray[np.bool_], gap: Any) -> tuple[NDArray[np.bool_], Any]:
-    """Return whether there is a gap after each row but the last, and the longest step without."""
-    steps = np.diff(times)
-    within = steps[same]
-    if not len(within):
-        return np.zeros(len(steps), np.bool_), gap
-    nothing = within.dtype.type(0)
-    if (within <= nothing).any():
-        at = times[:-1][same][within <= nothing][0]
-        raise DataError(f"time must differ within a recording, got {at} twice")
-    if gap is None:
-        longest = 1.5 * float(np.median(within.astype(np.float64)))
-        # Differences are whole units: rounding down loses nothing.
-        durations = within.dtype.kind == "m"
-        gap = (
-            np.asarray(longest).astype(np.int64).astype(within.dtype)[()] if durations else longest
-        )
+    They are columns or levels of the index. Of an index of several levels, the last is the time and
+    the others are the group, unless the user says otherwise.
+    """
+    index = table.index
+    several = index.nlevels > 1
+    is_given = time is not None
+    if time is not None:
+        labels, level = _labelled(table, "time", time)
+    elif several:
+        level = index.nlevels - 1
+        labels = index.get_level_values(level)
+        is_given = pd_numbers(labels)
     else:
-        longest = _duration(gap, within.dtype)
-        if not longest > 0:
-            raise ArgumentError(f"gap must be greater than 0, got {gap!r}")
-    return np.asarray(steps.astype(np.float64) > longest), gap
+        labels, level = index, None
+    own_name = labels.name if time is None else time
+    named = list(group) if isinstance(group, list) else [group]
+    if group is not None:
+        keys = [_labelled(table, "group", each)[0] for each in named]
+        name = tuple(named) if isinstance(group, list) and len(named) > 1 else named[0]
+        return keys, labels, is_given, (name, "time" if own_name is None else own_name)
+    if not several:
+        return [], labels, is_given, ("group", own_name or "time")
+    others = [i for i in range(index.nlevels) if i != level]
+    if level is None and index.is_unique:
+        # The last level counts the rows.
+        others = others[:-1]
+    keys = [index.get_level_values(i) for i in others]
+    levels = tuple(f"level_{i}" if index.names[i] is None else index.names[i] for i in others)
+    name = levels if len(levels) > 1 else index.names[others[0]] or "group"
+    return keys, labels, is_given, (name, "time" if own_name is None else own_name)
 
 
-def _duration(gap: Any, dtype: np.dtype[Any]) -> float:
-    """Return a duration as a number, in the units of `dtype`."""
+def _labelled(table: Any, name: str, label: Any) -> tuple[Any, int | None]:
+    """Return the column or the level of the index of that label; and the number of the level."""
     import pandas as pd
 
     try:
-        if dtype.kind == "m":
-            return float(pd.Timedelta(gap).to_timedelta64().astype(dtype).astype(np.int64))
-        return float(gap)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"gap must be a duration in the units of time, got {gap!r}") from None
+        if label in table.columns:
+            column = table[label]
+            if column.ndim > 1:
+                raise ArgumentError(f"{name} must be one column of the table, got {label!r}")
+            return pd.Index(column), None
+    except TypeError:
+        raise ArgumentError(f"{name} must be a column of the table, got {label!r}") from None
+    if label in table.index.names:
+        level = list(table.index.names).index(label)
+        return table.index.get_level_values(level), level
+    raise ArgumentError(f"{name} must be a column of the table, got {label!r}")
+
+
+def _groups(keys: list[Any]) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
+    """Return the number of each row's recording, and the label of each; None without a group."""
+    import pandas as pd
+
+    if not keys:
+        return None, None
+    for key in keys:
+        if key.isna().any():
+            raise DataError(f"group must be known in every row, got NaN in {key.name!r}")
+    several = len(keys) > 1
+    key = pd.MultiIndex.from_arrays(keys) if several else keys[0]
+    try:
+        codes, found = pd.factorize(key, sort=True)
+    except TypeError:
+        # Labels of several types have no order.
+        codes, found = pd.factorize(key)
+    if not several:
+        return codes, np.asarray(found)
+    labels = np.empty(len(found), object)
+    labels[:] = list(found)
+    return codes, labels

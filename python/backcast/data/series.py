@@ -10,10 +10,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
+from backcast._engine import tables
+from backcast._engine.columns import real
 from backcast.data._arguments import whole
 from backcast.data._recordings import recordings
 from backcast.data._times import times_after
-from backcast.errors import ArgumentError, DataError, ShapeError
+from backcast.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,6 +81,11 @@ class Windows:
     def dtype(self) -> np.dtype[Any]:
         """Type of the numbers."""
         return self.values.dtype
+
+    @property
+    def _column_names(self) -> tuple[Any, ...] | None:
+        """Names of the columns; None if the rows come from an array, which has none."""
+        return None if isinstance(self.row_labels, np.ndarray) else tuple(self.columns)
 
     @property
     def past(self) -> Windows:
@@ -177,7 +184,7 @@ class Windows:
         runs = np.unique(ends[beyond.any(axis=1)])
         more = self._times_after(runs, steps)
         if len(more) < len(runs):
-            labels = pd.RangeIndex(1, steps + 1, name="step")
+            labels = pd.RangeIndex(1, steps + 1, name=self._own_name("step"))
             rows = np.tile(np.arange(steps), (len(self), 1))
         elif more:
             extra = len(labels) + np.searchsorted(runs, ends) * steps
@@ -233,15 +240,36 @@ class Windows:
         import pandas as pd
 
         each = frames or 1
-        levels = {
-            self.names[0]: None if self.groups is None else np.repeat(self.groups, each),
-            "window": np.repeat(np.arange(len(self)), each) if frames else None,
-            labels.name: labels,
-        }
-        given = {name: level for name, level in levels.items() if level is not None}
-        if len(given) == 1:
+        name, names = self.names[0], []
+        levels: list[Any] = []
+        if self.groups is not None:
+            groups = np.repeat(self.groups, each)
+            levels, names = [groups], [name]
+            if self._several_names():
+                levels = [[group[i] for group in groups] for i in range(len(name))]
+                names = [*name]
+        if frames:
+            levels.append(np.repeat(np.arange(len(self)), each))
+            names.append(self._own_name("window"))
+        if not levels:
             return labels
-        return pd.MultiIndex.from_arrays([*given.values()], names=[*given])
+        return pd.MultiIndex.from_arrays([*levels, labels], names=[*names, labels.name])
+
+    def _several_names(self) -> bool:
+        """Whether a recording is named by several labels, those of several columns or levels."""
+        name, groups = self.names[0], self.row_groups
+        if groups is None or not isinstance(name, tuple) or not len(groups):
+            return False
+        return isinstance(groups[0], tuple) and len(groups[0]) == len(name)
+
+    def _own_name(self, name: str) -> str:
+        """Return a name for a level of our own that is none of the user's."""
+        group = self.names[0]
+        taken = {*map(str, self.columns), str(group), str(self.names[1])}
+        taken |= {str(part) for part in group} if isinstance(group, tuple) else set()
+        while name in taken:
+            name += "_"
+        return name
 
     def _rows_after(self, steps: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows after each window, (n, steps), and the end of its run, (n, 1)."""
@@ -401,15 +429,12 @@ def windows(
     """
     past, future = whole("past", past, 1), whole("future", future, 0)
     stride = whole("stride", stride, 1)
-    if hasattr(series, "iloc"):
-        table = series.to_frame() if series.ndim == 1 else series
-        return _of_table(table, past, future, stride, group, time, columns, gap)
+    if tables.is_table(series) or tables.has_time_axis(series):
+        return _of_table(series, past, future, stride, group, time, columns, gap)
     for name, value in {"group": group, "time": time, "columns": columns, "gap": gap}.items():
         if value is not None:
             raise ArgumentError(f"{name} must be None for an array; a DataFrame has columns")
-    frames = np.asarray(series)
-    if frames.dtype.kind not in "buif":
-        raise DataError(f"series must hold real numbers, got dtype {frames.dtype}")
+    frames = real("series", series)
     if frames.ndim == 0:
         raise ShapeError("series must have at least 1 dimension, got a single number")
     if frames.ndim == 1:
@@ -429,11 +454,12 @@ def _of_table(
     stride: int,
     group: Any,
     time: Any,
-    columns: list[Any] | None,
+    columns: Any,
     gap: Any,
 ) -> Windows:
     rows = recordings(table, group, time, columns, gap)
     windows = rows.cut(Windows, past, future, stride)
     if not len(windows):
         raise rows.too_short(past + future)
+    rows.warn_of_groups_without(windows)
     return windows

@@ -1,0 +1,313 @@
+"""Times of rows in any storage type, and the gaps between them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backcast._warn import warn
+from backcast.errors import ArgumentError, DataError
+
+# A step of more than this many median steps is a gap.
+_MEDIANS = 1.5
+
+
+def has_times(index: Any) -> bool:
+    """Return whether a table's index orders its rows by time."""
+    if index.nlevels > 1:
+        index = index.get_level_values(-1)
+        return pd_numbers(index) or times_of(index, given=False)[1] is not None
+    return times_of(index, given=False)[1] is not None
+
+
+def pd_numbers(labels: Any) -> bool:
+    """Whether labels are numbers, also nullable ones or Arrow's."""
+    return labels.dtype != object and labels.dtype.kind in "iuf"
+
+
+def times_of(
+    labels: Any, *, given: bool, name: Any = "time"
+) -> tuple[Any, NDArray[np.generic] | None]:
+    """Return labels as pandas' index of times, and the time of each row; None if they are no times.
+
+    Times are numbers, dates or durations, in whatever type they are stored.
+
+    Parameters
+    ----------
+    labels : Index
+        The labels of the rows.
+    given : bool
+        Whether the user says that these are times; numbers are times only then.
+    name : label, default="time"
+        For messages.
+    """
+    import pandas as pd
+
+    labels = _dates(labels, given, name)
+    if isinstance(labels, pd.PeriodIndex):
+        stamps = labels.to_timestamp()
+    elif isinstance(labels, pd.DatetimeIndex) and labels.tz is not None:
+        stamps = labels.tz_convert(None)
+    elif isinstance(labels, pd.DatetimeIndex | pd.TimedeltaIndex) or given:
+        stamps = labels
+    else:
+        return labels, None
+    if stamps.isna().any():
+        raise DataError("time must be known in every row, got NaN")
+    kind = stamps.dtype.kind
+    if kind in "mM":
+        return labels, stamps.to_numpy()
+    if kind in "iuf":
+        # Differences of narrow and of unsigned integers would wrap around.
+        numbers: NDArray[Any] = stamps.to_numpy(dtype=f"{kind}8")
+        beyond = kind == "u" and len(numbers) and numbers.max() > np.iinfo(np.int64).max
+        return labels, numbers.astype(np.float64 if kind == "f" or beyond else np.int64)
+    raise DataError(
+        f"time must hold numbers, dates or durations, got dtype {labels.dtype}"
+        f"{_remedy(labels, name)}"
+    )
+
+
+def _dates(labels: Any, given: bool, name: Any) -> Any:
+    """Return dates and durations that are stored as objects or by Arrow as pandas' own index."""
+    import pandas as pd
+
+    if isinstance(labels.dtype, pd.CategoricalDtype):
+        labels = labels.astype(labels.dtype.categories.dtype)
+    stored = str(labels.dtype)
+    if isinstance(labels.dtype, pd.ArrowDtype):
+        if stored.startswith(("timestamp", "date")):
+            return pd.DatetimeIndex(pd.to_datetime(labels)).rename(labels.name)
+        if stored.startswith("duration"):
+            return pd.TimedeltaIndex(labels.to_numpy(dtype="m8[ns]"), name=labels.name)
+        if stored.startswith("decimal"):
+            return pd.Index(labels.to_numpy(dtype=np.float64, na_value=np.nan), name=labels.name)
+        return labels
+    if labels.dtype != object:
+        words = pd.api.types.is_string_dtype(labels.dtype)
+        if not given and words and _remedy(labels, name):
+            warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
+        return labels
+    kind = pd.api.types.infer_dtype(labels, skipna=True)
+    if kind in ("datetime", "datetime64", "date"):
+        zones = {getattr(label, "tzinfo", None) is None for label in labels if label is not pd.NaT}
+        if len(zones) == 1:
+            # Several offsets, as on both sides of a change of the clocks, meet in UTC.
+            try:
+                return pd.DatetimeIndex(labels, name=labels.name)
+            except (ValueError, TypeError):
+                return pd.to_datetime(labels, utc=True).rename(labels.name)
+    elif kind in ("timedelta", "timedelta64"):
+        return pd.TimedeltaIndex(labels, name=labels.name)
+    elif kind == "period":
+        return pd.PeriodIndex(labels, name=labels.name)
+    elif kind in ("integer", "floating", "mixed-integer-float", "decimal"):
+        if given:
+            return pd.Index(labels.to_numpy(dtype=np.float64, na_value=np.nan), name=labels.name)
+        return labels
+    if not given and _remedy(labels, name):
+        warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
+    return labels
+
+
+def _remedy(labels: Any, name: Any) -> str:
+    """Return how labels that look like dates become dates; empty if they do not look so."""
+    import pandas as pd
+
+    some = [label for label in labels[:5] if label is not None]
+    if any(hasattr(label, "isoformat") for label in some):
+        return f": pandas.to_datetime(..., utc=True) makes dates of {name!r}"
+    if not some or not all(isinstance(label, str) and len(label) > 7 for label in some):
+        return ""
+    try:
+        pd.to_datetime(pd.Index(some), format="ISO8601")
+    except (ValueError, TypeError, OverflowError):
+        return ""
+    return f": pandas.to_datetime(...) makes dates of {name!r}"
+
+
+# -- gaps ------------------------------------------------------------------------------------------
+
+
+def find_gaps(
+    times: NDArray[Any],
+    labels: Any,
+    codes: NDArray[np.intp],
+    groups: NDArray[Any] | None,
+    gap: Any,
+) -> tuple[NDArray[np.bool_], Any]:
+    """Return whether there is a gap after each row but the last, and the longest step without.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_rows,)
+        The times, recording after recording, ordered in each.
+    labels : Index
+        The same as an index.
+    codes : ndarray of int, of shape (n_rows,)
+        The number of each row's recording.
+    groups : ndarray or None
+        The label of each recording.
+    gap : number, duration, calendar, mapping or None
+        The longest step within a run: one for all, or by recording; of other recordings, and by
+        default, it is 1.5 times their own median step, or the step of their calendar.
+    """
+    same = codes[1:] == codes[:-1]
+    steps = np.diff(times)
+    if not same.any():
+        return np.zeros(len(steps), np.bool_), gap
+    nothing = steps.dtype.type(0)
+    if (same & (steps <= nothing)).any():
+        at = times[:-1][same & (steps <= nothing)][0]
+        raise DataError(f"time must differ within a recording, got {at} twice")
+    if gap is not None and not isinstance(gap, dict):
+        return _beyond(times, steps, labels, gap) & same, gap
+
+    # By default each recording has a longest step of its own.
+    longest = np.full(codes[-1] + 1, np.inf)
+    present, medians = _medians(steps[same].astype(np.float64), codes[:-1][same])
+    longest[present] = _MEDIANS * medians
+    found = same & (steps.astype(np.float64) > longest[codes[:-1]])
+    learnt = {code: _as_gap(longest[code], steps.dtype) for code in present}
+    special = {} if gap is None else _known(gap, present, groups)
+    for code in np.unique(codes[:-1][found]):
+        calendar = _calendar(labels[slice(*np.searchsorted(codes, [code, code + 1]))])
+        if calendar is not None and code not in special:
+            special[code] = calendar
+    for code, own in special.items():
+        begin, end = np.searchsorted(codes, [code, code + 1])
+        part = slice(begin, end)
+        found[begin : end - 1] = _beyond(times[part], steps[begin : end - 1], labels[part], own)
+    if gap is not None:
+        return found, gap
+    learnt |= special
+    values = list(learnt.values())
+    if groups is None or all(value == values[0] for value in values):
+        return found, values[0]
+    return found, {groups[code]: value for code, value in learnt.items()}
+
+
+def median_step(labels: Any, begins: NDArray[Any], ends: NDArray[Any]) -> Any:
+    """Return the median step of all runs, in the type of the times; None without a step."""
+    times = times_of(labels, given=True)[1]
+    if times is None:
+        return None
+    steps = np.concatenate([np.diff(times[b:e]) for b, e in zip(begins, ends, strict=True)])
+    return np.sort(steps)[(len(steps) - 1) // 2] if len(steps) else None
+
+
+def _medians(
+    steps: NDArray[np.float64], codes: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return the codes that occur, and the median step of each."""
+    steps = steps[np.lexsort((steps, codes))]
+    present, first, count = np.unique(codes, return_index=True, return_counts=True)
+    return present, (steps[first + (count - 1) // 2] + steps[first + count // 2]) / 2
+
+
+def _known(gap: dict[Any, Any], present: NDArray[np.intp], groups: Any) -> dict[Any, Any]:
+    """Return the longest steps of the recordings that are known, by their codes."""
+    named = {} if groups is None else {code: groups[code] for code in present}
+    return {code: gap[label] for code, label in named.items() if label in gap}
+
+
+def _as_gap(longest: float, dtype: np.dtype[Any]) -> Any:
+    """Return a longest step in the type of the times; rounding down loses nothing."""
+    if dtype.kind != "m":
+        return float(longest)
+    return np.asarray(longest).astype(np.int64).astype(dtype)[()]
+
+
+def _calendar(labels: Any) -> str | None:
+    """Return the name of the calendar without weekends that dates follow; None if there is none."""
+    import pandas as pd
+
+    if not isinstance(labels, pd.DatetimeIndex):
+        return None
+    wall = labels.tz_localize(None)
+    if not (wall.dayofweek < 5).all():
+        return None
+    if len(wall) > 2 and (name := pd.infer_freq(wall)) is not None:
+        return str(name)
+    # Business days of which some are missing.
+    days = np.diff(wall.to_numpy()) / np.timedelta64(1, "D")
+    weekends = (wall.dayofweek[:-1] == 4) & (days == 3)
+    return "B" if (days == 1).sum() > len(days) / 2 and weekends.any() else None
+
+
+def _beyond(times: NDArray[Any], steps: NDArray[Any], labels: Any, gap: Any) -> NDArray[np.bool_]:
+    """Return which steps are longer than a gap."""
+    import pandas as pd
+
+    offset = _offset(gap) if isinstance(labels, pd.DatetimeIndex) else None
+    if offset is not None:
+        import warnings
+
+        wall = labels.tz_localize(None)
+        with warnings.catch_warnings():
+            # An offset without a fast path is added row by row.
+            warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
+            return np.asarray(wall[1:] > wall[:-1] + offset)
+    longest = duration(gap, steps.dtype)
+    if not longest > 0:
+        raise ArgumentError(f"gap must be greater than 0, got {gap!r}")
+    return np.asarray(steps.astype(np.float64) > longest)
+
+
+def _offset(gap: Any) -> Any:
+    """Return a step of the calendar that is no duration, as a business day; else None."""
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+
+    if not isinstance(gap, str | pd.DateOffset) or isinstance(gap, pd.offsets.Tick):
+        return None
+    try:
+        pd.Timedelta(gap)  # type: ignore[arg-type]
+        return None
+    except (TypeError, ValueError):
+        pass
+    try:
+        offset = to_offset(gap)
+    except ValueError:
+        return None
+    return None if isinstance(offset, pd.offsets.Tick) else offset
+
+
+def duration(gap: Any, dtype: np.dtype[Any]) -> float:
+    """Return a duration as a number, in the units of `dtype`; infinity allows every step."""
+    import pandas as pd
+
+    # NumPy counts timedelta64 as an integer.
+    plain = isinstance(gap, int | float | np.integer | np.floating)
+    plain = plain and not isinstance(gap, bool | np.timedelta64)
+    if plain and math.isinf(gap):
+        return float(gap)
+    expected = "a duration in the units of time"
+    if dtype.kind == "m":
+        expected = 'a duration, such as "3h" or pandas.Timedelta("3h"), as time has dates'
+    try:
+        if dtype.kind == "m":
+            if plain and gap <= 0:
+                return float(gap)
+            if plain or isinstance(gap, bool):
+                raise TypeError
+            length: Any = pd.Timedelta(gap)
+            if length is pd.NaT:
+                raise TypeError
+            return float(length / pd.Timedelta(np.ones(1, dtype)[0]))
+        number = float(gap)
+    except (TypeError, ValueError, OverflowError):
+        raise ArgumentError(f"gap must be {expected}, got {gap!r}") from None
+    if math.isnan(number) or isinstance(gap, bool):
+        raise ArgumentError(f"gap must be {expected}, got {gap!r}")
+    return number
+
+
+def describe(gap: Any) -> str:
+    """Return a gap as words for a message."""
+    import pandas as pd
+
+    return str(pd.Timedelta(gap)) if isinstance(gap, np.timedelta64) else str(gap)
