@@ -15,7 +15,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from backcast._engine.columns import sequences, with_frames
 from backcast._engine.scale import learn
 from backcast._engine.tables import is_missing
-from backcast._estimator.base import Estimator
+from backcast._estimator.base import Estimator, fitted_of
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
 from backcast._parameters import check, names_of, number, value, values_of
@@ -225,9 +225,9 @@ class Classifier(ClassifierMixin, Estimator):
             if not isinstance(model, Model):
                 got = f"a {type(model).__name__}"
                 raise ArgumentError(f"model must be a backcast.Model or None, got {got}")
-            source = model._fitted
-            if source is None:
+            if not model.__sklearn_is_fitted__():
                 raise NotFittedError("model must be fitted before a classifier starts from it")
+            source = fitted_of(model)
             frame_shape, scale, scaled = source.frame_shape, source.scale, source.scaled
             columns = source.columns if source.columns is not None else columns
             sizes = self._sizes_of(source)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.columns import floats
+from backcast._estimator.base import fitted_of
 from backcast._parameters import check_decoder
 from backcast._training.windows import pair_of
 from backcast.data._arguments import whole
@@ -103,7 +104,7 @@ def forecast_errors(
     pasts, futures = pair_of(past, future, horizon, predicts=True)
     if futures is None or pasts.ragged or futures.ragged:
         raise ShapeError("past must be windows of one length, got a list")
-    model._record().check_frames(pasts, futures)
+    fitted_of(model).check_frames(pasts, futures)
     steps, length = futures.span[1], pasts.span[1]
     seasons = {"naive": 1}
     if season is not None:

@@ -597,3 +597,29 @@ def test_a_refused_fit_leaves_the_detector_as_it_was() -> None:
         found.scores(np.full((50, 2), np.inf))
     with pytest.raises(ArgumentError, match="must have other names to be scored live, got 'final'"):
         detector().fit(pd.DataFrame(waves(), columns=["x", "final"])).update(waves(9))
+
+
+def test_the_training_of_a_detector_has_the_hooks_of_a_model(tmp_path: Path) -> None:
+    t = np.arange(300)
+    series, seen = np.stack([np.sin(t / 3), np.cos(t / 5)], axis=1), []
+    parameters = {"hidden_size": 6, "max_iter": 20, "random_state": 0, "verbose": 0}
+    parameters |= {"device": "cpu", "batch_size": 32}
+
+    def stop(_: Model, record: dict[str, float]) -> None:
+        seen.append(record["step"])
+        if len(seen) == 11:
+            raise KeyboardInterrupt
+
+    detector = AnomalyDetector(parameters, past=8, future=2)
+    options: dict[str, Any] = {"validation": series[:60], "checkpoint": tmp_path / "run"}
+    with pytest.raises(KeyboardInterrupt):
+        detector.fit(series[60:], callback=stop, **options)
+    assert not hasattr(detector, "offset_")
+    resumed = AnomalyDetector(parameters, past=8, future=2).fit(series[60:], **options)
+    assert "validation_loss" in resumed.model_.history_[-1]
+    plain = AnomalyDetector(parameters, past=8, future=2).fit(series[60:])
+    np.testing.assert_array_equal(resumed.scores(series), plain.scores(series))
+    part = AnomalyDetector(parameters, past=8, future=2).fit(series, validation=0.2)
+    assert "validation_loss" in part.model_.history_[-1]
+    with pytest.raises(ArgumentError, match="checkpoint must be None with a fitted model"):
+        AnomalyDetector(plain.model_, past=8, future=2).fit(series, checkpoint=tmp_path / "x")

@@ -453,6 +453,17 @@ class Estimator(BaseEstimator):
         return bundle
 
 
+def fitted_of(estimator: Estimator) -> Fitted:
+    """Return the record of what was fitted.
+
+    Raises
+    ------
+    NotFittedError
+        If there is none yet.
+    """
+    return estimator._record()
+
+
 def write(estimator: Estimator, path: str | os.PathLike[str], **options: Any) -> None:
     """Write an estimator to a file; see `backcast._estimator.files.write` for the options."""
     name, parameters = type(estimator).__name__, estimator._parameters()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from backcast._engine.columns import Sequences, check_names, sequences, with_frames
 from backcast._parameters import integer
 from backcast.data.series import Windows
@@ -115,8 +117,27 @@ def hold_out(given: Any, pair: Pair, part: float) -> tuple[Pair, Pair]:
         )
     rest, last = slice(n - held_out), slice(n - held_out, None)
     if isinstance(given, Windows):
-        rest, last = given._hold_out(held_out, sum(pair.lengths))
+        rest, last = _last_recordings(given, held_out, sum(pair.lengths))
     return pair.cut(rest), pair.cut(last)
+
+
+def _last_recordings(windows: Windows, n: int, frames: int) -> tuple[slice, slice]:
+    """Divide windows of `frames` frames: the first to train on, about the last n to hold out.
+
+    Both sides share no recording; if there is only one, they share no row.
+    """
+    starts, groups = windows.starts, windows.row_groups
+    first = len(windows) - n
+    if (np.diff(starts) <= 0).any():
+        return slice(first), slice(first, None)
+    if groups is not None:
+        of_windows = groups[starts]
+        begins = np.flatnonzero(of_windows[1:] != of_windows[:-1]) + 1
+        if len(begins):
+            first = int(begins[np.abs(begins - first).argmin()])
+            return slice(first), slice(first, None)
+    before = int(np.searchsorted(starts, starts[first] - frames, side="right"))
+    return slice(before or first), slice(first, None)
 
 
 def is_part(validation: Any) -> bool:

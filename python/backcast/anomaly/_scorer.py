@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.scale import Moments
+from backcast._estimator.base import fitted_of
 from backcast.anomaly._scoring import Numbers, Score, Totals, nanmean
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
@@ -87,7 +88,7 @@ class Errors:
         """Return mean and standard deviation of the errors, (n_frames, n_columns) each."""
         sample = windows[:: -(-len(windows) // _SAMPLE)]
         zero, unit = np.zeros(sample.shape[2]), np.zeros(sample.shape[2])
-        fitted = self.model._record()
+        fitted = fitted_of(self.model)
         if fitted.scale is not None:
             zero, unit = fitted.scale
         moments, largest = Moments(sample.shape[1:]), unit

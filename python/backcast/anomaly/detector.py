@@ -1,4 +1,7 @@
-"""The detector as a scikit-learn estimator."""
+"""The detector as a scikit-learn estimator.
+
+This file is longer than 700 lines because 280 of them are docstrings of the public interface.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,10 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._engine import tables
 from backcast._engine.columns import check_names, real
-from backcast._estimator.base import read, write
+from backcast._estimator.base import fitted_of, read, write
 from backcast._parameters import integer, number
+from backcast._training.hooks import Callback
+from backcast._training.windows import is_part
 from backcast._warn import warn
 from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._scorer import Errors, Scorer
@@ -173,7 +178,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     # -- training ----------------------------------------------------------------------------------
 
-    def fit(self, series: Any, y: object = None, *, held_out: Any = None) -> Self:
+    def fit(
+        self,
+        series: Any,
+        y: object = None,
+        *,
+        held_out: Any = None,
+        validation: Any = None,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 5.0,
+    ) -> Self:
         """Train the model on all windows; learn its errors and the threshold.
 
         Parameters
@@ -185,6 +200,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             Ignored.
         held_out : array_like or DataFrame, default=None
             Normal rows from which the threshold is learnt; the model is not trained on them.
+        validation : float, array_like or DataFrame, default=None
+            Rows whose losses come into the model's `history_`, or the fraction of the windows, 0 to
+            1, to hold out from training.
+        callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
+            As in `Model.fit`, for the training of the model.
 
         Returns
         -------
@@ -198,14 +218,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         OutOfMemoryError, DivergedError, KeyboardInterrupt
             As in `Model.fit`. After any error the detector is unchanged.
         """
-        before = dict(self.__dict__)
-        try:
-            return self._fit(series, held_out)
-        except BaseException:
-            self.__dict__ = before
-            raise
+        # A new detector learns; this one takes over what it learnt in one step.
+        new = type(self)(**self.get_params(deep=False))
+        training = {"validation": validation, "callback": callback, "checkpoint": checkpoint}
+        if any(value is not None for value in training.values()):
+            training["checkpoint_minutes"] = checkpoint_minutes
+        else:
+            training = {}
+        new._fit(series, held_out, training)
+        self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(new.__dict__)
+        return self
 
-    def _fit(self, series: Any, held_out: Any) -> Self:
+    def _fit(self, series: Any, held_out: Any, training: dict[str, Any]) -> None:
         outliers = self._outlier_fraction()
         if held_out is not None and self.contamination is not None:
             raise ArgumentError("contamination must be None with held_out rows")
@@ -214,10 +239,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         columns: Any = self.columns
         if columns is None and not train:
             # By name: the table may have the model's columns in another order.
-            columns = model._record().columns
+            columns = fitted_of(model).columns
         rows = self._rows(series, columns, self.gap)
         if not train and tables.is_table(series):
-            check_names("series", tuple(rows.columns), model._record().columns, "the fit of model")
+            check_names("series", tuple(rows.columns), fitted_of(model).columns, "the fit of model")
         future = integer("future", self.future, least=0) if model.decoders != "reconstruct" else 0
         self._lengths = integer("past", self.past, least=1), future
         self._center, self._scoring = bool(self.center), self.scoring
@@ -230,15 +255,24 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._check_any(windows, rows)
         rows.warn_of_groups_without(windows)
         self._stream = None
-        self.model_ = model.fit(windows) if train else model
-        self.columns_, self.gap_ = rows.columns, rows.gap
+        self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
         self._set_names()
+        if train:
+            validation = training.get("validation")
+            if validation is not None and not is_part(validation):
+                validation = self._errors().windows(self._same_columns(validation))
+                training = training | {"validation": validation}
+            model.fit(windows, **training)
+        elif training:
+            raise ArgumentError(
+                f"{next(name for name, value in training.items() if value is not None)} must be "
+                "None with a fitted model, which is not trained"
+            )
         self._mean, self._std = self._errors().learn(windows)
         normal = rows if held_out is None else self._same_columns(held_out)
         self._check_any(self._errors().windows(normal), normal)
         scores = row_scores(self._scorer().scores(normal))
         self.offset_ = -float(np.nanquantile(scores, 1 - outliers))
-        return self
 
     def _check_any(self, windows: Windows, rows: Recordings) -> None:
         if not len(windows):
@@ -249,7 +283,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _set_names(self) -> None:
         self.n_features_in_ = len(self.columns_)
-        self.__dict__.pop("feature_names_in_", None)
         if all(isinstance(name, str) for name in self.columns_):
             self.feature_names_in_ = np.array(self.columns_, dtype=object)
 

@@ -107,23 +107,6 @@ class Windows:
         ends = np.append(np.flatnonzero(groups[1:] != groups[:-1]), len(starts) - 1)
         return replace(self, starts=starts[ends])
 
-    def _hold_out(self, n: int, frames: int) -> tuple[slice, slice]:
-        """Divide windows of `frames` frames: the first to train on, about the last n to hold out.
-
-        Both sides share no recording; if there is only one, they share no row.
-        """
-        first = len(self) - n
-        if (np.diff(self.starts) <= 0).any():
-            return slice(first), slice(first, None)
-        if self.row_groups is not None:
-            groups = self.row_groups[self.starts]
-            begins = np.flatnonzero(groups[1:] != groups[:-1]) + 1
-            if len(begins):
-                first = int(begins[np.abs(begins - first).argmin()])
-                return slice(first), slice(first, None)
-        before = int(np.searchsorted(self.starts, self.starts[first] - frames, side="right"))
-        return slice(before or first), slice(first, None)
-
     @property
     def positions(self) -> NDArray[np.intp]:
         """Position of each frame in the table, for ``table.iloc``: (n_windows, n_frames)."""
