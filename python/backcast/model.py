@@ -126,6 +126,9 @@ class Model(TransformerMixin, CompositeEstimator):
         and one entry a decoder, run as at inference.
     frame_shape_ : tuple of int
         Shape of one frame.
+    feature_names_in_ : ndarray
+        Labels of the columns, if it was fitted on windows of a table, or on a list of tables.
+        Windows with other columns, or in another order, are refused.
     horizon_ : int or None
         Number of future frames that the model was fitted on; None where nobody said.
     n_iter_ : int
@@ -232,10 +235,11 @@ class Model(TransformerMixin, CompositeEstimator):
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Pasts; or, when `future` is None, whole windows whose last `horizon` frames are the
-            future. uint8 frames are taken as 0..255 and scaled to 0..1. NaN is a number that is
-            missing. What has a shape and slices (a memory map, an h5py dataset) is read batch by
-            batch. An iterable of batches, each an array or a pair (past, future), gives one
-            update a batch, and is gone through again when it is used up.
+            future. uint8 frames are taken as 0..255 and scaled to 0..1, but not in tables. NaN is a
+            number that is missing, and so is one that is masked. What has a shape and slices (a
+            memory map, an h5py dataset) is read batch by batch. An iterable of batches, each an
+            array or a pair (past, future), gives one update a batch, and is gone through again when
+            it is used up.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
             What comes after each past.
         validation : float, array_like or pair, default=None
@@ -360,8 +364,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n, steps, *frame_shape)
-            float32 frames in the order of time: the `steps` after the state, or the `steps` before
-            it.
+            float32 frames, float64 with `scale`, in the order of time: the `steps` after the
+            state, or the `steps` before it.
 
         Raises
         ------
@@ -398,7 +402,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            float32, in the past's own order; of `backcast.data.Windows` of a table a DataFrame of
+            float32, or float64 with `scale` if the past has more than single precision, in the
+            past's own order; of `backcast.data.Windows` of a table a DataFrame of
             its columns, a row a window and frame, on group (where there is one), window and time.
 
         Raises
@@ -440,7 +445,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, steps, *frame_shape), or list of (steps, *frame_shape)
-            float32; of `backcast.data.Windows` of a table a DataFrame of its columns, a row a
+            float32, or float64 with `scale` if the past has more than single precision; of
+            `backcast.data.Windows` of a table a DataFrame of its columns, a row a
             window and frame, on group (where there is one), window and the frame's time, which may
             lie beyond the table (`backcast.data.Windows.after`).
 

@@ -65,8 +65,9 @@ def pair_of(
                 'future must be None with decoders="reconstruct": a window is all past'
             )
         if len(pasts) != len(futures):
+            whose = "past" if name == "past" else "its past"
             raise ShapeError(
-                f"{second} must have as many windows as {'past' if name == 'past' else 'its past'}, {len(pasts)}, got {len(futures)}"
+                f"{second} must have as many windows as {whose}, {len(pasts)}, got {len(futures)}"
             )
         if asked not in (None, futures.span[1]):
             raise ShapeError(f"future must have horizon={asked} frames, got {futures.span[1]}")
