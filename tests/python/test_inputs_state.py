@@ -106,6 +106,8 @@ def test_columns_of_numbers_and_words_are_left_out_with_a_warning() -> None:
     with pytest.raises(DataError, match="'flow' must hold real numbers, .*to_numeric"):
         windows(rows, 5, columns=["flow"])
     assert windows(ROWS.assign(t=pd.Timedelta("1h")), 5).columns == ["a", "b"]
+    with pytest.raises(DataError, match="'z' must hold real numbers, got dtype complex128"):
+        windows(ROWS.assign(z=1j), 5)
 
 
 def two_rates() -> pd.DataFrame:
