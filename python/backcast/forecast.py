@@ -53,7 +53,7 @@ def forecast_errors(
     pandas.DataFrame
         One row for each step (1, 2, ...), or for each column and step. The columns are the measure
         ("MAE", "RMSE", "MASE") and the forecast ("model", "naive", and with `season` "seasonal").
-        uint8 counts as 0..1, as for the model.
+        uint8 frames count as 0..1, as for the model; in tables, numbers of any type are themselves.
 
     Raises
     ------

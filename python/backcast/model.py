@@ -134,6 +134,9 @@ class Model(TransformerMixin, CompositeEstimator):
         also ``validation_loss`` and one loss for each decoder, run as at inference.
     frame_shape_ : tuple of int
         Shape of one frame.
+    feature_names_in_ : ndarray
+        Labels of the columns, if it was fitted on windows of a table, or on a list of tables.
+        Windows with other columns, or in another order, are refused.
     horizon_ : int or None
         Number of future frames that the model was fitted on; None if unknown.
     n_iter_ : int
@@ -241,9 +244,9 @@ class Model(TransformerMixin, CompositeEstimator):
         past : array_like of shape (n_windows, T, *frame_shape), list of arrays, or iterable
             Pasts; if `future` is None, whole windows, whose last `horizon` frames are the future.
             A list holds one array (T_i, *frame_shape) for each window. uint8 frames are taken as
-            0..255 and scaled to 0..1. NaN is a missing number. Objects with a shape and slices,
-            such as memory maps and h5py datasets, are read batch by batch. An iterable gives
-            batches; see Notes.
+            0..255 and scaled to 0..1, but not in tables. NaN is a missing number, and so is a masked
+            one. Objects with a shape and slices, such as memory maps and h5py datasets, are read
+            batch by batch. An iterable gives batches; see Notes.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
             The frames after each past. It must be None with an iterable.
         validation : float, array_like or pair, default=None
@@ -395,8 +398,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n, steps, *frame_shape)
-            float32 frames in the order of time: the `steps` frames after the state ("predict") or
-            before it ("reconstruct").
+            float32 frames, float64 with `scale`, in the order of time: the `steps` frames after the
+            state ("predict") or before it ("reconstruct").
 
         Raises
         ------
@@ -434,9 +437,10 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            float32, in the order of the past. For `backcast.data.Windows` of a table, a DataFrame
-            of its columns with one row for each window and frame, indexed by group (if there is
-            one), window and time.
+            float32, or float64 with `scale` if the past has more than single precision, in the
+            order of the past. For `backcast.data.Windows` of a table, a DataFrame of its columns
+            with one row for each window and frame, indexed by group (if there is one), window and
+            time.
 
         Raises
         ------
@@ -477,9 +481,10 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, steps, *frame_shape), or list of (steps, *frame_shape)
-            float32. For `backcast.data.Windows` of a table, a DataFrame of its columns with one row
-            for each window and frame, indexed by group (if there is one), window and the time of
-            the frame, which may lie beyond the table (see `backcast.data.Windows.after`).
+            float32, or float64 with `scale` if the past has more than single precision. For
+            `backcast.data.Windows` of a table, a DataFrame of its columns with one row for each
+            window and frame, indexed by group (if there is one), window and the time of the frame,
+            which may lie beyond the table (see `backcast.data.Windows.after`).
 
         Raises
         ------

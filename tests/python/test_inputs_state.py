@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from backcast import AnomalyDetector
+from backcast import AnomalyDetector, Classifier, Model
 from backcast.data import windows
 from backcast.errors import ArgumentError, BackcastError, DataError, ShapeError, TrainingWarning
 from small import X, small_model
@@ -106,6 +106,8 @@ def test_columns_of_numbers_and_words_are_left_out_with_a_warning() -> None:
     with pytest.raises(DataError, match="'flow' must hold real numbers, .*to_numeric"):
         windows(rows, 5, columns=["flow"])
     assert windows(ROWS.assign(t=pd.Timedelta("1h")), 5).columns == ["a", "b"]
+    with pytest.raises(DataError, match="'z' must hold real numbers, got dtype complex128"):
+        windows(ROWS.assign(z=1j), 5)
 
 
 def two_rates() -> pd.DataFrame:
@@ -215,3 +217,17 @@ def test_a_list_of_two_is_a_pair_as_a_loader_gives_it() -> None:
 def test_windows_of_a_table_know_where_their_past_ends() -> None:
     assert small_model().fit(windows(ROWS, 8, 2)).horizon_ == 2
     assert small_model().fit(windows(ROWS, 8)).horizon_ == 4
+
+
+def test_classes_of_dates_are_saved(tmp_path: Path) -> None:
+    dates = pd.to_datetime(["2026-01-01", "2026-01-02"] * 6)
+    classifier = Classifier(hidden_size=4, max_iter=2, device="cpu", verbose=0).fit(X, dates)
+    classifier.save(tmp_path / "c")
+    loaded = Classifier.load(str(tmp_path / "c"), device="cpu")
+    np.testing.assert_array_equal(loaded.predict(X), classifier.predict(X))
+    assert loaded.classes_.dtype == classifier.classes_.dtype
+
+
+def test_weights_are_a_mapping() -> None:
+    with pytest.raises(ArgumentError, match="arrays must be a mapping of names to arrays"):
+        Model.from_state_dict([X])  # type: ignore[arg-type]

@@ -105,6 +105,8 @@ def _default(table: Any, others: set[Any]) -> list[Any]:
         column = table.iloc[:, place]
         if label in others:
             continue
+        if column.dtype.kind == "c":
+            raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}")
         if is_numeric(column):
             labels.append(label)
         elif _looks_numeric(column):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from backcast import _core
 from backcast._estimator.fitted import Fitted
-from backcast.errors import FileFormatError
+from backcast.errors import ArgumentError, FileFormatError
 
 _FORMAT_VERSION = 1
 
@@ -83,7 +83,7 @@ def write(
         "parameters": json.dumps(parameters, default=plain),
         "fitted": json.dumps(items, default=plain),
     }
-    _core.write(os.fspath(Path(path)), arrays, metadata)
+    _core.write(os.fspath(Path(os.fsdecode(path))), arrays, metadata)
 
 
 def _items(fitted: Fitted) -> dict[str, Any]:
@@ -99,7 +99,10 @@ def _items(fitted: Fitted) -> dict[str, Any]:
         "columns": _labels(fitted.columns),
     }
     if fitted.classes is not None:
-        items |= {"classes": fitted.classes, "dtype": fitted.classes.dtype.str}
+        classes = fitted.classes
+        # JSON has no dates.
+        plain_classes = classes.astype(np.int64) if classes.dtype.kind in "mM" else classes
+        items |= {"classes": plain_classes, "dtype": classes.dtype.str}
     return items
 
 
@@ -131,7 +134,7 @@ def read(path: str | os.PathLike[str], estimator: str) -> Contents:
     FileFormatError
         If it is truncated, corrupt, not of this class, or of a newer format.
     """
-    arrays, metadata = _core.read(os.fspath(Path(path)))
+    arrays, metadata = _core.read(os.fspath(Path(os.fsdecode(path))))
     if metadata.get("format") != "backcast":
         raise FileFormatError(
             f"{path}: is not a backcast model, but another safetensors file; weights of other "
@@ -186,7 +189,7 @@ def plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{value!r} cannot be saved")
+    raise ArgumentError(f"{value!r} cannot be saved: words and numbers can")
 
 
 def try_place(path: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backcast._parameters import DECODERS
-from backcast.errors import DataError, ShapeError
+from backcast.errors import ArgumentError, DataError, ShapeError
 
 
 def numbers(name: str, value: ArrayLike) -> NDArray[np.float32]:
@@ -28,6 +28,11 @@ def numbers(name: str, value: ArrayLike) -> NDArray[np.float32]:
 
 def weights(arrays: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
     """Return arrays or tensors by name as float32 arrays."""
+    if not isinstance(arrays, Mapping):
+        raise ArgumentError(
+            "arrays must be a mapping of names to arrays, as state_dict() gives it, got a "
+            f"{type(arrays).__name__}"
+        )
     plain = {
         name: array.detach().cpu() if hasattr(array, "detach") else array
         for name, array in arrays.items()

@@ -99,8 +99,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Lowest `score_samples` of an inlier: minus the threshold of the scores.
     columns_ : list
         Labels of the columns; of an array, their numbers.
-    gap_ : number or duration or None
-        The longest step of time within a window.
+    gap_ : number, duration, calendar or dict, or None
+        The longest step of time within a window; of recordings with different steps, by group.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str

@@ -338,7 +338,7 @@ def windows(
     series : array_like of shape (n_frames, *frame_shape) or (n_frames,), or pandas.DataFrame
         One recording; a memory-mapped array stays on disk. A one-dimensional series has one number
         per frame. Or a table in long format, with one row per frame, of one recording or of several
-        (`group`), in any order.
+        (`group`), in any order; tables of polars, pyarrow and others become pandas' own.
     past : int
         Frames of past in a window, at least 1.
     future : int, default=0
@@ -346,17 +346,20 @@ def windows(
     stride : int, default=1
         Frames from the start of a window to the start of the next.
     group : label, default=None
-        Column of a table with the name of the recording that a row belongs to. A window has rows of
-        one recording only.
+        Column of a table, or level of its index, with the name of the recording that a row belongs
+        to; a list of them for names of several parts. A window has rows of one recording only. Of
+        an index of several levels, by default all but the last.
     time : label, default=None
-        Column of a table that orders each recording: numbers, dates or durations. By default the
-        index of the table, if it has dates or durations; otherwise rows are in order, without gaps.
+        Column of a table, or level of its index, that orders each recording: numbers, dates or
+        durations. By default the index of the table, or its last level, if it has dates or
+        durations; otherwise rows are in order, without gaps.
     columns : list of labels, default=None
         Columns of a table with the numbers of a frame; by default all other numeric columns. NaN
         is a missing number, as in `backcast.Model.fit`.
-    gap : number or duration, default=None
-        Longest time from one frame to the next within a window, in the units of `time`; by default
-        1.5 times the median.
+    gap : number, duration or calendar offset, default=None
+        Longest time from one frame to the next within a window, in the units of `time`; infinity
+        allows any. By default 1.5 times the median step of each recording; of dates on a calendar
+        without weekends (business days and hours), its step.
 
     Returns
     -------
