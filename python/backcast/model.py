@@ -244,9 +244,9 @@ class Model(TransformerMixin, CompositeEstimator):
         past : array_like of shape (n_windows, T, *frame_shape), list of arrays, or iterable
             Pasts; if `future` is None, whole windows, whose last `horizon` frames are the future.
             A list holds one array (T_i, *frame_shape) for each window. uint8 frames are taken as
-            0..255 and scaled to 0..1, but not in tables. NaN is a missing number, and so is a masked
-            one. Objects with a shape and slices, such as memory maps and h5py datasets, are read
-            batch by batch. An iterable gives batches; see Notes.
+            0..255 and scaled to 0..1, but not in tables. NaN is a missing number, and so is a
+            masked one. Objects with a shape and slices, such as memory maps and h5py datasets, are
+            read batch by batch. An iterable gives batches; see Notes.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
             The frames after each past. It must be None with an iterable.
         validation : float, array_like or pair, default=None
