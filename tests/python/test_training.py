@@ -365,12 +365,13 @@ def test_a_resumed_training_on_batches_ends_with_the_same_weights_to_the_bit(
     options |= {"checkpoint": path, "checkpoint_minutes": 0.0}
     with pytest.raises(Stop):
         small_model(**TRAINED).fit(batches, callback=stop_at(step), **options)
-    place = Model.load(path).n_iter_ % 4
+    done = Model.load(path).n_iter_ if path.exists() else 0
     resumed = small_model(**TRAINED).fit(batches, **options)
     assert_same_weights(resumed, unbroken)
     assert [r["loss"] for r in resumed.history_] == [r["loss"] for r in unbroken.history_]
     if isinstance(batches, From):
-        assert batches.starts == ([place] if place else [])
+        # After the last batch of a pass, its end is yet to be read.
+        assert batches.starts == ([done % 4 or 4] if done else [])
 
 
 def test_a_scale_is_learnt_in_a_first_pass_over_batches() -> None:
