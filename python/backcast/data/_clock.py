@@ -173,7 +173,7 @@ def find_gaps(
     found = same & (steps.astype(np.float64) > longest[codes[:-1]])
     learnt = {code: _as_gap(longest[code], steps.dtype) for code in present}
     special = {} if gap is None else _known(gap, present, groups)
-    for code in np.unique(codes[:-1][found]):
+    for code in _without_weekends(labels, codes, found):
         calendar = _calendar(labels[slice(*np.searchsorted(codes, [code, code + 1]))])
         if calendar is not None and code not in special:
             special[code] = calendar
@@ -197,6 +197,19 @@ def median_step(labels: Any, begins: NDArray[Any], ends: NDArray[Any]) -> Any:
         return None
     steps = np.concatenate([np.diff(times[b:e]) for b, e in zip(begins, ends, strict=True)])
     return np.sort(steps)[(len(steps) - 1) // 2] if len(steps) else None
+
+
+def _without_weekends(
+    labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]
+) -> NDArray[np.intp]:
+    """Return the recordings with a gap over a weekend and no row on one."""
+    import pandas as pd
+
+    if not isinstance(labels, pd.DatetimeIndex) or not found.any():
+        return codes[:0]
+    day = labels.dayofweek.to_numpy()
+    over_one = np.unique(codes[:-1][found & (day[1:] < day[:-1])])
+    return np.setdiff1d(over_one, codes[day > 4])
 
 
 def _medians(
@@ -225,11 +238,7 @@ def _calendar(labels: Any) -> str | None:
     """Return the name of the calendar without weekends that dates follow; None if there is none."""
     import pandas as pd
 
-    if not isinstance(labels, pd.DatetimeIndex):
-        return None
     wall = labels.tz_localize(None)
-    if not (wall.dayofweek < 5).all():
-        return None
     if len(wall) > 2 and (name := pd.infer_freq(wall)) is not None:
         return str(name)
     # Business days of which some are missing.
