@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from backcast._torch import TorchModel
 
 Decoder = Literal["reconstruct", "predict"]
-Frames = NDArray[np.float32] | list[NDArray[np.float32]]
+# float32, or float64 with `scale`.
+Frames = NDArray[Any] | list[NDArray[Any]]
 Trace = dict[str, dict[str, Any]]
 # A layer's gates, in the order in which it keeps them.
 _GATES = ("input_gate", "forget_gate", "candidate", "output_gate")
@@ -383,7 +384,7 @@ class Model(TransformerMixin, CompositeEstimator):
 
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         """Run a decoder from full states, for example interpolated or edited ones.
 
         Parameters
@@ -421,11 +422,11 @@ class Model(TransformerMixin, CompositeEstimator):
             return fitted.frames(frames, decoder)
 
     @overload
-    def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[np.float32]]: ...
+    def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[Any]]: ...
     @overload
     def reconstruct(self, past: Windows) -> pd.DataFrame: ...
     @overload
-    def reconstruct(self, past: Any) -> NDArray[np.float32]: ...
+    def reconstruct(self, past: Any) -> NDArray[Any]: ...
     def reconstruct(self, past: Any) -> Frames | pd.DataFrame:
         """Reconstruct each past from its state.
 
@@ -463,11 +464,11 @@ class Model(TransformerMixin, CompositeEstimator):
     @overload
     def predict(
         self, past: list[NDArray[Any]], *, steps: int | None = None
-    ) -> list[NDArray[np.float32]]: ...
+    ) -> list[NDArray[Any]]: ...
     @overload
     def predict(self, past: Windows, *, steps: int | None = None) -> pd.DataFrame: ...
     @overload
-    def predict(self, past: Any, *, steps: int | None = None) -> NDArray[np.float32]: ...
+    def predict(self, past: Any, *, steps: int | None = None) -> NDArray[Any]: ...
     def predict(self, past: Any, *, steps: int | None = None) -> Frames | pd.DataFrame:
         """Predict the frames after each past.
 
