@@ -40,7 +40,7 @@ impl<'a> Borrowed<'a> {
     }
 
     /// Whether this memory is a shared mapping of a file, by the operating system's own list. Pages of any other memory hold
-    /// the only copy of their numbers, whatever class of array they came in: a copied or unpickled `numpy.memmap` is one.
+    /// the only copy of their numbers, also if it is a copy of a mapping.
     pub fn maps_a_file(&self) -> bool {
         let wanted = self.range();
         let covers = |line: &str| {
