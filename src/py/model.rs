@@ -13,16 +13,15 @@ use tch::{Cuda, Device, Kind, Tensor};
 use super::arrays::{Column, Labels, Numbers, Rows, numbers, tensor};
 use super::bridge::{Bridge, losses_dict};
 use super::errors::detached;
-use super::settings::{ArchitectureItems, InitItems, TrainingItems};
 use crate::checkpoint;
 use crate::data::{self, Align, Conversion, Frames, Progress, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Precision};
 use crate::lstm::State;
-use crate::model::{Architecture, Composite, Pass, Which};
+use crate::model::{Architecture, Composite, Init, Pass, Which};
 use crate::random::{Purpose, stream};
 use crate::threads::{Threads, forked};
-use crate::train::{self, Moments, Trainer};
+use crate::train::{self, Moments, Trainer, Training};
 use crate::words::Words;
 
 type Array<'py> = Bound<'py, PyArrayDyn<f32>>;
@@ -71,15 +70,15 @@ impl Core {
     #[new]
     fn new(
         py: Python<'_>,
-        architecture: ArchitectureItems,
-        init: InitItems,
+        architecture: Architecture,
+        init: Init,
         device: String,
         precision: String,
     ) -> PyResult<Self> {
         detached(py, move || {
             let device = libtorch::device(&device)?;
             let precision = Precision::parse(&precision, device)?;
-            let model = Composite::new(architecture.parse()?, init.parse()?, device, precision)?;
+            let model = Composite::new(architecture, init, device, precision)?;
             Ok(Self { trainer: Mutex::new(Trainer::new(model)) })
         })
     }
@@ -157,14 +156,13 @@ impl Core {
         past: Column<'_>,
         future: Option<Column<'_>>,
         labels: Option<Labels<'_>>,
-        training: TrainingItems,
+        training: Training,
         probability: f64,
         double: bool,
     ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>, Bound<'py, PyDict>)> {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
         let (losses, gradients, fed) = detached(py, move || {
             let trainer = self.lock()?;
-            let training = training.parse()?;
             let (kind, precision) =
                 if double { (Kind::Double, Precision::Fp32) } else { (Kind::Float, trainer.model.precision) };
             let model = trainer.model.to((kind, trainer.model.options().1), precision);

@@ -10,7 +10,6 @@ use super::arrays::{Column, Labels};
 use super::bridge::Bridge;
 use super::errors::detached;
 use super::model::{Core, conversion};
-use super::settings::TrainingItems;
 use crate::data::{self, Batch, Conversion, Order, Source, Windows};
 use crate::error::Error;
 use crate::threads::Threads;
@@ -47,18 +46,16 @@ impl Session {
     #[pyo3(signature = (core, source, training, report_every, observer, *, check, num_threads))]
     #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn new(
-        py: Python<'_>,
         core: Py<Core>,
         source: Py<PyAny>,
-        training: TrainingItems,
+        training: Training,
         report_every: i64,
         observer: Py<PyAny>,
         check: bool,
         num_threads: Option<i32>,
-    ) -> PyResult<Self> {
-        let training = detached(py, || Ok(training.parse()?))?;
+    ) -> Self {
         let kept = Mutex::default();
-        Ok(Self { core, source, training, report_every, observer, check, num_threads, kept })
+        Self { core, source, training, report_every, observer, check, num_threads, kept }
     }
 
     /// Train to update `until`, or to the end of the present pass. The next call continues from there.

@@ -1,10 +1,12 @@
-//! Dicts of settings from Python, by the names of the engine's structs.
+//! Settings of the engine from dicts of Python, which checks their ranges.
 
 use std::collections::BTreeMap;
 
+use pyo3::conversion::FromPyObjectOwned;
 use pyo3::prelude::*;
 
-use crate::error::{Error, argument};
+use super::errors::exception;
+use crate::error::Error;
 use crate::libtorch;
 use crate::model::{Architecture, Distribution, Feedback, Init, Loss, Which};
 use crate::train::optimizer::Rule;
@@ -31,86 +33,67 @@ pub fn loss_ranges() -> BTreeMap<&'static str, Option<(f64, f64)>> {
     Loss::WORDS.iter().map(|(word, loss)| (*word, loss.range().map(|[low, high]| (low, high)))).collect()
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub struct ArchitectureItems {
-    frame_size: i64,
-    hidden_size: i64,
-    num_layers: i64,
-    peepholes: bool,
-    /// Feedback by decoder; None without such a decoder.
-    feedback: [Option<String>; 2],
-    loss: String,
-    classes: Option<i64>,
-}
+impl<'py> FromPyObject<'_, 'py> for Architecture {
+    type Error = PyErr;
 
-impl ArchitectureItems {
-    pub fn parse(&self) -> Result<Architecture, Error> {
-        let feedback = |decoder: usize| self.feedback[decoder].as_deref().map(Feedback::parse).transpose();
-        Ok(Architecture {
-            frame_size: self.frame_size,
-            hidden_size: self.hidden_size,
-            num_layers: self.num_layers,
-            peepholes: self.peepholes,
-            feedback: [feedback(0)?, feedback(1)?],
-            loss: Loss::parse(&self.loss)?,
-            classes: self.classes,
+    fn extract(items: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        // By decoder; None without such a decoder.
+        let feedback: [Option<String>; 2] = item(&items, "feedback")?;
+        let [reconstruct, predict] = feedback.map(|word| word.as_deref().map(Feedback::parse).transpose());
+        Ok(Self {
+            frame_size: item(&items, "frame_size")?,
+            hidden_size: item(&items, "hidden_size")?,
+            num_layers: item(&items, "num_layers")?,
+            peepholes: item(&items, "peepholes")?,
+            feedback: [reconstruct.map_err(refused)?, predict.map_err(refused)?],
+            loss: word(&items, "loss", Loss::parse)?,
+            classes: item(&items, "classes")?,
         })
     }
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub struct InitItems {
-    init: String,
-    forget_bias: Option<f64>,
-    seed: u64,
-}
+impl<'py> FromPyObject<'_, 'py> for Init {
+    type Error = PyErr;
 
-impl InitItems {
-    pub fn parse(&self) -> Result<Init, Error> {
-        let distribution = Distribution::parse(&self.init)?;
-        if self.forget_bias.is_some_and(|b| !b.is_finite()) {
-            return Err(argument("forget_bias", "None or a finite number", self.forget_bias.unwrap_or_default()));
-        }
-        Ok(Init { distribution, forget_bias: self.forget_bias, seed: self.seed })
+    fn extract(items: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        Ok(Self {
+            distribution: word(&items, "init", Distribution::parse)?,
+            forget_bias: item(&items, "forget_bias")?,
+            seed: item(&items, "seed")?,
+        })
     }
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-pub struct TrainingItems {
-    batch_size: i64,
-    end: i64,
-    loss_weights: [f64; 2],
-    dropout: f64,
-    optimizer: String,
-    learning_rate: f64,
-    weight_decay: f64,
-    max_grad_norm: Option<f64>,
-    schedule: Option<String>,
-    warmup: i64,
-    head_only: bool,
-    seed: u64,
+impl<'py> FromPyObject<'_, 'py> for Training {
+    type Error = PyErr;
+
+    fn extract(items: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let schedule: Option<String> = item(&items, "schedule")?;
+        Ok(Self {
+            batch_size: item(&items, "batch_size")?,
+            end: item(&items, "end")?,
+            loss_weights: item(&items, "loss_weights")?,
+            dropout: item(&items, "dropout")?,
+            optimizer: word(&items, "optimizer", Rule::parse)?,
+            learning_rate: item(&items, "learning_rate")?,
+            weight_decay: item(&items, "weight_decay")?,
+            max_grad_norm: item(&items, "max_grad_norm")?,
+            schedule: Schedule::parse(schedule.as_deref()).map_err(refused)?,
+            warmup: item(&items, "warmup")?,
+            head_only: item(&items, "head_only")?,
+            seed: item(&items, "seed")?,
+        })
+    }
 }
 
-impl TrainingItems {
-    pub fn parse(&self) -> Result<Training, Error> {
-        let training = Training {
-            batch_size: self.batch_size,
-            end: self.end,
-            loss_weights: self.loss_weights,
-            dropout: self.dropout,
-            optimizer: Rule::parse(&self.optimizer)?,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            max_grad_norm: self.max_grad_norm,
-            schedule: Schedule::parse(self.schedule.as_deref())?,
-            warmup: self.warmup,
-            head_only: self.head_only,
-            seed: self.seed,
-        };
-        training.check()?;
-        Ok(training)
-    }
+fn item<'py, T: FromPyObjectOwned<'py>>(items: &Bound<'py, PyAny>, name: &str) -> PyResult<T> {
+    items.get_item(name)?.extract().map_err(Into::into)
+}
+
+fn word<T>(items: &Bound<'_, PyAny>, name: &str, parse: impl Fn(&str) -> Result<T, Error>) -> PyResult<T> {
+    parse(&item::<String>(items, name)?).map_err(refused)
+}
+
+fn refused(error: Error) -> PyErr {
+    exception(error.into())
 }

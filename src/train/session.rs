@@ -93,7 +93,6 @@ impl Trainer {
         report_every: i64,
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        training.check()?;
         let device = self.model.options().1;
         let _stream = self.deferred.as_mut().and_then(|deferred| {
             deferred.forget();
