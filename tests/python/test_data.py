@@ -418,8 +418,8 @@ def test_windows_of_a_mapped_file_stay_on_disk(tmp_path):
         (ArgumentError, "past must be an integer, got 2.0", (np.ones(9), 2.0)),
         (ShapeError, "past . future = 10 frames long, got 9", (np.ones(9), 6, 4)),
         (ShapeError, "at least 1 dimension", (3.0, 1)),
-        (DataError, "must hold real numbers, got dtype <U1", (["a", "b"], 1)),
-        (DataError, "got dtype complex128", (np.ones(9, complex), 1)),
+        (DataError, "must hold real numbers, got a list of dtype <U1", (["a", "b"], 1)),
+        (DataError, "got a ndarray of dtype complex128", (np.ones(9, complex), 1)),
     ],
 )
 def test_windows_refuses(error, match, arguments):
