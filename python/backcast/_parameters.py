@@ -66,7 +66,7 @@ def flag(name: str, value: Any) -> bool:
 def text(name: str, value: Any) -> str:
     """Return a string."""
     if not isinstance(value, str):
-        raise ArgumentError(f"{name} must be a word, got {value!r}")
+        raise ArgumentError(f"{name} must be a string, got {value!r}")
     return value
 
 
@@ -170,7 +170,7 @@ def random_seed(name: str, random_state: Any) -> int:
 
 
 def _unchecked(_: str, value: Any) -> Any:
-    """Accept any value. `random_seed` checks the seed, because checking it draws a number."""
+    """Accept any value. `random_seed` checks the seed once a training, as the check may draw it."""
     return value
 
 
@@ -190,7 +190,7 @@ class Parameter:
 
     @property
     def words(self) -> tuple[str | None, ...]:
-        """The words that it takes; empty where it takes none."""
+        """The words, if the check is a `Word`; else empty."""
         return self.check.words if isinstance(self.check, Word) else ()
 
 

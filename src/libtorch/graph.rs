@@ -18,7 +18,7 @@ unsafe extern "C" {
 
 /// A function of `libtorch_cuda`, by its name there.
 fn find(name: &CStr) -> Result<*mut c_void> {
-    // SAFETY: both calls take names that end, and give null if it does not exist.
+    // SAFETY: both calls take null-terminated names, and return null if nothing has this name.
     #[allow(unsafe_code)]
     let found = unsafe {
         let library = libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
@@ -39,7 +39,7 @@ fn call(name: &CStr, arguments: [usize; 4]) -> Result<()> {
     Ok(())
 }
 
-/// The same as a function that can be called.
+/// What `find` returns, cast to the function pointer type `F`.
 ///
 /// # Safety
 ///
@@ -74,7 +74,7 @@ type GuardStream = unsafe extern "C" fn(*mut c_void, i32, *mut *mut c_void) -> i
 type GuardDevice = unsafe extern "C" fn(i32, *mut *mut c_void) -> i32;
 type EndGuard = unsafe extern "C" fn(*mut c_void) -> i32;
 
-/// While this lives, a device, or a stream on it, is this thread's.
+/// Makes a device, or a stream on it, the current one of this thread until dropped.
 #[derive(Debug)]
 pub struct Guard {
     handle: *mut c_void,
@@ -104,7 +104,7 @@ impl Drop for Guard {
     }
 }
 
-/// A queue of a GPU's work beside the default one, on which nothing can be recorded.
+/// A CUDA stream other than the default stream: CUDA cannot record on the default stream.
 #[derive(Debug)]
 pub struct Stream {
     handle: *mut c_void,
@@ -145,7 +145,7 @@ impl Stream {
     }
 }
 
-/// This thread's work goes to a stream; when this ends it is done, and work goes where it went before.
+/// Makes a stream current. Dropping it waits for the stream, then makes the previous stream current again.
 #[derive(Debug)]
 pub struct Entered {
     stream: Stream,
@@ -179,17 +179,17 @@ impl std::fmt::Debug for Graph {
     }
 }
 
-/// Whether a recording has failed in this process: libtorch's allocator and its generators are then left as in a recording,
-/// and another one would not end better.
+/// Whether a recording has failed in this process: libtorch's allocator and its generators then stay in recording
+/// mode, so another recording would fail too.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
 impl Graph {
-    /// Record what `work` asks of the GPU, on a stream that was entered; it is not done yet. Tensors that `work` makes are
+    /// Record the GPU work that `work` launches, without running it, on a stream that was entered. Tensors that `work` makes are
     /// in the graph's memory, where every `replay` writes them anew; nothing in it may wait for the GPU.
     pub fn record<T>(work: impl FnOnce() -> Result<T>) -> Result<(Self, T)> {
         const THREAD_LOCAL: usize = 1;
         ensure!(!FAILED.load(Ordering::Relaxed), "a recording has failed before");
-        // What must not be missing once a recording has begun.
+        // Look these up first: without them a recording that has started cannot be ended.
         for name in [c"_ZN2at4cuda9CUDAGraph11capture_endEv", c"_ZN2at4cuda9CUDAGraphD1Ev"] {
             find(name)?;
         }
@@ -246,7 +246,8 @@ mod tests {
 
     #[test]
     fn an_exception_of_libtorch_is_caught() {
-        // SAFETY: the function takes the context and three numbers; CUDA (1) knows no bfloat16 (3) and TF32 (2).
+        // SAFETY: the function takes the context and three numbers; the numbers are backend, operator and
+        // precision, of which CUDA refuses bfloat16.
         #[allow(unsafe_code)]
         unsafe {
             let (function, context) = (set_float32_precision as *const c_void, global_context() as usize);

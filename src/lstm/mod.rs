@@ -174,7 +174,7 @@ pub struct Run<'a, T = Trace> {
     pub batch: i64,
     /// (T, B, 1), 1 from each sequence's first step on; before it the state is held at zero.
     pub valid: Option<&'a Tensor>,
-    /// Identifies the weights' present numbers: the trace keeps what it derived from them for later passes.
+    /// Changes when the weights change: the trace keeps what it derived from them for later passes of the same version.
     pub version: Option<u64>,
     pub trace: &'a mut T,
 }

@@ -120,8 +120,10 @@ class Estimator(BaseEstimator):
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the engine, by the names of its struct ``Training``."""
         fitted = self._record()
-        plan = {"end": fitted.end, "seed": fitted.seed}
-        return {"loss_weights": (1.0, 1.0), "head_only": False} | values_of(self, "Training") | plan
+        # Parameters that this class of estimator lacks have their defaults.
+        defaults = {name: p.default for name, p in PARAMETERS.items() if p.of == "Training"}
+        plan = {"end": fitted.end, "seed": fitted.seed, "head_only": False}
+        return defaults | values_of(self, "Training") | plan
 
     def _change(self, **changes: Any) -> None:
         """Replace the record by one with these changes."""

@@ -146,7 +146,7 @@ def _table(series: Any, time: Any, columns: Any) -> tuple[NDArray[np.float64], l
 
 
 def _axis(labels: Any, of: Any) -> NDArray[Any]:
-    """Return the place on the x axis of some of the labels `of` the rows."""
+    """Return the x positions of `labels`, which are among the row labels `of`."""
     if isinstance(of, np.ndarray):
         return np.asarray(labels)
     import pandas as pd
