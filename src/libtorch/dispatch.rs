@@ -1,19 +1,12 @@
 //! Operators of libtorch that tch does not wrap, through libtorch's stable C interface (`torch/csrc/stable/c/shim.h`).
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::CStr;
 
 use anyhow::{Result, ensure};
 use tch::{Device, Tensor};
 
-/// The release whose conventions the arguments follow, 2.11.0: major, minor and patch in the top three bytes.
-const RELEASE: u64 = 0x020b_0000_0000_0000;
-
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    fn torch_call_dispatcher(op: *const c_char, overload: *const c_char, stack: *mut u64, release: u64) -> i32;
-    fn torch_new_list_reserve_size(size: usize, list: *mut *mut c_void) -> i32;
-    fn torch_list_push_back(list: *mut c_void, element: u64) -> i32;
-}
+use super::failure::{checked, take};
+use super::stable::{RELEASE, torch_call_dispatcher, torch_list_push_back, torch_new_list_reserve_size};
 
 /// A tensor, as an argument. The callee takes it over.
 fn tensor(tensor: &Tensor) -> u64 {
@@ -64,8 +57,8 @@ fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> 
     // first places, tensors of our own.
     #[allow(unsafe_code)]
     unsafe {
-        let code = torch_call_dispatcher(op.as_ptr(), overload.as_ptr(), stack.as_mut_ptr(), RELEASE);
-        ensure!(code == 0, "libtorch refused {}", op.to_string_lossy());
+        let call = || torch_call_dispatcher(op.as_ptr(), overload.as_ptr(), stack.as_mut_ptr(), RELEASE);
+        ensure!(checked(op, call), "{}", take());
         Ok(std::array::from_fn(|result| Tensor::from_ptr(stack[result] as *mut torch_sys::C_tensor)))
     }
 }
@@ -78,13 +71,7 @@ fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> 
 /// If libtorch refuses it, as it does on the CPU.
 pub fn fused_cell(input: &Tensor, recurrent: &Tensor, c: &Tensor) -> [Tensor; 3] {
     let arguments = [tensor(input), tensor(recurrent), tensor(c), optional(None), optional(None)];
-    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| refused(&error, recurrent))
-}
-
-/// The interface says that an operator failed, not why: it is mostly that there is no memory, of which tch then tells.
-fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
-    drop(Tensor::cat(&[gates, gates], 1));
-    panic!("a GPU has a fused cell: {error}")
+    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The way back through `fused_cell`: the gradients at the gates' sums (n, 4H) and at c before (n, H), from those at h and
@@ -96,8 +83,8 @@ fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
 pub fn fused_cell_backward(dh: &Tensor, dc: &Tensor, [before, after]: [Tensor; 2], gates: &Tensor) -> [Tensor; 2] {
     let has_bias = 0;
     let arguments = [optional(Some(dh)), optional(Some(dc)), tensor(&before), tensor(&after), tensor(gates), has_bias];
-    let [d_gates, d_before, _] = call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments)
-        .unwrap_or_else(|error| refused(&error, gates));
+    let [d_gates, d_before, _] =
+        call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments).unwrap_or_else(|error| panic!("{error}"));
     [d_gates, d_before]
 }
 

@@ -1,9 +1,16 @@
-//! What tch does not wrap. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
+//! What tch does not wrap, and the C functions that tch itself calls, over libtorch's stable C interface. With the CPU kernels the only room with `unsafe` code; each block says why it is sound.
 
 mod dispatch;
+mod failure;
 mod graph;
+mod number;
+mod operators;
 mod parallel;
+mod platform;
+mod stable;
+mod tensor;
 mod tf32;
+mod value;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
