@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -385,12 +386,12 @@ class Classifier(ClassifierMixin, Estimator):
         sizes = {name: self._record().architecture[name] for name in _SIZES}
         return super()._parameters() | {"model": None} | sizes
 
+    def _saved_architecture(self, items: dict[str, Any]) -> dict[str, Any]:
+        frame_size = math.prod(items["frame_shape"])
+        return self._architecture(frame_size, classes=len(_saved_classes(items)))
+
     def _restored(self, contents: Contents) -> Fitted:
-        fitted = contents.fitted
-        classes = np.array(fitted["classes"], dtype=fitted["dtype"])
-        frame_size = math.prod(fitted["frame_shape"])
-        architecture = self._architecture(frame_size, classes=len(classes))
-        return self._new_from(contents, architecture, classes=classes)
+        return self._new_from(contents, classes=_saved_classes(contents.fitted))
 
     def __sklearn_clone__(self) -> Self:
         """Copy the parameters; a fitted model stays fitted, as it is what training starts from."""
@@ -427,6 +428,24 @@ def _architecture(sizes: Mapping[str, Any], frame_size: int, classes: int | None
         "loss": "mse",  # of decoders, of which there are none
         "classes": classes,
     }
+
+
+def _saved_classes(items: Mapping[str, Any]) -> NDArray[Any]:
+    """Return the labels that a file holds."""
+    labels, dtype = items["classes"], items["dtype"]
+    # Numpy makes a type of almost any text, also of one that takes all memory.
+    if labels is None or not re.fullmatch(r"[|<>=](b1|[iuf][1248]|U[0-9]{1,6})", dtype):
+        raise ValueError("classes are not as they were saved")
+    kind = np.dtype(dtype)
+    natural = np.array(labels)
+    if kind.kind != natural.dtype.kind and not (kind.kind in "iuf" and natural.dtype.kind in "iuf"):
+        raise ValueError(f"classes must be of type {dtype}")
+    if kind.kind == "U" and kind.itemsize > natural.dtype.itemsize:
+        raise ValueError(f"classes are shorter than {dtype}")
+    classes = natural.astype(kind)
+    if natural.ndim != 1 or not np.array_equal(np.unique(classes), classes):
+        raise ValueError("classes must be different, and in order")
+    return classes
 
 
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ use super::backend::{self, Backend};
 use super::reference::{self, Reference, peepholes_backward, write};
 use super::{Back, Feed, Layer, Mode, Run, Stack, State, Steps, dropout_mask, flat, last_size};
 use crate::libtorch::{fused_cell, fused_cell_backward};
+use crate::stop;
 
 pub(super) struct Batched;
 
@@ -307,6 +308,10 @@ impl<'a> Pass<'a> {
 
     /// One step of layer l, from the input's part of the gates' sums (G, B, 4H): h (G, B, H) as it is multiplied.
     fn step(&mut self, l: usize, t: i64, input: &Tensor) -> Tensor {
+        // A GPU only queues this, and may be recording.
+        if self.options.1 == Device::Cpu {
+            stop::look();
+        }
         let (layer, side) = (&mut self.tape.layers[l], &self.weights[l]);
         let recurrent = product(&layer.h.select(1, t % self.places), &side.recurrent);
         let before = layer.c.last().expect("the initial state is there");
@@ -481,6 +486,9 @@ fn group_backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
 
         // Time backwards: the only product that must go step by step.
         for t in (0..steps).rev() {
+            if options.1 == Device::Cpu {
+                stop::look();
+            }
             if let Some(above) = &above {
                 dh += above.select(1, t);
             }

@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._engine.columns import _array
 from backcast._estimator.base import read, write
-from backcast._parameters import integer, number
+from backcast._estimator.files import damaged
+from backcast._parameters import Number, flag, integer, number
 from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
@@ -502,19 +503,43 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if "detector" not in fitted:
             raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
         saved = fitted["detector"]
-        try:
+        with damaged(path, "detector"):
             detector = cls(**(saved["parameters"] | {"model": model}))
-            detector.columns_, detector.gap_ = saved["columns"], saved["gap"]
-            detector._lengths = tuple(saved["lengths"])
-            detector._center = saved["center"]
-            detector._scoring = saved.get("scoring", "sharp")
-            detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
-            detector.offset_ = saved["offset"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: is a damaged backcast detector: {error}") from error
-        detector.model_ = model
-        detector._set_names()
+            detector._restore(saved, model)
         return detector
+
+    def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
+        """Take up what a file holds; raise `ValueError` where that is not as it was saved."""
+        integer("past", self.past, least=1)
+        integer("future", self.future, least=0)
+        flag("center", self.center)
+        score_of(self.scoring)
+        self._outlier_fraction()
+        labels, gap = saved["columns"], saved["gap"]
+        if not labels or not all(isinstance(one, list | None) for one in (labels, self.columns)):
+            raise ValueError("columns must be lists")
+        plain = (*labels, *(self.columns or ()), self.group, self.time, gap, self.gap)
+        if not all(isinstance(one, str | int | float | None) for one in plain):
+            raise ValueError("columns, group, time and gap must be words or numbers")
+        self.columns_, self.gap_ = labels, gap
+        past, future = saved["lengths"]
+        self._lengths = integer("past", past, least=1), integer("future", future, least=0)
+        if model.decoders == ("reconstruct" if future else "predict"):
+            raise ValueError(f"a model with decoders={model.decoders!r} lacks these frames")
+        self._center = flag("center", saved["center"])
+        self._scoring = saved.get("scoring", "sharp")
+        score_of(self._scoring)
+        shape = past + future, len(labels)
+        self._mean, self._std = (np.array(saved[name]) for name in ("mean", "std"))
+        for errors in (self._mean, self._std):
+            are_numbers = errors.dtype.kind in "iuf" and np.isfinite(errors).all()
+            if errors.shape != shape or not are_numbers:
+                raise ValueError(f"mean and std must be {shape} numbers")
+        if model.frame_shape_ != (len(labels),) or not (self._std > 0).all():
+            raise ValueError("the model is not one of these columns")
+        self.offset_ = Number()("offset", saved["offset"])
+        self.model_ = model
+        self._set_names()
 
     # -- rows and errors ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 use super::math::{load_n, store_n};
 use super::simd::{COLUMNS, Kernel, Simd};
+use crate::stop::Meter;
 
 /// A matrix in memory: element (i, j) at `at + i * row + j * column`.
 #[derive(Debug, Clone, Copy)]
@@ -168,7 +169,15 @@ pub struct Out {
 /// Rows of A (rows, k) times packed panels (k, n), into `out`.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const f32, n: usize, out: Out) {
+pub unsafe fn product<S: Simd>(
+    a: Matrix,
+    rows: usize,
+    k: usize,
+    panels: *const f32,
+    n: usize,
+    out: Out,
+    meter: &mut Meter,
+) {
     let wide = COLUMNS * S::LANES;
     for first in (0..n).step_by(wide) {
         let columns = wide.min(n - first);
@@ -187,6 +196,7 @@ pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const 
                 row += height;
             }
         }
+        meter.add(rows * k * columns);
     }
 }
 
@@ -318,6 +328,7 @@ impl Kernel for Share {
         {
             // SAFETY: the buffer holds one panel and the packed rows of A; A, B and C are good for (m, k), (k, n), (m, n).
             unsafe {
+                let mut meter = Meter::default();
                 let packed_a = buffer.add(DEPTH.min(k) * wide);
                 for p in (0..k.max(1)).step_by(DEPTH) {
                     let depth = DEPTH.min(k - p);
@@ -353,6 +364,7 @@ impl Kernel for Share {
                                 _ => of_height!(height, tile::<S, 4>(rows, 0, depth, buffer, 0, columns, out)),
                             }
                             row += height;
+                            meter.add(height * depth * width);
                         }
                     }
                 }
