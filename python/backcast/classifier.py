@@ -18,7 +18,7 @@ from backcast._engine.tables import is_missing
 from backcast._estimator.base import Estimator, fitted_of
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import check, names_of, number, value, values_of
+from backcast._parameters import check, names_of, value, values_of
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
@@ -201,12 +201,10 @@ class Classifier(ClassifierMixin, Estimator):
                 self._fitted = self._start(windows, classes)
             fitted = self._record()
             fitted.check_frames(windows.pasts)
-            minutes = number("checkpoint_minutes", checkpoint_minutes)
-            hooks = self._hooks(self._validate(validation), callback, checkpoint, minutes)
-            if resumed is not None:
-                hooks.resume(*resumed)
-                if hooks.done:
-                    return self
+            validate = self._validate(validation)
+            hooks = self._hooks(validate, callback, checkpoint, checkpoint_minutes, resumed)
+            if hooks.done:
+                return self
             self._remember(windows, windows=len(windows.pasts))
             source = (fitted.past(windows.pasts), None, labels)
             self._train(source, until=fitted.end, hooks=hooks, check=windows.is_checked_first)

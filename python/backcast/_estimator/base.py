@@ -24,7 +24,7 @@ from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import view
-from backcast._parameters import PARAMETERS, random_seed, text, value, values_of
+from backcast._parameters import PARAMETERS, number, random_seed, text, value, values_of
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
@@ -153,8 +153,10 @@ class Estimator(BaseEstimator):
         callback: Callback | None,
         checkpoint: Any,
         minutes: float,
+        resumed: tuple[dict[str, Any], dict[str, NDArray[np.float32]]] | None,
     ) -> Hooks:
         """Return the hooks of a training, after a test that the checkpoint can be written."""
+        minutes = number("checkpoint_minutes", minutes)
         patience = value(self, "patience")
         if patience is not None and validate is None:
             raise ArgumentError("validation must be given to fit with a patience, got None")
@@ -165,7 +167,7 @@ class Estimator(BaseEstimator):
             def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None:
                 write(self, checkpoint, training=True, best=best, more={"watch": state})
 
-        return Hooks(
+        hooks = Hooks(
             self._record().core,
             validate=validate,
             patience=patience,
@@ -173,6 +175,9 @@ class Estimator(BaseEstimator):
             save=save,
             minutes=minutes,
         )
+        if resumed is not None:
+            hooks.resume(*resumed)
+        return hooks
 
     def _resume(
         self, checkpoint: Any, pair: Pair, windows: int | None

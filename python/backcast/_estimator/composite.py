@@ -13,7 +13,7 @@ from backcast._engine.scale import Scale, learn
 from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
-from backcast._parameters import DECODERS, LOSS_RANGES, check, number, value, values_of
+from backcast._parameters import DECODERS, LOSS_RANGES, check, value, values_of
 from backcast._training.advice import advise_on_outputs, enough
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
@@ -60,12 +60,9 @@ class CompositeEstimator(Estimator):
             self._prepare(windows, batches, proceed=self.warm_start)
         else:
             self._record().check_frames(*windows)
-        minutes = number("checkpoint_minutes", minutes)
-        hooks = self._hooks(self._validate(held_out), callback, checkpoint, minutes)
-        if resumed is not None:
-            hooks.resume(*resumed)
-            if hooks.done:
-                return
+        hooks = self._hooks(self._validate(held_out), callback, checkpoint, minutes, resumed)
+        if hooks.done:
+            return
         first = self._plan()
         self._remember(windows, windows=n)
         source, until = self._source(windows, batches), self._record().end
