@@ -16,6 +16,10 @@ fn contents(value: f64) -> (Vec<(String, Tensor)>, HashMap<String, String>) {
     (tensors, HashMap::from([("format".to_owned(), "test".to_owned())]))
 }
 
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(Vec::try_from(tensor.flatten(0, -1))?)
+}
+
 fn save(path: &Path, value: f64) -> Result<()> {
     let (tensors, metadata) = contents(value);
     write(path, &tensors, metadata)
@@ -39,7 +43,7 @@ fn what_was_written_is_read() -> Result<()> {
         let found = tensors.iter().find(|(found, _)| *found == name).map(|(_, tensor)| tensor);
         let found = found.expect("the name");
         assert_eq!(found.size(), tensor.size(), "{name}");
-        assert_eq!((found - tensor).norm().double_value(&[]), 0.0, "{name}");
+        assert_eq!(numbers(found)?, numbers(&tensor)?, "{name}");
     }
     assert_eq!(names(folder.path())?, ["model.safetensors"]);
     Ok(())
