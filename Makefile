@@ -20,7 +20,7 @@ WHEEL := $(VENV)/.wheel
 SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
 	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help setup build demo test test-all lint format lock bench bench-quality clean
+.PHONY: help setup build demo test test-all fuzz lint format lock bench bench-quality clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 15
@@ -39,6 +39,10 @@ test: lint $(WHEEL)  ## Run the lints and all tests but the slow ones
 test-all: lint $(WHEEL)  ## Run the lints and all tests
 	cargo test --release --locked
 	python -m pytest
+
+SEED ?= 0
+fuzz: $(WHEEL)  ## Read 20,000 damaged files, of another SEED each time; an hour at most
+	python tests/fuzz --files 20000 --seed $(SEED) --minutes 60 --processes $$(nproc)
 
 # The lints need libtorch's signatures but not libtorch: with tch/doc-only, and a folder of its own so that the build of
 # the wheel and this one do not throw each other's results away.

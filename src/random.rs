@@ -9,6 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
 use crate::libtorch::send;
+use crate::stop;
 
 /// The purpose of a stream.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,14 @@ pub fn bernoulli(rng: &mut Pcg64Mcg, shape: &[i64], probability: f64, value: f64
 }
 
 fn draw(rng: &mut Pcg64Mcg, shape: &[i64], mut one: impl FnMut(&mut Pcg64Mcg) -> f32) -> Tensor {
-    let numbers: Vec<f32> = (0..shape.iter().product::<i64>()).map(|_| one(rng)).collect();
+    /// Numbers from one look at Ctrl-C to the next: some milliseconds.
+    const PIECE: usize = 1 << 20;
+    let n = shape.iter().product::<i64>() as usize;
+    let mut numbers: Vec<f32> = Vec::new();
+    stop::reserve(&mut numbers, n);
+    while numbers.len() < n {
+        stop::look();
+        numbers.extend((0..PIECE.min(n - numbers.len())).map(|_| one(rng)));
+    }
     Tensor::from_slice(&numbers).view(shape)
 }

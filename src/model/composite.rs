@@ -60,10 +60,22 @@ pub struct Composite {
 impl Composite {
     pub fn new(architecture: Architecture, init: Init, device: Device, precision: Precision) -> Result<Self, Error> {
         architecture.check()?;
-        let weights = Weights::draw(&architecture, init);
+        architecture.check_size()?;
+        Ok(Self::of(architecture.clone(), Weights::draw(&architecture, init), device, precision))
+    }
+
+    /// The same with zeros for weights, for those of a file: nothing is drawn.
+    pub fn zeros(architecture: Architecture, device: Device, precision: Precision) -> Result<Self, Error> {
+        architecture.check()?;
+        architecture.check_size()?;
+        let weights = Weights::zeros(&architecture, (Kind::Float, Device::Cpu));
+        Ok(Self::of(architecture, weights, device, precision))
+    }
+
+    fn of(architecture: Architecture, weights: Weights, device: Device, precision: Precision) -> Self {
         let (version, kept) = (AtomicU64::default(), Mutex::default());
         let model = Self { architecture, precision: Precision::Fp32, weights, halved: None, version, kept };
-        Ok(model.to((Kind::Float, device), precision))
+        model.to((Kind::Float, device), precision)
     }
 
     /// The same model in another kind, on another device, with products of another precision.

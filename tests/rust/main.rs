@@ -1,6 +1,5 @@
 //! Tests of the engine from Rust, in one binary. What Python can reach is tested from there, in tests/python.
 
-mod checkpoint;
 mod data;
 mod lstm;
 mod order;

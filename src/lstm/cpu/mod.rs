@@ -23,6 +23,7 @@ use self::product::{Product, Share};
 use self::simd::dispatch;
 use super::backend::{Backend, Steps};
 use super::{Back, LayerTrace, Mode, Run, State, over_time, without_dropout};
+use crate::stop;
 use crate::threads::{parallel, threads};
 
 /// A cache line of floats; buffers of these are aligned for every vector.
@@ -38,6 +39,8 @@ impl Buffer {
     fn reserve(&mut self, floats: usize) -> *mut f32 {
         let lines = floats.div_ceil(16);
         if self.0.len() < lines {
+            let more = lines - self.0.len();
+            stop::reserve(&mut self.0, more);
             self.0.resize(lines, Line([0.0; 16]));
         }
         self.0.as_mut_ptr().cast()
