@@ -21,7 +21,7 @@ folder = sys.argv[2]
 model.save(folder + "/model")
 calls = {
     "fit": lambda: Model(**small | dict(batch_size=3000)).fit(x),
-    "fit a list": lambda: Model(**small | dict(batch_size=3000)).fit(listed),
+    "fit a list": lambda: Model(horizon=2, **small | dict(batch_size=3000)).fit(listed),
     "fit with a scale": lambda: Model(scale="standard", **small).fit(x),
     "fit wide": lambda: Model(**small | dict(hidden_size=1500)).fit(x[:8]),
     "classifier": lambda: Classifier(**small | dict(batch_size=3000)).fit(x, y),
