@@ -9,7 +9,6 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
-# torch-sys asks the Python of the active environment where libtorch is.
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
@@ -17,7 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PACKAGES := $(VENV)/.packages
 WHEEL := $(VENV)/.wheel
-SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml .cargo/config.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
+SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
 	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
 .PHONY: help setup build demo test test-all fuzz lint format lock bench bench-quality clean

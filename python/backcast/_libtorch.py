@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import sys
 from importlib import metadata, util
 from pathlib import Path
 
 from backcast.errors import MissingPackageError
 
-# The C++ interface changes with each minor version; tch 0.24 is made for this one.
-WANTED = "2.11.0"
-REMEDY = f"Install the one that backcast is built for: pip install torch=={WANTED}"
+# The first release that has all of the stable C interface that the extension uses.
+OLDEST = (2, 11)
+WANTED = "2.11 or later"
+REMEDY = 'Install one: pip install "torch>=2.11"'
 
 
 def load() -> None:
@@ -20,13 +22,13 @@ def load() -> None:
     Raises
     ------
     MissingPackageError
-        If torch is missing, is of another version, or has no libtorch.
+        If torch is missing, is too old, or has no library that loads.
     """
     spec = util.find_spec("torch")
     if spec is None or spec.origin is None:
         raise MissingPackageError(f"backcast needs torch {WANTED}, got none. {REMEDY}")
     found = _version()
-    if found.split("+")[0] != WANTED:
+    if _release(found) < OLDEST:
         raise MissingPackageError(f"backcast needs torch {WANTED}, got torch {found}. {REMEDY}")
     library = Path(spec.origin).parent / "lib" / "libtorch.so"
     try:
@@ -36,6 +38,12 @@ def load() -> None:
         raise MissingPackageError(
             f"backcast needs torch's library, and {library} does not load: {error}. {REMEDY}"
         ) from error
+
+
+def _release(version: str) -> tuple[int, int]:
+    """Read major and minor from a version; builds from source have suffixes of all kinds."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
 def _version() -> str:

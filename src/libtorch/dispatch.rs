@@ -1,59 +1,31 @@
 //! Operators of libtorch that tch does not wrap, through libtorch's stable C interface (`torch/csrc/stable/c/shim.h`).
 
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::CStr;
 
 use anyhow::{Result, ensure};
 use tch::{Device, Tensor};
 
-/// The release whose conventions the arguments follow, 2.11.0: major, minor and patch in the top three bytes.
-const RELEASE: u64 = 0x020b_0000_0000_0000;
-
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    fn torch_call_dispatcher(op: *const c_char, overload: *const c_char, stack: *mut u64, release: u64) -> i32;
-    fn torch_new_list_reserve_size(size: usize, list: *mut *mut c_void) -> i32;
-    fn torch_list_push_back(list: *mut c_void, element: u64) -> i32;
-}
+use super::failure::{checked, take};
+use super::stable::{RELEASE, torch_call_dispatcher};
+use super::value;
 
 /// A tensor, as an argument. The callee takes it over.
 fn tensor(tensor: &Tensor) -> u64 {
-    // SAFETY: a clone of its own of a tensor that lives.
+    // SAFETY: a tensor that lives.
     #[allow(unsafe_code)]
     unsafe {
-        torch_sys::at_shallow_clone(tensor.as_ptr().cast_mut()) as u64
+        value::tensor(tensor.as_ptr().cast_mut().cast())
     }
 }
 
 /// A tensor or none, as an argument. The callee frees the slot.
 fn optional(given: Option<&Tensor>) -> u64 {
-    given.map_or(0, |given| {
-        // SAFETY: room for one slot, from the allocator that C++'s `delete` gives back to.
-        #[allow(unsafe_code)]
-        unsafe {
-            let slot = libc::malloc(size_of::<u64>()).cast::<u64>();
-            assert!(!slot.is_null(), "no memory for an argument");
-            slot.write(tensor(given));
-            slot as u64
-        }
-    })
+    given.map_or(value::NONE, |given| value::some(tensor(given)))
 }
 
 /// A list of tensors, as an argument. The callee takes it over.
-fn list(tensors: &[&Tensor]) -> Result<u64> {
-    let mut list = std::ptr::null_mut();
-    // SAFETY: the list is made here; the clones of the tensors are its own and go with it.
-    #[allow(unsafe_code)]
-    let code = unsafe {
-        let mut code = torch_new_list_reserve_size(tensors.len(), &raw mut list);
-        for one in tensors {
-            if code == 0 {
-                code = torch_list_push_back(list, tensor(one));
-            }
-        }
-        code
-    };
-    ensure!(code == 0, "libtorch made no list");
-    Ok(list as u64)
+fn list(tensors: &[&Tensor]) -> u64 {
+    value::list(tensors.iter().map(|one| tensor(one)))
 }
 
 /// Call an operator, by the arguments that its schema names; its results, tensors all of them.
@@ -64,8 +36,8 @@ fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> 
     // first places, tensors of our own.
     #[allow(unsafe_code)]
     unsafe {
-        let code = torch_call_dispatcher(op.as_ptr(), overload.as_ptr(), stack.as_mut_ptr(), RELEASE);
-        ensure!(code == 0, "libtorch refused {}", op.to_string_lossy());
+        let call = || torch_call_dispatcher(op.as_ptr(), overload.as_ptr(), stack.as_mut_ptr(), RELEASE);
+        ensure!(checked(op, call), "{}", take());
         Ok(std::array::from_fn(|result| Tensor::from_ptr(stack[result] as *mut torch_sys::C_tensor)))
     }
 }
@@ -78,14 +50,7 @@ fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> 
 /// If libtorch refuses it, as it does on the CPU.
 pub fn fused_cell(input: &Tensor, recurrent: &Tensor, c: &Tensor) -> [Tensor; 3] {
     let arguments = [tensor(input), tensor(recurrent), tensor(c), optional(None), optional(None)];
-    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| refused(&error, recurrent))
-}
-
-/// The interface reports that an operator failed, not why. Mostly memory ran out: then tch's allocation below fails with the
-/// reason.
-fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
-    drop(Tensor::cat(&[gates, gates], 1));
-    panic!("a GPU has a fused cell: {error}")
+    call(c"aten::_thnn_fused_lstm_cell", c"", &arguments).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The backward pass through `fused_cell`: the gradients at the gates' sums (n, 4H) and at c before (n, H), from those at h and
@@ -97,8 +62,8 @@ fn refused(error: &anyhow::Error, gates: &Tensor) -> ! {
 pub fn fused_cell_backward(dh: &Tensor, dc: &Tensor, [before, after]: [Tensor; 2], gates: &Tensor) -> [Tensor; 2] {
     let has_bias = 0;
     let arguments = [optional(Some(dh)), optional(Some(dc)), tensor(&before), tensor(&after), tensor(gates), has_bias];
-    let [d_gates, d_before, _] = call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments)
-        .unwrap_or_else(|error| refused(&error, gates));
+    let [d_gates, d_before, _] =
+        call(c"aten::_thnn_fused_lstm_cell_backward_impl", c"", &arguments).unwrap_or_else(|error| panic!("{error}"));
     [d_gates, d_before]
 }
 
@@ -148,12 +113,12 @@ pub fn fused_adam(w: &Tensor, gradient: &Tensor, first: &Tensor, second: &Tensor
         Rate::Device(rate) => (c"tensor_lr", tensor(rate)),
     };
     let arguments = [
-        list(&[w])?,
-        list(&[gradient])?,
-        list(&[first])?,
-        list(&[second])?,
-        list(&[])?,
-        list(&[adam.steps])?,
+        list(&[w]),
+        list(&[gradient]),
+        list(&[first]),
+        list(&[second]),
+        list(&[]),
+        list(&[adam.steps]),
         rate,
         adam.beta1.to_bits(),
         adam.beta2.to_bits(),
@@ -177,21 +142,33 @@ mod tests {
     /// Lists, optionals and several results, as the fused cell has them, by an operator that the CPU has too.
     #[test]
     fn an_operator_is_called_as_its_schema_says() {
-        let random = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu));
-        let [x, h, c] = [random(&[5, 3]), random(&[5, 4]), random(&[5, 4])];
-        let [w_ih, w_hh, b_ih] = [random(&[16, 3]), random(&[16, 4]), random(&[16])];
-        let arguments = [
-            tensor(&x),
-            list(&[&h, &c]).expect("a list"),
-            tensor(&w_ih),
-            tensor(&w_hh),
-            optional(Some(&b_ih)),
-            optional(None),
-        ];
+        let numbers = |size: &[i64]| {
+            let count = size.iter().product::<i64>();
+            let numbers: Vec<f64> = (0..count).map(|n| (n as f64 + count as f64).sin()).collect();
+            Tensor::from_slice(&numbers).view(size)
+        };
+        let [x, h, c] = [numbers(&[5, 3]), numbers(&[5, 4]), numbers(&[5, 4])];
+        let [w_ih, w_hh, b_ih] = [numbers(&[16, 3]), numbers(&[16, 4]), numbers(&[16])];
+        let arguments =
+            [tensor(&x), list(&[&h, &c]), tensor(&w_ih), tensor(&w_hh), optional(Some(&b_ih)), optional(None)];
         let [got_h, got_c] = call(c"aten::lstm_cell", c"", &arguments).expect("the CPU has it");
-        let zero = Tensor::zeros([16], (Kind::Double, Device::Cpu));
-        let (h, c) = x.lstm_cell(&[&h, &c], &w_ih, &w_hh, Some(&b_ih), Some(&zero));
-        assert!(got_h.allclose(&h, 1e-12, 0.0, false) && got_c.allclose(&c, 1e-12, 0.0, false));
-        assert!(call::<1>(c"aten::no_such_operator", c"", &[]).is_err());
+
+        let gates = x.matmul(&w_ih.transpose(0, 1)) + h.matmul(&w_hh.transpose(0, 1)) + &b_ih;
+        let gate = |at: i64| gates.narrow(1, 4 * at, 4);
+        let c = gate(1).sigmoid() * &c + gate(0).sigmoid() * gate(2).tanh();
+        let h = gate(3).sigmoid() * c.tanh();
+        for (got, expected) in [(got_h, h), (got_c, c)] {
+            assert!((got - expected).norm().double_value(&[]) < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_refused_operator_gives_its_reason() {
+        let reason =
+            |op: &CStr, arguments: &[u64]| call::<1>(op, c"", arguments).map(drop).expect_err("refused").to_string();
+        assert!(reason(c"aten::no_such_operator", &[]).contains("no_such_operator"));
+        let [a, b] = [3, 4].map(|n| Tensor::zeros([2, n], (Kind::Float, Device::Cpu)));
+        let reason = reason(c"aten::matmul", &[tensor(&a), tensor(&b)]);
+        assert!(reason.contains("mat1 and mat2 shapes cannot be multiplied (2x3 and 2x4)"), "{reason}");
     }
 }

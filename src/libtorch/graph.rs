@@ -7,8 +7,11 @@ use std::ffi::{CStr, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tch::Device;
+
+use super::failure::{checked, take};
+use super::platform;
 
 #[allow(unsafe_code)]
 unsafe extern "C" {
@@ -18,15 +21,8 @@ unsafe extern "C" {
 
 /// A function of `libtorch_cuda`, by its name there.
 fn find(name: &CStr) -> Result<*mut c_void> {
-    // SAFETY: both calls take null-terminated names, and return null if nothing has this name.
-    #[allow(unsafe_code)]
-    let found = unsafe {
-        let library = libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
-        ensure!(!library.is_null(), "this torch is built without CUDA");
-        libc::dlsym(library, name.as_ptr())
-    };
-    ensure!(!found.is_null(), "libtorch has no {}", name.to_string_lossy());
-    Ok(found)
+    ensure!(platform::loaded(platform::CUDA).is_some(), "this torch is built without CUDA");
+    platform::find(platform::CUDA, name).with_context(|| format!("libtorch has no {}", name.to_string_lossy()))
 }
 
 fn call(name: &CStr, arguments: [usize; 4]) -> Result<()> {
@@ -51,10 +47,10 @@ unsafe fn function<F: Copy>(name: &CStr) -> Result<F> {
     Ok(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&found) })
 }
 
-/// The handle that a function of the stable interface gives.
-fn handle(give: impl FnOnce(*mut *mut c_void) -> i32) -> Result<*mut c_void> {
+/// The handle that a function of the stable interface, `name`, gives.
+fn handle(name: &CStr, give: impl FnOnce(*mut *mut c_void) -> i32) -> Result<*mut c_void> {
     let mut handle = std::ptr::null_mut();
-    ensure!(give(&raw mut handle) == 0, "libtorch has no such device or stream");
+    ensure!(checked(name, || give(&raw mut handle)), "{}", take());
     Ok(handle)
 }
 
@@ -87,9 +83,9 @@ impl Guard {
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let make: GuardDevice = function(c"aoti_torch_create_cuda_guard")?;
-            let end: EndGuard = function(c"aoti_torch_delete_cuda_guard")?;
-            Ok(Self { handle: handle(|out| make(device, out))?, end })
+            let make: GuardDevice = function(platform::DEVICE_GUARD_NEW)?;
+            let end: EndGuard = function(platform::DEVICE_GUARD_DELETE)?;
+            Ok(Self { handle: handle(platform::DEVICE_GUARD_NEW, |out| make(device, out))?, end })
         }
     }
 }
@@ -122,9 +118,9 @@ impl Stream {
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let get: GetFromPool = function(c"torch_get_cuda_stream_from_pool")?;
-            let wait: Wait = function(c"torch_cuda_stream_synchronize")?;
-            Ok(Self { handle: handle(|out| get(false, device, out))?, device, wait })
+            let get: GetFromPool = function(platform::STREAM_FROM_POOL)?;
+            let wait: Wait = function(platform::STREAM_WAIT)?;
+            Ok(Self { handle: handle(platform::STREAM_FROM_POOL, |out| get(false, device, out))?, device, wait })
         }
     }
 
@@ -134,12 +130,12 @@ impl Stream {
         // SAFETY: as the types above say.
         #[allow(unsafe_code)]
         unsafe {
-            let get: GetCurrent = function(c"aoti_torch_get_current_cuda_stream")?;
-            let make: GuardStream = function(c"aoti_torch_create_cuda_stream_guard")?;
-            let end: EndGuard = function(c"aoti_torch_delete_cuda_stream_guard")?;
-            let before = handle(|out| get(device, out))?;
-            ensure!(wait(before, device) == 0, "the device failed");
-            let guard = Guard { handle: handle(|out| make(own, device, out))?, end };
+            let get: GetCurrent = function(platform::CURRENT_STREAM)?;
+            let make: GuardStream = function(platform::STREAM_GUARD_NEW)?;
+            let end: EndGuard = function(platform::STREAM_GUARD_DELETE)?;
+            let before = handle(platform::CURRENT_STREAM, |out| get(device, out))?;
+            ensure!(checked(platform::STREAM_WAIT, || wait(before, device)), "{}", take());
+            let guard = Guard { handle: handle(platform::STREAM_GUARD_NEW, |out| make(own, device, out))?, end };
             Ok(Entered { stream: Self { handle: own, device, wait }, _guard: guard })
         }
     }
@@ -190,20 +186,20 @@ impl Graph {
         const THREAD_LOCAL: usize = 1;
         ensure!(!FAILED.load(Ordering::Relaxed), "a recording has failed before");
         // Look these up first: without them a recording that has started cannot be ended.
-        for name in [c"_ZN2at4cuda9CUDAGraph11capture_endEv", c"_ZN2at4cuda9CUDAGraphD1Ev"] {
+        for name in [platform::GRAPH_END, platform::GRAPH_DELETE] {
             find(name)?;
         }
         let mut storage = Box::new(Storage([0; 1024]));
         let keep_graph = 0;
-        call(c"_ZN2at4cuda9CUDAGraphC1Eb", [storage.0.as_mut_ptr() as usize, keep_graph, 0, 0])?;
+        call(platform::GRAPH_NEW, [storage.0.as_mut_ptr() as usize, keep_graph, 0, 0])?;
         let graph = Self(storage);
-        let begin = c"_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode";
         let own_pool = [0, 0];
-        let recorded = call(begin, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]).and_then(|()| {
-            let made = catch_unwind(AssertUnwindSafe(work));
-            call(c"_ZN2at4cuda9CUDAGraph11capture_endEv", [graph.pointer(), 0, 0, 0])?;
-            made.unwrap_or_else(|_| anyhow::bail!("what was to be recorded failed"))
-        });
+        let recorded =
+            call(platform::GRAPH_BEGIN, [graph.pointer(), own_pool[0], own_pool[1], THREAD_LOCAL]).and_then(|()| {
+                let made = catch_unwind(AssertUnwindSafe(work));
+                call(platform::GRAPH_END, [graph.pointer(), 0, 0, 0])?;
+                made.unwrap_or_else(|_| anyhow::bail!("what was to be recorded failed"))
+            });
         match recorded {
             Ok(made) => Ok((graph, made)),
             Err(error) => {
@@ -217,7 +213,7 @@ impl Graph {
 
     /// Ask for the recorded work once more.
     pub fn replay(&self) -> Result<()> {
-        call(c"_ZN2at4cuda9CUDAGraph6replayEv", [self.pointer(), 0, 0, 0])
+        call(platform::GRAPH_REPLAY, [self.pointer(), 0, 0, 0])
     }
 
     fn pointer(&self) -> usize {
@@ -228,7 +224,7 @@ impl Graph {
 impl Drop for Graph {
     fn drop(&mut self) {
         // A failure leaves some memory taken; no caller can handle it.
-        let _ = call(c"_ZN2at4cuda9CUDAGraphD1Ev", [self.pointer(), 0, 0, 0]);
+        let _ = call(platform::GRAPH_DELETE, [self.pointer(), 0, 0, 0]);
     }
 }
 
@@ -236,54 +232,30 @@ impl Drop for Graph {
 mod tests {
     use super::*;
 
-    #[allow(unsafe_code)]
-    unsafe extern "C" {
-        #[link_name = "_ZN2at7Context19setFloat32PrecisionENS_14Float32BackendENS_9Float32OpENS_16Float32PrecisionE"]
-        fn set_float32_precision(context: *mut c_void, backend: i32, op: i32, precision: i32);
-        #[link_name = "_ZN2at13globalContextEv"]
-        fn global_context() -> *mut c_void;
-    }
-
     #[test]
     fn an_exception_of_libtorch_is_caught() {
+        let name = |name| platform::find(platform::CPU, name).expect("every release has it");
+        let function = name(platform::SET_FLOAT32_PRECISION);
         // SAFETY: the function takes the context and three numbers; the numbers are backend, operator and
         // precision, of which CUDA refuses bfloat16.
         #[allow(unsafe_code)]
         unsafe {
-            let (function, context) = (set_float32_precision as *const c_void, global_context() as usize);
+            let context = name(platform::GLOBAL_CONTEXT);
+            let context = std::mem::transmute::<*mut c_void, extern "C" fn() -> usize>(context)();
             assert_eq!(backcast_caught(function, context, 1, 3, 3), 1);
             assert_eq!(backcast_caught(function, context, 1, 3, 0), 0);
         }
     }
 
     #[test]
-    fn every_name_is_in_libtorch_or_cuda_is_not() {
-        // SAFETY: a library that Python's torch loads too.
+    fn without_a_gpu_streams_and_graphs_are_refused_and_the_process_lives() {
+        // SAFETY: a library that Python's torch loads too; a CPU build of torch lacks it.
         #[allow(unsafe_code)]
-        if unsafe { libc::dlopen(c"libtorch_cuda.so".as_ptr(), libc::RTLD_LAZY) }.is_null() {
-            return;
-        }
-        for name in [
-            c"_ZN2at4cuda9CUDAGraphC1Eb",
-            c"_ZN2at4cuda9CUDAGraph13capture_beginESt4pairIyyE21cudaStreamCaptureMode",
-            c"_ZN2at4cuda9CUDAGraph11capture_endEv",
-            c"_ZN2at4cuda9CUDAGraph6replayEv",
-            c"_ZN2at4cuda9CUDAGraphD1Ev",
-            c"torch_get_cuda_stream_from_pool",
-            c"torch_cuda_stream_synchronize",
-            c"aoti_torch_create_cuda_guard",
-            c"aoti_torch_delete_cuda_guard",
-            c"aoti_torch_create_cuda_stream_guard",
-            c"aoti_torch_delete_cuda_stream_guard",
-            c"aoti_torch_get_current_cuda_stream",
-        ] {
-            assert!(find(name).is_ok(), "{name:?}");
-        }
-        if !tch::Cuda::is_available() {
-            // Refused without ending the process.
+        let built_with_cuda = !unsafe { libc::dlopen(platform::CUDA.as_ptr(), libc::RTLD_LAZY) }.is_null();
+        if tch::Cuda::device_count() == 0 {
             assert!(Stream::new(Device::Cuda(0)).is_err() && Guard::device(Device::Cuda(0)).is_err());
             assert!(Graph::record(|| Ok(())).is_err());
-            assert!(FAILED.load(Ordering::Relaxed) || Graph::record(|| Ok(())).is_err());
+            assert!(!built_with_cuda || FAILED.load(Ordering::Relaxed) || Graph::record(|| Ok(())).is_err());
         }
     }
 }

@@ -1,10 +1,17 @@
-//! What tch does not wrap. With `threads` and the CPU kernels the only modules with `unsafe` code; each block states why it
-//! is sound.
+//! What tch does not wrap, and the C functions that tch itself calls, over libtorch's stable C interface. With `threads` and the
+//! CPU kernels the only modules with `unsafe` code; each block states why it is sound.
 
 mod dispatch;
+mod failure;
 mod graph;
+mod number;
+mod operators;
+mod platform;
 mod precision;
+mod stable;
+mod tensor;
 mod tf32;
+mod value;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -124,19 +131,10 @@ pub fn device_name(device: Device) -> String {
 pub fn free_memory(device: Device) -> Option<usize> {
     type OfMemory = unsafe extern "C" fn(*mut usize, *mut usize) -> i32;
     let _guard = graph::Guard::device(device).ok()?;
-    // SAFETY: a function of the CUDA runtime that libtorch has loaded, if it has, by its signature there.
+    let found = platform::CUDA_RUNTIMES.iter().find_map(|runtime| platform::find(runtime, platform::MEMORY_INFO))?;
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: a function of the CUDA runtime, by its signature there.
     #[allow(unsafe_code)]
-    unsafe {
-        let runtime = [c"libcudart.so.13", c"libcudart.so.12"]
-            .map(|name| libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD))
-            .into_iter()
-            .find(|handle| !handle.is_null())?;
-        let found = libc::dlsym(runtime, c"cudaMemGetInfo".as_ptr());
-        if found.is_null() {
-            return None;
-        }
-        let info = std::mem::transmute::<*mut libc::c_void, OfMemory>(found);
-        let (mut free, mut total) = (0, 0);
-        (info(&raw mut free, &raw mut total) == 0).then_some(free)
-    }
+    let code = unsafe { std::mem::transmute::<*mut libc::c_void, OfMemory>(found)(&raw mut free, &raw mut total) };
+    (code == 0).then_some(free)
 }

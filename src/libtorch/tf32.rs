@@ -3,35 +3,48 @@
 use std::ffi::c_void;
 use std::sync::{Mutex, PoisonError};
 
+use super::platform;
+
 /// As in libtorch's `ATen/Context.h`.
 const CUDA: i32 = 1;
 const MATMUL: i32 = 3;
 const IEEE: i32 = 1;
 const TF32: i32 = 2;
 
-#[allow(unsafe_code)]
-unsafe extern "C" {
-    #[link_name = "_ZN2at13globalContextEv"]
-    fn global_context() -> *mut c_void;
-    #[link_name = "_ZNK2at7Context16float32PrecisionENS_14Float32BackendENS_9Float32OpE"]
-    fn float32_precision(context: *const c_void, backend: i32, op: i32) -> i32;
-    #[link_name = "_ZN2at7Context19setFloat32PrecisionENS_14Float32BackendENS_9Float32OpENS_16Float32PrecisionE"]
-    fn set_float32_precision(context: *mut c_void, backend: i32, op: i32, precision: i32);
-}
+type GlobalContext = unsafe extern "C" fn() -> *mut c_void;
+type Get = unsafe extern "C" fn(*const c_void, i32, i32) -> i32;
+type Set = unsafe extern "C" fn(*mut c_void, i32, i32, i32);
 
-fn get() -> i32 {
-    // SAFETY: both exist in the release that this is built on; the context knows the pair.
+/// libtorch's context and its two functions; none in a libtorch without them, whose products stay as they are.
+fn switch() -> Option<(*mut c_void, Get, Set)> {
+    let find = |name| platform::find(platform::CPU, name);
+    let context = find(platform::GLOBAL_CONTEXT)?;
+    let (get, set) = (find(platform::FLOAT32_PRECISION)?, find(platform::SET_FLOAT32_PRECISION)?);
+    // SAFETY: the signatures in `ATen/Context.h`; the mangled names carry the types of the arguments.
     #[allow(unsafe_code)]
     unsafe {
-        float32_precision(global_context(), CUDA, MATMUL)
+        let context = std::mem::transmute::<*mut c_void, GlobalContext>(context)();
+        Some((context, std::mem::transmute::<*mut c_void, Get>(get), std::mem::transmute::<*mut c_void, Set>(set)))
     }
 }
 
+fn get() -> i32 {
+    switch().map_or(IEEE, |(context, get, _)| {
+        // SAFETY: CUDA's products are a pair that the context knows.
+        #[allow(unsafe_code)]
+        unsafe {
+            get(context, CUDA, MATMUL)
+        }
+    })
+}
+
 fn set(precision: i32) {
-    // SAFETY: as above; CUDA knows all precisions that are set here.
-    #[allow(unsafe_code)]
-    unsafe {
-        set_float32_precision(global_context(), CUDA, MATMUL, precision);
+    if let Some((context, _, set)) = switch() {
+        // SAFETY: as above; CUDA knows all precisions that are set here.
+        #[allow(unsafe_code)]
+        unsafe {
+            set(context, CUDA, MATMUL, precision);
+        }
     }
 }
 

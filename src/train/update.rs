@@ -93,7 +93,7 @@ impl<'a> Update<'a> {
         let before = self.is_wild().then(|| self.numbers(&weights).map(Tensor::copy));
         optimizer::update(training.optimizer, &mut weights, &gradients, &self.part.moments, step)?;
         if let Some(before) = before {
-            let value = weights.abs().max().double_value(&[]);
+            let value = weights.abs().aminmax(None, false).1.double_value(&[]);
             if !value.is_finite() {
                 for (now, before) in self.numbers(&weights).into_iter().zip(before) {
                     now.shallow_clone().copy_(&before);

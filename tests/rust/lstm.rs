@@ -10,26 +10,26 @@ use tch::{Device, Kind, Tensor};
 
    lstm = torch.nn.LSTM(2, 3, num_layers=2, batch_first=True).double()
    for p, f in zip(lstm.parameters(), (torch.sin, torch.cos) * 4):
-       p.data = f(torch.arange(float(p.numel()))).view_as(p).double()
+       p.data = f(torch.arange(float(p.numel())).double()).view_as(p)
    h, (h_n, c_n) = lstm(torch.arange(8.0).double().view(1, 4, 2) / 8)
    (h * torch.arange(12.0).view_as(h)).sum().backward()
    print(h, c_n, [p.grad.norm() for p in lstm.parameters()], lstm.weight_hh_l0.grad.flatten()[:4])
 */
 #[rustfmt::skip]
 const H: [f64; 12] = [
-    0.170409054266, 0.104878126480, 0.120863373301,
-    0.219569721859, 0.128264545477, 0.163311003534,
-    0.235265009861, 0.129157360295, 0.180939022454,
-    0.244293237776, 0.124571832645, 0.192683750659,
+    0.170409052727, 0.104878126702, 0.120863376146,
+    0.219569719396, 0.128264546485, 0.163311005926,
+    0.235265007413, 0.129157361687, 0.180939024242,
+    0.244293235527, 0.124571834249, 0.192683751857,
 ];
 const LAST_C: [f64; 6] =
-    [0.980004759373, 1.509074937591, 0.127531728284, 0.801359889329, 0.778006974620, 0.752199006713];
+    [0.980004769387, 1.509074927380, 0.127531719748, 0.801359895633, 0.778006976020, 0.752199013890];
 #[rustfmt::skip]
 const GRADIENT_NORMS: [f64; 8] = [
-    0.409276172467, 0.162256477235, 0.461349480951, 0.461349480951,
-    2.596217704158, 1.579128342618, 5.644402470628, 5.644402470628,
+    0.409276158336, 0.162256471814, 0.461349463118, 0.461349463118,
+    2.596217704985, 1.579128341308, 5.644402463231, 5.644402463231,
 ];
-const WEIGHT_HH_0_GRADIENT: [f64; 4] = [0.003135247330, 0.005342458551, 0.001001941533, 0.008438262363];
+const WEIGHT_HH_0_GRADIENT: [f64; 4] = [0.003135247226, 0.005342458420, 0.001001941517, 0.008438262041];
 
 const D: i64 = 2;
 const HIDDEN: i64 = 3;
@@ -48,15 +48,20 @@ fn stack(parameter: impl Fn(&[i64], bool) -> Tensor) -> Stack {
     });
     // An identity: the outputs are h of the top layer, and the gradient at them enters there.
     let readout = Readout {
-        weight: Tensor::eye(HIDDEN, (Kind::Float, Device::Cpu)).to_kind(layers[0].weight_hh.kind()),
+        weight: from(&[HIDDEN, HIDDEN], |at| f64::from(at % (HIDDEN + 1) == 0)).to_kind(layers[0].weight_hh.kind()),
         bias: Tensor::zeros([HIDDEN], (layers[0].weight_hh.kind(), Device::Cpu)),
     };
     Stack { layers: layers.into(), readout: Some(readout) }
 }
 
+/// A tensor of the number at each place, counted from 0.
+fn from(shape: &[i64], number: impl Fn(i64) -> f64) -> Tensor {
+    let numbers: Vec<f64> = (0..shape.iter().product::<i64>()).map(number).collect();
+    Tensor::from_slice(&numbers).view(shape)
+}
+
 fn waves(shape: &[i64], sines: bool) -> Tensor {
-    let x = Tensor::arange(shape.iter().product::<i64>(), (Kind::Float, Device::Cpu));
-    if sines { x.sin() } else { x.cos() }.view(shape)
+    from(shape, |at| if sines { (at as f64).sin() } else { (at as f64).cos() })
 }
 
 /// The trace that `frames` (T, B, D) leave behind.
@@ -79,7 +84,7 @@ fn assert_close(found: &Tensor, expected: &[f64], tolerance: f64) {
 fn forward_and_backward_agree_with_pytorch() {
     for (kind, tolerance) in KINDS {
         let stack = stack(|shape, sines| waves(shape, sines).to_kind(kind));
-        let frames = Tensor::arange(8, (kind, Device::Cpu)).view([4, 1, D]) / 8.0;
+        let frames = from(&[4, 1, D], |at| at as f64 / 8.0).to_kind(kind);
         let mut mode = Mode::Train { dropout: 0.0, rng: &mut stream(0, Purpose::Update, 0) };
         let mut trace = pass(&stack, &frames, &mut mode);
         assert_close(&trace.top().expect("a training pass"), &H, tolerance);
@@ -87,7 +92,7 @@ fn forward_and_backward_agree_with_pytorch() {
         assert_close(&trace.last().expect("a last state").c, &LAST_C, tolerance);
 
         // A gradient at h of every step: what a classifier on top of the encoder gives.
-        let hidden = Tensor::arange(12, (kind, Device::Cpu)).view([4, 1, HIDDEN]);
+        let hidden = from(&[4, 1, HIDDEN], |at| at as f64).to_kind(kind);
         let gradients = self::stack(|shape, _| Tensor::zeros(shape, (kind, Device::Cpu)));
         backward(vec![Back {
             stack: &stack,
@@ -119,7 +124,8 @@ fn evaluation_gives_the_numbers_of_training_without_dropout() {
         let rng = &mut stream(0, Purpose::Update, 0);
         let [trained, evaluated] = [Mode::Train { dropout: 0.0, rng }, Mode::Eval]
             .map(|mut mode| pass(&stack, &frames, &mut mode).take_last().expect("a last state"));
-        assert!(trained.h.allclose(&evaluated.h, 0.0, tolerance, false));
-        assert!(trained.c.allclose(&evaluated.c, 0.0, tolerance, false));
+        for (trained, evaluated) in [(trained.h, evaluated.h), (trained.c, evaluated.c)] {
+            assert!((trained - evaluated).norm().double_value(&[]) < 4.0 * tolerance);
+        }
     }
 }
