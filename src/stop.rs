@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use tch::{Device, Kind, Tensor};
 
 use crate::error::Error;
 
@@ -106,9 +107,36 @@ pub fn end(error: impl Into<anyhow::Error>) -> ! {
     resume_unwind(Box::new(error.into()))
 }
 
-/// Make room for `more` items. `Vec` itself would end the process where there is none.
+/// Make room for `more` items. `Vec` itself would abort the process if there is none.
 pub fn reserve<T>(vec: &mut Vec<T>, more: usize) {
     if vec.try_reserve_exact(more).is_err() {
         end(Error::Memory { bytes: more as f64 * size_of::<T>() as f64 });
+    }
+}
+
+/// A flat tensor of zeros, filled piece by piece on the CPU.
+pub fn zeros(size: i64, options: (Kind, Device)) -> Tensor {
+    if options.1 != Device::Cpu {
+        return Tensor::zeros([size], options);
+    }
+    let flat = Tensor::empty([size], options);
+    by_pieces(size, |first, n| drop(flat.narrow(0, first, n).zero_()));
+    flat
+}
+
+/// A copy of a flat tensor, made piece by piece.
+pub fn copy(flat: &Tensor) -> Tensor {
+    let copy = flat.empty_like();
+    by_pieces(flat.size()[0], |first, n| copy.narrow(0, first, n).copy_(&flat.narrow(0, first, n)));
+    copy
+}
+
+/// Call `work(first, length)` for pieces of 0..size, and look before each.
+fn by_pieces(size: i64, work: impl Fn(i64, i64)) {
+    /// Numbers in a piece: some ten milliseconds, as the system provides the memory when it is first written.
+    const PIECE: i64 = 1 << 24;
+    for first in (0..size).step_by(PIECE as usize) {
+        look();
+        work(first, PIECE.min(size - first));
     }
 }

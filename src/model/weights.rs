@@ -9,7 +9,8 @@ use tch::{Device, Kind, Tensor};
 use super::architecture::{Architecture, Distribution, Feedback, Init, Which};
 use crate::error::Error;
 use crate::lstm::{Layer, Readout, Stack};
-use crate::random::{Purpose, stream, uniform};
+use crate::random::{Purpose, fill_uniform, stream};
+use crate::stop;
 
 /// Every tensor starts on a cache line of its own.
 const ALIGNMENT: i64 = 16;
@@ -46,7 +47,7 @@ impl Weights {
     pub fn zeros(architecture: &Architecture, options: (Kind, Device)) -> Self {
         let entries = layout(architecture);
         let size = entries.last().map_or(0, |last| last.offset + last.numel());
-        Self::of(architecture, Tensor::zeros([size], options))
+        Self::of(architecture, stop::zeros(size, options))
     }
 
     /// Views of the weights in `flat`.
@@ -69,7 +70,7 @@ impl Weights {
         let mut rng = stream(init.seed, Purpose::Weights, 0);
         let paper = init.distribution == Distribution::Paper;
         for entry in &weights.entries {
-            let mut view = entry.view(&weights.flat);
+            let view = entry.view(&weights.flat);
             let is_bias = entry.name.contains("bias");
             let bound = match (paper, entry.name.contains("weight_ch")) {
                 (false, _) => 1.0 / (architecture.hidden_size as f64).sqrt(),
@@ -77,7 +78,7 @@ impl Weights {
                 (true, true) => 0.1,
             };
             if !(paper && is_bias) {
-                view.copy_(&uniform(&mut rng, &entry.shape, -bound, bound));
+                fill_uniform(&mut rng, &view, -bound, bound);
             }
             if let Some(forget_bias) = init.forget_bias.filter(|_| entry.name.contains("lstm.bias")) {
                 let hidden = architecture.hidden_size;

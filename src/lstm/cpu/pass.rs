@@ -531,6 +531,7 @@ impl Kernel for ColumnSums {
     unsafe fn run<S: Simd>(&self) {
         // SAFETY: the caller enables the instruction set.
         let zero = unsafe { S::splat(0.0) };
+        let mut meter = Meter::default();
         for column in (self.first..self.end).step_by(COLUMNS * S::LANES) {
             // Neighbours in memory, and even and odd rows by themselves: no addition waits for the one before.
             let mut sums = [[zero; COLUMNS]; 2];
@@ -562,6 +563,8 @@ impl Kernel for ColumnSums {
                     j += 1;
                 }
             }
+            // Memory bounds this, so a number costs more than a multiplication.
+            meter.add(8 * self.rows * COLUMNS * S::LANES);
         }
     }
 }
