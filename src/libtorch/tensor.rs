@@ -161,6 +161,14 @@ unsafe extern "C" fn at_int64_value_at_indexes(of: Handle, indexes: *const i64, 
     out
 }
 
+/// The part at `index` of the first axis.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn at_get(of: Handle, index: c_int) -> Handle {
+    let mut out = std::ptr::null_mut();
+    unsafe { atg_select(&raw mut out, of, 0, i64::from(index)) };
+    out
+}
+
 /// A tensor over memory of the caller.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn at_tensor_of_blob(
