@@ -163,7 +163,8 @@ class Classifier(ClassifierMixin, Estimator):
         ----------
         X : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on. uint8 frames are taken as 0..255 and
-            scaled to 0..1. NaN is a missing number, as in `Model.fit`.
+            scaled to 0..1. NaN is a missing number, as in `Model.fit`. Arrays of (cases, channels,
+            time), as of aeon and sktime, come as ``X.swapaxes(1, 2)``.
         y : array_like of shape (n_windows,)
             One label for each window: numbers or words.
         validation : pair (X, y), default=None

@@ -107,6 +107,31 @@ def test_what_killed_processes_left_is_removed(tmp_path: Path, model: Model) -> 
     assert sorted(os.listdir(tmp_path)) == ["model", "other"]
 
 
+TRAINING = (
+    "import sys, numpy as np; from backcast import Model\n"
+    "x = np.sin(np.arange(20) / 3 + np.arange(30)[:, None])[..., None]\n"
+    "model = Model(16, max_iter=int(sys.argv[2]), random_state=0, device='cpu', verbose=0)\n"
+    "model.fit(x, checkpoint=sys.argv[1], checkpoint_minutes=0)\n"
+    "print(*[float(array.sum()) for array in model.state_dict().values()])\n"
+)
+
+
+def test_a_training_that_is_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    def training(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TRAINING, str(tmp_path / name), "600"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    process = training("killed")
+    while not (tmp_path / "killed").exists():
+        time.sleep(0.001)
+    process.kill()
+    process.communicate(timeout=60)
+    done = Model.load(tmp_path / "killed", device="cpu").n_iter_
+    whole, resumed = [training(name).communicate(timeout=120)[0] for name in ("whole", "killed")]
+    assert 0 < done < 600
+    assert resumed == whole != ""
+
+
 def test_only_left_over_files_of_ours_are_removed(tmp_path: Path, model: Model) -> None:
     others = (
         ".backcast.tmp",

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,12 +163,12 @@ def test_a_script_ends_as_python_scripts_do() -> None:
     assert "\nKeyboardInterrupt: training stopped after update " in error
 
 
-def long_windows(n: int = 128, length: int = 2_000) -> Any:
+def long_windows(n: int = 128, length: int = 1_000) -> Any:
     return np.broadcast_to(np.float32(0.5), (n, length, 16))
 
 
 def wide_model(**params: Any) -> Model:
-    """A model of which a single batch of `long_windows` takes ten seconds and more."""
+    """A model of which a single batch of `long_windows` takes some seconds."""
     defaults: dict[str, Any] = {"hidden_size": 512, "batch_size": 128, "max_iter": 1}
     return small_model(**defaults | params)
 
@@ -185,6 +186,10 @@ LONG: dict[str, Any] = {
     "score": lambda model: model.score(long_windows()),
     "trace": lambda model: model.trace(long_windows(32), steps=4),
     "fit": lambda model: model.fit(long_windows()),
+    "fit in 16 bits": lambda model: model.set_params(precision="bf16").fit(
+        long_windows(length=300)
+    ),
+    "the first weights": lambda model: model.set_params(hidden_size=3_000).fit(long_windows(2, 4)),
     "fit with dropout": lambda model: model.set_params(dropout=0.5, num_layers=2).fit(
         long_windows(length=500)
     ),
@@ -195,8 +200,9 @@ LONG: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("what", LONG)
+@pytest.mark.parametrize(
+    ("what", "threads"), [*((what, 1) for what in LONG), ("encode", 2), ("fit", 2)]
+)
 def test_ctrl_c_stops_a_long_batch(what: str, threads: int, wide: Model) -> None:
     model = copy.deepcopy(wide).set_params(num_threads=threads)
     before = model.state_dict()
@@ -206,13 +212,14 @@ def test_ctrl_c_stops_a_long_batch(what: str, threads: int, wide: Model) -> None
         ended.append(time.monotonic())
         os.kill(os.getpid(), signal.SIGINT)
 
-    timer = threading.Timer(1.0, press)
+    timer = threading.Timer(0.5, press)
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         LONG[what](model)
     late = time.monotonic() - ended[0]
     timer.join()
-    assert late < 1.0
+    # Others may use the cores too.
+    assert late < max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     # What was interrupted changed nothing, and the model goes on.
     model.set_params(**wide.get_params())
     for name, array in model.state_dict().items():
@@ -242,13 +249,24 @@ def test_a_handler_may_use_models_in_the_middle_of_a_batch(wide: Model) -> None:
     np.testing.assert_array_equal(whole, wide.encode(long_windows(length=200)))
 
 
-def test_ctrl_c_stops_a_long_batch_of_libtorchs_operators(wide: Model) -> None:
-    model = copy.deepcopy(wide).set_params(precision="bf16")
-    start = time.monotonic()
-    with ctrl_c(after=1.0), pytest.raises(KeyboardInterrupt):
-        model.fit(long_windows(length=500))
-    # Each product over all steps is one operator, which nothing stops.
-    assert time.monotonic() - start < 5
+def test_sigterm_as_an_exit_writes_the_checkpoint(tmp_path: Path) -> None:
+    def leave(*_: Any) -> None:
+        sys.exit(3)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    timer = threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    model = small_model(max_iter=ENDLESS)
+    try:
+        with pytest.raises(SystemExit) as caught:
+            model.fit(X, checkpoint=tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        timer.join()
+    assert caught.value.code == 3
+    saved = Model.load(tmp_path / "run", device="cpu")
+    assert saved.n_iter_ == model.n_iter_ > 0
+    assert_same_weights(saved, model)
 
 
 RATES = [1e3, 1e20, 1e30, 1e38, 1e39, 1e100, 1.7e308]

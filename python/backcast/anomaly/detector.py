@@ -735,8 +735,12 @@ def _saved_gap(gap: Any) -> Any:
     if gap is None or isinstance(gap, str | int | float | np.number):
         return gap
     import pandas as pd
+    from pandas.tseries.frequencies import to_offset
 
     if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
+        if to_offset(gap.freqstr) != gap:
+            # The word of a calendar does not name its holidays.
+            raise ArgumentError(f"gap must be a duration or a word to be saved, got {gap!r}")
         return gap.freqstr
     return str(pd.Timedelta(gap))
 
