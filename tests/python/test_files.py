@@ -177,6 +177,17 @@ def test_weights_that_are_not_finite_are_refused(
         assert "NaN or an infinite number" in message
 
 
+@pytest.mark.parametrize(("moment", "odd"), [("first", -3e38), ("first", 1e30), ("second", -1.0)])
+def test_moments_that_no_training_has_are_refused(
+    moment: str, odd: float, folder: Path, tmp_path: Path
+) -> None:
+    header, arrays = opened(folder / "checkpoint")
+    place = header[f"optimizer.{moment}.encoder.lstm.weight_hh_l0"]["data_offsets"][0]
+    bad = arrays[:place] + struct.pack("<f", odd) + arrays[place + 4 :]
+    message = refused(Model.load, closed(tmp_path / "odd", header, bad), device="cpu")
+    assert "encoder.lstm.weight_hh_l0 has moments that no training has" in message
+
+
 DEEP = "[" * 100_000, '{"a":' * 100_000, "[" * 2_000 + "]" * 2_000
 
 

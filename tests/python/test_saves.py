@@ -94,7 +94,7 @@ def test_two_containers_with_the_same_numbers_of_processes_save_at_once(tmp_path
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path, model: Model) -> None:
     left_over = set()
-    for _ in range(8):
+    for _ in range(3):
         process = saving(tmp_path)
         time.sleep(0.05)
         process.send_signal(signal.SIGKILL)

@@ -192,7 +192,17 @@ def read(
                     raise ValueError(f"{name} holds NaN or an infinite number")
             first, second, best = (_taken(arrays, prefix) for prefix in _PREFIXES)
             weights = _taken(arrays, "")
+            _check_moments(first, second)
     return Contents(parameters, fitted, weights, first, second, best)
+
+
+def _check_moments(first: Arrays, second: Arrays) -> None:
+    """Refuse moments that no training has: an update by them could make weights infinite."""
+    for name, squares in second.items():
+        # Adam's own are within a factor of 7.3; those from before a training by RMSProp are not.
+        most = 1e10 * (np.sqrt(np.abs(squares)) + 1e-8)
+        if (squares < 0).any() or (np.abs(first[name]) > most).any():
+            raise ValueError(f"{name} has moments that no training has")
 
 
 @contextmanager
