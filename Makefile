@@ -25,7 +25,7 @@ SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name 
 TORCH ?= 2.15.0
 OTHER := target/torch-$(TORCH)
 
-.PHONY: help setup build demo test test-all test-rust test-torch libtorch lint format wheel lock bench bench-quality clean
+.PHONY: help setup build demo test test-all test-rust test-torch libtorch fuzz lint format wheel lock bench bench-quality clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 15
@@ -56,6 +56,10 @@ test-torch: $(WHEEL)  ## Run the tests on another torch: make test-torch TORCH=2
 	$(OTHER)/bin/pip install --quiet --requirement $(OTHER)/requirements.txt torch==$(TORCH)
 	$(OTHER)/bin/pip install --quiet --no-deps --force-reinstall target/wheels/*.whl
 	VIRTUAL_ENV=$(CURDIR)/$(OTHER) PATH=$(CURDIR)/$(OTHER)/bin:$$PATH python -m pytest -m "not slow"
+
+SEED ?= 0
+fuzz: $(WHEEL)  ## Read 20,000 damaged files, of another SEED each time; an hour at most
+	python tests/fuzz --files 20000 --seed $(SEED) --minutes 60 --processes $$(nproc)
 
 # A folder of its own, so that the build of the wheel and this one do not throw each other's results away.
 lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings, the import order and the interface to Python

@@ -18,8 +18,8 @@ pub enum Error {
     #[error("device must be {expected}, got {got}")]
     Device { expected: String, got: String },
 
-    #[error("{path}: {reason}")]
-    File { path: String, reason: String },
+    #[error("there is not enough memory: {:.2} GB more were asked for", bytes / 1e9)]
+    Memory { bytes: f64 },
 
     #[error(
         "{what} became {value} at update {step}; the weights are those of the last finite update. Try a smaller \

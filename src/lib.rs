@@ -10,9 +10,9 @@
 //! | `error` | one error per remedy |
 //! | `words` | options that are chosen by a word: one table each |
 //! | `libtorch` | what tch does not wrap |
+//! | `stop` | Ctrl-C and refused memory in the middle of a computation |
 //! | `threads` | the thread pool |
 //! | `random` | seeded streams |
-//! | `checkpoint` | safetensors files, written whole or not at all |
 //! | `data` | where batches come from, and in which order |
 //! | `lstm` | one stack of LSTM layers: forward -> trace, backward -> gradients; the backends |
 //! | `model` | architecture, weights, encoder, decoders, losses: the composite model and its gradients |
@@ -22,7 +22,6 @@
 //! Letters, everywhere: B = batch, T = past, F = future, D = numbers in a frame, H = `hidden_size`, L = `num_layers`.
 //! Arrays are time-major inside: (time, batch, features).
 
-pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod libtorch;
@@ -31,6 +30,7 @@ pub mod model;
 #[cfg(feature = "python")]
 mod py;
 pub mod random;
+pub mod stop;
 pub mod threads;
 pub mod train;
 pub mod words;

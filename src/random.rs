@@ -9,6 +9,7 @@ use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
 use crate::libtorch::send;
+use crate::stop;
 
 /// The purpose of a stream.
 #[derive(Debug, Clone, Copy)]
@@ -26,18 +27,29 @@ pub fn stream(seed: u64, purpose: Purpose, counter: i64) -> Pcg64Mcg {
     Pcg64Mcg::seed_from_u64(word)
 }
 
-/// U(low, high), of `shape`.
-pub fn uniform(rng: &mut Pcg64Mcg, shape: &[i64], low: f64, high: f64) -> Tensor {
-    draw(rng, shape, |rng| (low + (high - low) * rng.random::<f64>()) as f32)
+/// Fill `to`, dense and on the CPU, with U(low, high).
+pub fn fill_uniform(rng: &mut Pcg64Mcg, to: &Tensor, low: f64, high: f64) {
+    fill(rng, to, |rng| (low + (high - low) * rng.random::<f64>()) as f32);
 }
 
 /// `value` with a probability of `probability`, else 0, of `shape`.
 pub fn bernoulli(rng: &mut Pcg64Mcg, shape: &[i64], probability: f64, value: f64, to: (Kind, Device)) -> Tensor {
-    let drawn = draw(rng, shape, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 });
+    let drawn = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+    fill(rng, &drawn, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 });
     send(&drawn, to.1).to_kind(to.0)
 }
 
-fn draw(rng: &mut Pcg64Mcg, shape: &[i64], mut one: impl FnMut(&mut Pcg64Mcg) -> f32) -> Tensor {
-    let numbers: Vec<f32> = (0..shape.iter().product::<i64>()).map(|_| one(rng)).collect();
-    Tensor::from_slice(&numbers).view(shape)
+fn fill(rng: &mut Pcg64Mcg, to: &Tensor, mut one: impl FnMut(&mut Pcg64Mcg) -> f32) {
+    /// Numbers drawn from one look at Ctrl-C to the next: some milliseconds.
+    const PIECE: usize = 1 << 20;
+    let flat = to.view([-1]);
+    let n = flat.numel();
+    let mut numbers: Vec<f32> = Vec::new();
+    stop::reserve(&mut numbers, PIECE.min(n));
+    for first in (0..n).step_by(PIECE) {
+        stop::look();
+        numbers.clear();
+        numbers.extend((first..n.min(first + PIECE)).map(|_| one(rng)));
+        flat.narrow(0, first as i64, numbers.len() as i64).copy_(&Tensor::from_slice(&numbers));
+    }
 }

@@ -5,14 +5,17 @@
 //! included, takes the next piece when it is ready. The caller never waits for a thread that has not begun, and a waiting
 //! thread yields its core and soon sleeps. Meanwhile libtorch's pool is limited to one thread.
 
+use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use tch::Tensor;
+
+use crate::stop::{self, Helping};
 
 /// A waiting thread spins for `ALERT`, then yields its core until `AWAKE`, then sleeps: waking it takes some hundred
 /// microseconds, and the pieces of a small model's step are no longer than that.
@@ -89,7 +92,9 @@ struct Job {
     pieces: usize,
     taken: AtomicUsize,
     done: AtomicUsize,
-    panicked: AtomicBool,
+    /// Whether a piece has panicked, and with what: the others are left.
+    failed: Arc<AtomicBool>,
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
     caller: Thread,
 }
 
@@ -102,20 +107,30 @@ unsafe impl Sync for Job {}
 impl Job {
     /// Do pieces until none is left.
     fn help(&self) {
+        let _helping = Helping::with(&self.failed);
         loop {
             let piece = self.taken.fetch_add(1, Ordering::Relaxed);
             if piece >= self.pieces {
                 return;
             }
-            // SAFETY: this piece is not done yet, so the caller is still in `parallel`.
-            #[allow(unsafe_code)]
-            let work = unsafe { &*self.work };
-            if catch_unwind(AssertUnwindSafe(|| work(piece))).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+            if !self.failed.load(Ordering::Relaxed) {
+                // SAFETY: this piece is not done yet, so the caller is still in `parallel`.
+                #[allow(unsafe_code)]
+                let work = unsafe { &*self.work };
+                self.attempt(|| work(piece));
             }
             if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.pieces {
                 self.caller.unpark();
             }
+        }
+    }
+
+    /// Keep what the first panic said.
+    fn attempt(&self, work: impl FnOnce()) {
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(work))
+            && !self.failed.swap(true, Ordering::Relaxed)
+        {
+            *lock(&self.payload) = Some(payload);
         }
     }
 
@@ -217,17 +232,23 @@ pub fn parallel(pieces: usize, work: impl Fn(usize) + Sync) {
         pieces,
         taken: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
-        panicked: AtomicBool::new(false),
+        failed: Arc::default(),
+        payload: Mutex::default(),
         caller: thread::current(),
     });
     POOL.announce(Some(&job));
     job.help();
     stay_awake_until(|| job.is_done());
     while !job.is_done() {
-        thread::park();
+        thread::park_timeout(stop::EVERY);
+        // The others use what belongs to this thread, so it may not leave before they do.
+        job.attempt(stop::look);
     }
     POOL.announce(None);
-    assert!(!job.panicked.load(Ordering::Relaxed), "parallel work failed");
+    if job.failed.load(Ordering::Relaxed) {
+        let payload = lock(&job.payload).take();
+        resume_unwind(payload.unwrap_or_else(|| Box::new("parallel work failed")));
+    }
 }
 
 /// Tensors that several threads read, and of whose numbers each thread writes its own.

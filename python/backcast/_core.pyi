@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from backcast._engine.columns import Column
 
-__all__ = ["Core", "Session", "cuda_device_count", "loss_ranges", "read", "words", "write"]
+__all__ = ["Core", "Session", "check_shapes", "cuda_device_count", "loss_ranges", "words"]
 
 _Array = NDArray[np.float32]
 
@@ -19,7 +19,12 @@ class _Observer(Protocol):
 @final
 class Core:
     def __new__(
-        cls, architecture: dict[str, Any], init: dict[str, Any], device: str, precision: str
+        cls,
+        architecture: dict[str, Any],
+        init: dict[str, Any],
+        device: str,
+        precision: str,
+        weights: dict[str, _Array] | None = None,
     ) -> Core: ...
     @property
     def device(self) -> str: ...
@@ -95,5 +100,4 @@ class Session:
 def words() -> dict[str, list[str]]: ...
 def loss_ranges() -> dict[str, tuple[float, float] | None]: ...
 def cuda_device_count() -> int: ...
-def read(path: str) -> tuple[dict[str, _Array], dict[str, str]]: ...
-def write(path: str, arrays: dict[str, _Array], metadata: dict[str, str]) -> None: ...
+def check_shapes(architecture: dict[str, Any], shapes: dict[str, list[int]]) -> None: ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
@@ -162,7 +163,8 @@ class Classifier(ClassifierMixin, Estimator):
         ----------
         X : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
             Frames, in the units the model was fitted on. uint8 frames are taken as 0..255 and
-            scaled to 0..1. NaN is a missing number, as in `Model.fit`.
+            scaled to 0..1. NaN is a missing number, as in `Model.fit`. Arrays of (cases, channels,
+            time), as of aeon and sktime, come as ``X.swapaxes(1, 2)``.
         y : array_like of shape (n_windows,)
             One label for each window: numbers or words.
         validation : pair (X, y), default=None
@@ -389,12 +391,12 @@ class Classifier(ClassifierMixin, Estimator):
         """Return the parameters that a given model's encoder determines."""
         return {name: fitted.architecture[name] for name in names_of(self, "Architecture")}
 
+    def _saved_architecture(self, items: dict[str, Any]) -> dict[str, Any]:
+        frame_size = math.prod(items["frame_shape"])
+        return self._architecture(frame_size, classes=len(_saved_classes(items)))
+
     def _restored(self, contents: Contents) -> Fitted:
-        fitted = contents.fitted
-        classes = np.array(fitted["classes"], dtype=fitted["dtype"])
-        frame_size = math.prod(fitted["frame_shape"])
-        architecture = self._architecture(frame_size, classes=len(classes))
-        return self._new_from(contents, architecture, classes=classes)
+        return self._new_from(contents, classes=_saved_classes(contents.fitted))
 
     def __sklearn_clone__(self) -> Self:
         """Copy the parameters; a fitted model stays fitted, as it is what training starts from."""
@@ -423,6 +425,12 @@ class Classifier(ClassifierMixin, Estimator):
         return losses, gradients
 
 
+# NumPy's names of the types that labels may have.
+_LABELS = (
+    r"[|<>=](b1|[iuf][1248]|U[0-9]{1,6}|[mM]8(\[[0-9]{0,6}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?)"
+)
+
+
 def _architecture(sizes: Mapping[str, Any], frame_size: int, classes: int | None) -> dict[str, Any]:
     return {
         "frame_size": frame_size,
@@ -442,6 +450,27 @@ def _known(y: ArrayLike) -> NDArray[Any]:
         if is_missing(label):
             raise DataError(f"y must be known for every window, got {label} for window {i}")
     return given
+
+
+def _saved_classes(items: Mapping[str, Any]) -> NDArray[Any]:
+    """Return the labels in a file; raise `ValueError` if they are not as they were saved."""
+    labels, dtype = items["classes"], items["dtype"]
+    # NumPy makes a type of almost any text, also of one that takes all memory.
+    if labels is None or not re.fullmatch(_LABELS, dtype):
+        raise ValueError("classes are not as they were saved")
+    kind = np.dtype(dtype)
+    natural = np.array(labels)
+    stored = "iuf" if kind.kind in "iuf" else "i" if kind.kind in "mM" else kind.kind
+    if natural.dtype.kind not in stored:
+        raise ValueError(f"classes must be of type {dtype}")
+    if kind.kind == "U" and kind.itemsize > natural.dtype.itemsize:
+        raise ValueError(f"classes are shorter than {dtype}")
+    classes = natural.astype(kind)
+    if kind.kind in "mM" and np.isnat(classes).any():
+        raise ValueError("classes must be known")
+    if natural.ndim != 1 or not np.array_equal(np.unique(classes), classes):
+        raise ValueError("classes must be different, and in order")
+    return classes
 
 
 def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -247,7 +247,8 @@ class Model(TransformerMixin, CompositeEstimator):
             A list holds one array (T_i, *frame_shape) for each window. uint8 frames are taken as
             0..255 and scaled to 0..1, but not in tables. NaN is a missing number, and so is a
             masked one. Objects with a shape and slices, such as memory maps and h5py datasets, are
-            read batch by batch. An iterable gives batches; see Notes.
+            read batch by batch. An iterable gives batches; see Notes. Arrays of (cases, channels,
+            time), as of aeon and sktime, come as ``x.swapaxes(1, 2)``.
         future : array_like of shape (n_windows, F, *frame_shape), or list, default=None
             The frames after each past. It must be None with an iterable.
         validation : float, array_like or pair, default=None

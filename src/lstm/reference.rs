@@ -7,6 +7,7 @@ use super::{
     Back, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask, flat, last_size, over_time, readout_backward,
     without_dropout,
 };
+use crate::stop;
 
 pub(super) struct Reference;
 
@@ -152,6 +153,7 @@ fn forward(run: Run<'_, Trace>, mode: &mut Mode<'_>) {
     let mut fed = Vec::new();
     let mut outputs: Vec<Tensor> = Vec::new();
     for t in 0..steps {
+        stop::look();
         let mut x = input(&run.feed, t, &outputs, batch, stack);
         if let (true, Some(x)) = (train, &x) {
             fed.push(x.shallow_clone());
@@ -229,6 +231,7 @@ fn backward(back: &Back<'_, Trace>) -> State {
 
         // Time backwards: the only product that must go step by step.
         for t in (0..steps).rev() {
+            stop::look();
             if let Some(above) = &above {
                 dh = dh + above.i(t);
             }

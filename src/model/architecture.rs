@@ -88,6 +88,13 @@ impl Architecture {
         Ok(())
     }
 
+    /// Refuse what no machine holds, whose number of weights may not even be counted.
+    pub fn check_size(&self) -> Result<(), Error> {
+        let [frame, hidden, layers] = [self.frame_size, self.hidden_size, self.num_layers].map(|n| n as f64);
+        let bytes = 16.0 * layers * hidden * hidden.max(frame);
+        if bytes > 1e15 { Err(Error::Memory { bytes }) } else { Ok(()) }
+    }
+
     /// The existing decoders, as the parameter `decoders` names them.
     pub fn decoders(&self) -> &'static str {
         match self.feedback {

@@ -15,6 +15,7 @@ use crate::data::{Batch, Frames};
 use crate::error::Error;
 use crate::libtorch::{Precision, Tf32};
 use crate::lstm::{self, Back, Mode, Run, Stack, State, Steps, Trace};
+use crate::stop;
 
 /// What a training pass needs besides the batch.
 pub struct Pass<'a> {
@@ -60,21 +61,36 @@ pub struct Composite {
 impl Composite {
     pub fn new(architecture: Architecture, init: Init, device: Device, precision: Precision) -> Result<Self, Error> {
         architecture.check()?;
+        architecture.check_size()?;
         let weights = Weights::draw(&architecture, init);
+        Ok(Self::of(architecture, weights.flat.to_device(device), precision))
+    }
+
+    /// The same with zeros for weights, for those of a file: nothing is drawn.
+    pub fn zeros(architecture: Architecture, device: Device, precision: Precision) -> Result<Self, Error> {
+        architecture.check()?;
+        architecture.check_size()?;
+        let weights = Weights::zeros(&architecture, (Kind::Float, Device::Cpu));
+        Ok(Self::of(architecture, weights.flat.to_device(device), precision))
+    }
+
+    /// A model with the weights in `flat`.
+    fn of(architecture: Architecture, flat: Tensor, precision: Precision) -> Self {
+        let kind = precision.of_products(flat.kind());
+        let halved = (kind != flat.kind()).then(|| Weights::with_vectors(&architecture, flat.to_kind(kind), &flat));
         let (version, kept) = (AtomicU64::default(), Mutex::default());
-        let model = Self { architecture, precision: Precision::Fp32, weights, halved: None, version, kept };
-        Ok(model.to((Kind::Float, device), precision))
+        Self { weights: Weights::of(&architecture, flat), architecture, precision, halved, version, kept }
     }
 
     /// The same model in another kind, on another device, with products of another precision.
     #[must_use]
     pub fn to(&self, options: (Kind, Device), precision: Precision) -> Self {
-        let architecture = self.architecture.clone();
-        let flat = self.weights.flat.to_device(options.1).to_kind(options.0).copy();
-        let kind = precision.of_products(options.0);
-        let halved = (kind != options.0).then(|| Weights::with_vectors(&architecture, flat.to_kind(kind), &flat));
-        let (version, kept) = (AtomicU64::default(), Mutex::default());
-        Self { weights: Weights::of(&architecture, flat), architecture, precision, halved, version, kept }
+        let flat = &self.weights.flat;
+        let flat = match options == self.options() {
+            true => stop::copy(flat),
+            false => flat.to_device(options.1).to_kind(options.0),
+        };
+        Self::of(self.architecture.clone(), flat, precision)
     }
 
     /// Assign `arrays`, all of them or none.

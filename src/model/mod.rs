@@ -11,4 +11,4 @@ mod weights;
 pub use architecture::{Architecture, Distribution, Feedback, Init, Loss, Which};
 pub use composite::{Composite, Pass, Traces};
 pub use loss::{Losses, Sum, Unread};
-pub use weights::Weights;
+pub use weights::{Weights, check_shapes};

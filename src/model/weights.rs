@@ -1,13 +1,16 @@
 //! All the model's numbers of one kind (weights, or gradients) in one flat tensor, with a view for each name in the seed's
 //! modules. It is flat so that clipping, the optimizer and a checkpoint handle one tensor.
 
+use std::collections::HashMap;
+
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use super::architecture::{Architecture, Distribution, Feedback, Init, Which};
 use crate::error::Error;
 use crate::lstm::{Layer, Readout, Stack};
-use crate::random::{Purpose, stream, uniform};
+use crate::random::{Purpose, fill_uniform, stream};
+use crate::stop;
 
 /// Every tensor starts on a cache line of its own.
 const ALIGNMENT: i64 = 16;
@@ -22,7 +25,7 @@ pub struct Entry {
 
 impl Entry {
     fn numel(&self) -> i64 {
-        self.shape.iter().product()
+        self.shape.iter().fold(1, |product, n| product.wrapping_mul(*n))
     }
 
     /// The view of this tensor in a flat one.
@@ -44,7 +47,7 @@ impl Weights {
     pub fn zeros(architecture: &Architecture, options: (Kind, Device)) -> Self {
         let entries = layout(architecture);
         let size = entries.last().map_or(0, |last| last.offset + last.numel());
-        Self::of(architecture, Tensor::zeros([size], options))
+        Self::of(architecture, stop::zeros(size, options))
     }
 
     /// Views of the weights in `flat`.
@@ -67,7 +70,7 @@ impl Weights {
         let mut rng = stream(init.seed, Purpose::Weights, 0);
         let paper = init.distribution == Distribution::Paper;
         for entry in &weights.entries {
-            let mut view = entry.view(&weights.flat);
+            let view = entry.view(&weights.flat);
             let is_bias = entry.name.contains("bias");
             let bound = match (paper, entry.name.contains("weight_ch")) {
                 (false, _) => 1.0 / (architecture.hidden_size as f64).sqrt(),
@@ -75,7 +78,7 @@ impl Weights {
                 (true, true) => 0.1,
             };
             if !(paper && is_bias) {
-                view.copy_(&uniform(&mut rng, &entry.shape, -bound, bound));
+                fill_uniform(&mut rng, &view, -bound, bound);
             }
             if let Some(forget_bias) = init.forget_bias.filter(|_| entry.name.contains("lstm.bias")) {
                 let hidden = architecture.hidden_size;
@@ -111,36 +114,57 @@ impl Weights {
 
     /// The same for a flat tensor with the layout of these weights.
     pub fn fill(&self, flat: &Tensor, arrays: &[(String, Tensor)]) -> Result<()> {
-        let find = |name: &str| arrays.iter().find(|(given, _)| given == name).map(|(_, array)| array);
-        let names = || self.entries.iter().map(|entry| entry.name.as_str());
-        let missing: Vec<&str> = names().filter(|name| find(name).is_none()).collect();
-        let foreign: Vec<&str> =
-            arrays.iter().map(|(name, _)| name.as_str()).filter(|name| !names().any(|own| own == *name)).collect();
-        if !missing.is_empty() || !foreign.is_empty() {
-            let mut got = Vec::new();
-            if !missing.is_empty() {
-                got.push(format!("no {}", missing.join(", ")));
-            }
-            if !foreign.is_empty() {
-                got.push(format!("also {}", foreign.join(", ")));
-            }
-            let expected = format!("a dict with the {} weights of this architecture", self.entries.len());
-            return Err(Error::Shape { name: "weights".into(), expected, got: got.join("; ") }.into());
-        }
+        check(&self.entries, arrays.iter().map(|(name, array)| (name.clone(), array.size())).collect())?;
+        let by_name: HashMap<&str, &Tensor> = arrays.iter().map(|(name, array)| (name.as_str(), array)).collect();
         for entry in &self.entries {
-            let got = find(&entry.name).map(Tensor::size).unwrap_or_default();
-            if got != entry.shape {
-                let expected = format!("of shape {:?}", entry.shape);
-                return Err(Error::Shape { name: entry.name.clone(), expected, got: format!("{got:?}") }.into());
-            }
-        }
-        for entry in &self.entries {
-            if let Some(array) = find(&entry.name) {
+            if let Some(array) = by_name.get(entry.name.as_str()) {
                 entry.view(flat).copy_(array);
             }
         }
         Ok(())
     }
+}
+
+/// Refuse arrays of other names or shapes than the weights of an architecture, before anything of its size is made.
+pub fn check_shapes(architecture: &Architecture, shapes: HashMap<String, Vec<i64>>) -> Result<(), Error> {
+    architecture.check()?;
+    // As every layer has several arrays, what has fewer need not be written out to be refused.
+    if architecture.num_layers > shapes.len() as i64 {
+        let (expected, got) = (format!("at least {} arrays", architecture.num_layers), shapes.len().to_string());
+        return Err(Error::Shape { name: "weights".into(), expected, got });
+    }
+    check(&layout(architecture), shapes)
+}
+
+fn check(entries: &[Entry], mut shapes: HashMap<String, Vec<i64>>) -> Result<(), Error> {
+    let found: Vec<(&Entry, Vec<i64>)> =
+        entries.iter().filter_map(|entry| Some((entry, shapes.remove(&entry.name)?))).collect();
+    if found.len() < entries.len() || !shapes.is_empty() {
+        /// So many names that a message can hold.
+        const SOME: usize = 50;
+        let mut got = Vec::new();
+        let has = |name: &str| found.iter().any(|(entry, _)| entry.name == name);
+        let missing = entries.iter().map(|entry| entry.name.as_str()).filter(|name| !has(name));
+        let missing: Vec<&str> = missing.take(SOME).collect();
+        if !missing.is_empty() {
+            got.push(format!("no {}", missing.join(", ")));
+        }
+        let mut foreign: Vec<&str> = shapes.keys().map(String::as_str).collect();
+        foreign.sort_unstable();
+        foreign.truncate(SOME);
+        if !foreign.is_empty() {
+            got.push(format!("also {}", foreign.join(", ")));
+        }
+        let expected = format!("a dict with the {} weights of this architecture", entries.len());
+        return Err(Error::Shape { name: "weights".into(), expected, got: got.join("; ") });
+    }
+    for (entry, got) in found {
+        if got != entry.shape {
+            let expected = format!("of shape {:?}", entry.shape);
+            return Err(Error::Shape { name: entry.name.clone(), expected, got: format!("{got:?}") });
+        }
+    }
+    Ok(())
 }
 
 fn part(which: Which) -> String {
@@ -152,8 +176,8 @@ fn layout(architecture: &Architecture) -> Vec<Entry> {
     let &Architecture { frame_size, hidden_size, num_layers, peepholes, .. } = architecture;
     let mut entries: Vec<Entry> = Vec::new();
     let mut add = |name: String, shape: Vec<i64>| {
-        let end = entries.last().map_or(0, |last| last.offset + last.numel());
-        entries.push(Entry { name, shape, offset: (end + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT });
+        let end = entries.last().map_or(0, |last| last.offset.wrapping_add(last.numel()));
+        entries.push(Entry { name, shape, offset: end.wrapping_add(ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT });
     };
     let lstm = |part: &str, input: Option<i64>, add: &mut dyn FnMut(String, Vec<i64>)| {
         for l in 0..num_layers {
@@ -187,8 +211,9 @@ fn layout(architecture: &Architecture) -> Vec<Entry> {
 }
 
 fn stack(part: &str, layers: i64, entries: &[Entry], matrices: &Tensor, vectors: &Tensor) -> Stack {
+    let by_name: HashMap<&str, &Entry> = entries.iter().map(|entry| (entry.name.as_str(), entry)).collect();
     let find = |name: String| {
-        let entry = entries.iter().find(|entry| entry.name == name)?;
+        let entry = by_name.get(name.as_str())?;
         Some(entry.view(if entry.shape.len() == 2 { matrices } else { vectors }))
     };
     let lstm = |name: &str, l| find(format!("{part}.lstm.{name}_l{l}"));

@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::data;
 use crate::libtorch::Borrowed;
+use crate::stop;
 
 /// One array of any kind that libtorch reads. Python hands over aligned arrays in native byte order.
 #[derive(FromPyObject)]
@@ -108,9 +109,9 @@ impl Labels<'_> {
     }
 }
 
-/// A float32 array as a tensor of its own.
-pub fn tensor(array: &PyReadonlyArrayDyn<'_, f32>) -> Tensor {
-    Borrowed::new(&array.as_array()).copy()
+/// A float32 array as a tensor, without a copy.
+pub fn borrowed<'a>(array: &'a PyReadonlyArrayDyn<'_, f32>) -> Borrowed<'a> {
+    Borrowed::new(&array.as_array())
 }
 
 /// The numbers of a tensor, on the CPU; made without the GIL.
@@ -122,7 +123,9 @@ pub struct Numbers<T> {
 impl<T: Element + numpy::Element + Default + Clone> Numbers<T> {
     pub fn of(tensor: &Tensor) -> Self {
         let tensor = tensor.to_device(Device::Cpu).to_kind(T::KIND).contiguous();
-        let mut values = vec![T::default(); tensor.numel()];
+        let mut values = Vec::new();
+        stop::reserve(&mut values, tensor.numel());
+        values.resize(tensor.numel(), T::default());
         tensor.copy_data(&mut values, tensor.numel());
         Self { shape: tensor.size().iter().map(|n| *n as usize).collect(), values }
     }
@@ -141,27 +144,35 @@ pub fn numbers<'a, T: Element + numpy::Element + Default + Clone>(
 
 /// (n, ...) to be filled batch by batch.
 pub struct Rows {
-    all: Tensor,
-    filled: i64,
+    shape: Vec<usize>,
+    values: Vec<f32>,
 }
 
 impl Rows {
     pub fn new(shape: &[i64]) -> Self {
-        Self { all: Tensor::zeros(shape, (Kind::Float, Device::Cpu)), filled: 0 }
+        let shape: Vec<usize> = shape.iter().map(|n| *n as usize).collect();
+        let mut values = Vec::new();
+        // Only set aside here: the system makes it when it is written, from batch to batch.
+        stop::reserve(&mut values, shape.iter().fold(1, |product: usize, n| product.saturating_mul(*n)));
+        Self { shape, values }
     }
 
     /// Append (B, ...) rows; those shorter than the rest stay zero at their end.
     pub fn push(&mut self, rows: &Tensor) {
-        let size = rows.size();
-        let mut place = self.all.narrow(0, self.filled, size[0]);
-        if size.len() > 2 {
-            place = place.narrow(1, 0, size[1]);
+        let mut rows = rows.to_device(Device::Cpu).to_kind(Kind::Float);
+        let size: Vec<i64> =
+            rows.size()[..1].iter().copied().chain(self.shape[1..].iter().map(|n| *n as i64)).collect();
+        if rows.size() != size {
+            let all = Tensor::zeros(&size, (Kind::Float, Device::Cpu));
+            all.narrow(1, 0, rows.size()[1]).copy_(&rows);
+            rows = all;
         }
-        place.copy_(rows);
-        self.filled += size[0];
+        let (filled, more) = (self.values.len(), rows.numel());
+        self.values.resize(filled + more, 0.0);
+        rows.contiguous().copy_data(&mut self.values[filled..], more);
     }
 
     pub fn numbers(self) -> Numbers<f32> {
-        Numbers::of(&self.all)
+        Numbers { shape: self.shape, values: self.values }
     }
 }

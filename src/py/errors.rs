@@ -10,6 +10,7 @@ use pyo3::{PyErr, import_exception};
 use tch::TchError;
 
 use crate::error::Error;
+use crate::stop::Asking;
 use crate::threads::Threads;
 
 import_exception!(backcast.errors, ArgumentError);
@@ -18,7 +19,6 @@ import_exception!(backcast.errors, DataError);
 import_exception!(backcast.errors, DecoderError);
 import_exception!(backcast.errors, DeviceError);
 import_exception!(backcast.errors, DivergedError);
-import_exception!(backcast.errors, FileFormatError);
 import_exception!(backcast.errors, InternalError);
 import_exception!(backcast.errors, OutOfMemoryError);
 import_exception!(backcast.errors, ShapeError);
@@ -26,12 +26,16 @@ import_exception!(backcast.errors, ShapeError);
 /// Run `work` without the GIL; panics and errors come out as exceptions. In a forked process it has one thread.
 pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> anyhow::Result<T> + Send) -> PyResult<T> {
     let work = || {
+        let _asking = Asking::with(|| Ok(Python::attach(|py| py.check_signals())?));
         let _threads = Threads::limit(None, false);
         work()
     };
     match py.detach(|| quietly(work)) {
         Ok(result) => result.map_err(exception),
-        Err(panic) => Err(of_libtorch(&message(panic.as_ref()))),
+        Err(panic) => Err(match panic.downcast::<anyhow::Error>() {
+            Ok(error) => exception(*error),
+            Err(panic) => of_libtorch(&message(panic.as_ref())),
+        }),
     }
 }
 
@@ -72,7 +76,7 @@ pub fn exception(error: anyhow::Error) -> PyErr {
             Error::Data { .. } => DataError::new_err(text),
             Error::NoDecoder { .. } => DecoderError::new_err(text),
             Error::Device { .. } => DeviceError::new_err(text),
-            Error::File { .. } => FileFormatError::new_err(text),
+            Error::Memory { .. } => out_of_memory(&text),
             Error::Diverged { .. } => DivergedError::new_err(text),
             Error::Busy => BusyError::new_err(text),
         };
@@ -92,14 +96,16 @@ pub fn exception(error: anyhow::Error) -> PyErr {
     }
 }
 
+fn out_of_memory(text: &str) -> PyErr {
+    OutOfMemoryError::new_err(format!("{text}\nTry a smaller batch_size or hidden_size, or shorter windows"))
+}
+
 /// libtorch's errors come as text alone; the first line says what happened, the rest is a C++ stack.
 fn of_libtorch(text: &str) -> PyErr {
     let text = text.replace("\\n", "\n");
     let first = text.lines().next().unwrap_or_default();
     if text.contains("out of memory") || text.contains("allocate memory") || text.contains("DefaultCPUAllocator") {
-        return OutOfMemoryError::new_err(format!(
-            "{first}\nTry a smaller batch_size or hidden_size, or shorter windows"
-        ));
+        return out_of_memory(first);
     }
     InternalError::new_err(format!("{first}\nThis is a bug of backcast; please report it with the call that led here"))
 }

@@ -11,7 +11,7 @@ mod settings;
 #[pyo3::pymodule(name = "_core")]
 mod _core {
     #[pymodule_export]
-    use super::model::{Core, cuda_device_count, read, write};
+    use super::model::{Core, check_weights, cuda_device_count};
     #[pymodule_export]
     use super::session::Session;
     #[pymodule_export]

@@ -1,7 +1,6 @@
 //! The model, behind a lock that no caller waits for.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use anyhow::Result;
@@ -10,15 +9,14 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use tch::{Cuda, Device, Kind, Tensor};
 
-use super::arrays::{Column, Labels, Numbers, Rows, numbers, tensor};
+use super::arrays::{Column, Labels, Numbers, Rows, borrowed, numbers};
 use super::bridge::{Bridge, losses_dict};
 use super::errors::detached;
-use crate::checkpoint;
 use crate::data::{self, Align, Conversion, Frames, Progress, Windows, in_order};
 use crate::error::Error;
-use crate::libtorch::{self, Precision};
+use crate::libtorch::{self, Borrowed, Precision};
 use crate::lstm::State;
-use crate::model::{Architecture, Composite, Init, Pass, Which};
+use crate::model::{Architecture, Composite, Init, Pass, Which, check_shapes};
 use crate::random::{Purpose, stream};
 use crate::threads::{Threads, forked};
 use crate::train::{self, Moments, Trainer, Training};
@@ -67,18 +65,30 @@ impl Core {
 
 #[pymethods]
 impl Core {
+    /// A model with these weights, or with new ones.
     #[new]
+    #[pyo3(signature = (architecture, init, device, precision, weights=None))]
     fn new(
         py: Python<'_>,
         architecture: Architecture,
         init: Init,
         device: String,
         precision: String,
+        weights: Option<Arrays<'_>>,
     ) -> PyResult<Self> {
+        let weights = weights.as_ref().map(borrow);
         detached(py, move || {
             let device = libtorch::device(&device)?;
             let precision = Precision::parse(&precision, device)?;
-            let model = Composite::new(architecture, init, device, precision)?;
+            let model = match weights {
+                None => Composite::new(architecture, init, device, precision)?,
+                Some(weights) => {
+                    check_shapes(&architecture, weights.iter().map(|(name, w)| (name.clone(), w.size())).collect())?;
+                    let model = Composite::zeros(architecture, device, precision)?;
+                    model.assign(&copies(weights))?;
+                    model
+                }
+            };
             Ok(Self { trainer: Mutex::new(Trainer::new(model)) })
         })
     }
@@ -108,8 +118,8 @@ impl Core {
     }
 
     fn set_weights(&self, py: Python<'_>, arrays: Arrays<'_>) -> PyResult<()> {
-        let arrays = tensors(&arrays);
-        detached(py, move || self.lock()?.model.assign(&arrays))
+        let arrays = borrow(&arrays);
+        detached(py, move || self.lock()?.model.assign(&copies(arrays)))
     }
 
     /// The optimizer's moments by the names of their weights, and the progress of the training: (first, second, progress).
@@ -131,13 +141,13 @@ impl Core {
         second: Option<Arrays<'_>>,
         progress: [i64; 4],
     ) -> PyResult<()> {
-        let (first, second) = (first.as_ref().map(tensors), second.as_ref().map(tensors));
+        let (first, second) = (first.as_ref().map(borrow), second.as_ref().map(borrow));
         detached(py, move || {
             let mut trainer = self.lock()?;
             let mut moments = Moments::zeros_like(&trainer.model.weights.flat);
             for (flat, arrays) in [(&moments.first, first), (&moments.second, second)] {
                 if let Some(arrays) = arrays {
-                    trainer.model.weights.fill(flat, &arrays)?;
+                    trainer.model.weights.fill(flat, &copies(arrays))?;
                 }
             }
             let [steps, step, epoch, batch] = progress;
@@ -213,7 +223,7 @@ impl Core {
         batch_size: i64,
         num_threads: Option<i32>,
     ) -> PyResult<Array<'py>> {
-        let states = tensor(&states);
+        let states = borrowed(&states);
         let all = self.infer(py, num_threads, move |model| {
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
@@ -385,30 +395,23 @@ where
     Ok(dict)
 }
 
-fn tensors(arrays: &Arrays<'_>) -> Vec<(String, Tensor)> {
-    arrays.iter().map(|(name, array)| (name.clone(), tensor(array))).collect()
+fn borrow<'a>(arrays: &'a Arrays<'_>) -> Vec<(String, Borrowed<'a>)> {
+    arrays.iter().map(|(name, array)| (name.clone(), borrowed(array))).collect()
+}
+
+fn copies(arrays: Vec<(String, Borrowed<'_>)>) -> Vec<(String, Tensor)> {
+    arrays.into_iter().map(|(name, array)| (name, array.copy())).collect()
+}
+
+/// Refuse arrays of other names or shapes than the weights of an architecture; nothing of their size is made.
+#[pyfunction]
+#[pyo3(name = "check_shapes")]
+pub fn check_weights(py: Python<'_>, architecture: Architecture, shapes: HashMap<String, Vec<i64>>) -> PyResult<()> {
+    detached(py, move || Ok(check_shapes(&architecture, shapes)?))
 }
 
 /// The number of CUDA devices that libtorch sees.
 #[pyfunction]
 pub fn cuda_device_count(py: Python<'_>) -> PyResult<i64> {
     detached(py, || Ok(Cuda::device_count()))
-}
-
-/// Write a model file, whole or not at all.
-#[pyfunction]
-pub fn write(py: Python<'_>, path: PathBuf, arrays: Arrays<'_>, metadata: HashMap<String, String>) -> PyResult<()> {
-    let mut arrays = tensors(&arrays);
-    arrays.sort_by(|a, b| a.0.cmp(&b.0));
-    detached(py, move || checkpoint::write(&path, &arrays, metadata))
-}
-
-/// Read a model file: (arrays by name, text by key).
-#[pyfunction]
-pub fn read(py: Python<'_>, path: PathBuf) -> PyResult<(Bound<'_, PyDict>, HashMap<String, String>)> {
-    let (arrays, metadata) = detached(py, move || {
-        let (tensors, metadata) = checkpoint::read(&path)?;
-        Ok((numbers::<f32>(tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shallow_clone()))), metadata))
-    })?;
-    Ok((dict(py, arrays)?, metadata))
 }

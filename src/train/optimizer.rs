@@ -6,6 +6,7 @@ use anyhow::Result;
 use tch::{Device, Tensor};
 
 use crate::libtorch::{Adam, Rate, fused_adam};
+use crate::stop;
 use crate::threads::by_parts;
 use crate::words::Words;
 
@@ -41,7 +42,8 @@ pub struct Moments {
 
 impl Moments {
     pub fn zeros_like(flat: &Tensor) -> Self {
-        Self { steps: 0, first: flat.zeros_like(), second: flat.zeros_like() }
+        let zeros = || stop::zeros(flat.size()[0], (flat.kind(), flat.device()));
+        Self { steps: 0, first: zeros(), second: zeros() }
     }
 
     /// The moments of `size` weights from `first` on, for their next update; the caller counts it in `steps` once it is made.

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::libtorch::Precision;
 use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
 use crate::random::{Purpose, stream};
+use crate::stop::Asking;
 
 /// The weights that an update changes, by their place in the flat tensor, and their moments.
 #[derive(Debug)]
@@ -88,9 +89,31 @@ impl<'a> Update<'a> {
         let computed = Computed { losses, gradients: &mut gradients, scale: pass.scale };
         let (seen, numbers) = readback.observe(self, computed)?;
         let step = Step { weight_decay: training.weight_decay, numbers };
+        let _whole = Asking::nobody();
+        let before = self.is_wild().then(|| self.numbers(&weights).map(Tensor::copy));
         optimizer::update(training.optimizer, &mut weights, &gradients, &self.part.moments, step)?;
+        if let Some(before) = before {
+            let value = weights.abs().aminmax(None, false).1.double_value(&[]);
+            if !value.is_finite() {
+                for (now, before) in self.numbers(&weights).into_iter().zip(before) {
+                    now.shallow_clone().copy_(&before);
+                }
+                return Err(Error::Diverged { what: "a weight", value, step: self.progress.step + 1 }.into());
+            }
+        }
         model.weights_changed();
         Ok(seen)
+    }
+
+    /// Whether a finite gradient may make a weight that is not finite: other rates would take more updates than anyone makes.
+    fn is_wild(&self) -> bool {
+        let Training { learning_rate: rate, weight_decay: decay, .. } = *self.training;
+        rate >= 1e3 || decay >= 1.0
+    }
+
+    /// All that an update changes.
+    fn numbers<'t>(&'t self, weights: &'t Tensor) -> [&'t Tensor; 3] {
+        [weights, &self.part.moments.first, &self.part.moments.second]
     }
 }
 

@@ -18,7 +18,7 @@ from pathlib import Path
 # those of one line may import each other in any way that forms no cycle.
 PYTHON = (
     "errors _brief",
-    "_warn",
+    "_warn _regular",
     "_libtorch",
     "_engine",
     "_core",

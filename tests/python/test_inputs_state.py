@@ -231,3 +231,43 @@ def test_classes_of_dates_are_saved(tmp_path: Path) -> None:
 def test_weights_are_a_mapping() -> None:
     with pytest.raises(ArgumentError, match="arrays must be a mapping of names to arrays"):
         Model.from_state_dict([X])  # type: ignore[arg-type]
+
+
+# -- times that are not taken as such --------------------------------------------------------------
+
+
+def test_an_index_that_looks_like_seconds_is_said_not_to_be_times() -> None:
+    rows = table(30).set_index(np.r_[np.arange(10), 20 + np.arange(20)] * 0.5)
+    with pytest.warns(UserWarning, match="the index holds numbers and is not taken as times"):
+        assert len(windows(rows, 5)) == 26
+    assert len(windows(rows.rename_axis("seconds"), 5, time="seconds")) == 22
+    with pytest.warns(UserWarning, match="is not taken as times"):
+        windows(rows.iloc[::-1], 5)
+
+
+def test_an_index_of_numbers_that_changes_nothing_as_times_is_no_warning() -> None:
+    for index in (np.arange(30) * 0.1, np.arange(30), np.arange(30)[::-1], np.full(30, np.nan)):
+        assert len(windows(table(30).set_index(index), 5)) == 26
+
+
+# -- calendars -------------------------------------------------------------------------------------
+
+
+def test_holidays_are_gaps_unless_the_calendar_knows_them() -> None:
+    days = pd.offsets.CustomBusinessDay(holidays=["2026-01-06"])
+    rows = pd.DataFrame(
+        {"a": np.sin(np.arange(60))}, index=pd.date_range("2026-01-01", periods=60, freq=days)
+    )
+    assert len(windows(rows, 10)) == 48
+    assert len(windows(rows, 10, gap=days)) == 51
+    assert len(windows(rows, 10, gap="4D")) == 51
+
+
+def test_a_calendar_with_holidays_is_not_saved_without_them(tmp_path: Path) -> None:
+    days = pd.offsets.CustomBusinessDay(holidays=["2026-01-06"])
+    index = pd.date_range("2026-01-01", periods=60, freq="B")
+    rows = pd.DataFrame({"a": np.sin(np.arange(60))}, index=index)
+    with pytest.raises(ArgumentError, match="gap must be a duration or a word to be saved"):
+        detector(gap=days).fit(rows).save(tmp_path / "detector")
+    detector(gap=pd.offsets.BDay()).fit(rows).save(tmp_path / "detector")
+    assert AnomalyDetector.load(tmp_path / "detector", device="cpu").gap_ == "B"

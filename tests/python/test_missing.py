@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from backcast import Classifier, Model
+from backcast import Classifier, Model, data
 from backcast.errors import DataError
 from reference import Seq2Seq, gradients
 from small import FUTURE, PAST, X, small_model
@@ -111,6 +112,27 @@ def test_a_window_of_which_nothing_is_known_is_refused_by_its_number() -> None:
             action(past)
         with pytest.raises(DataError, match="got NaN alone in window 4"):
             action(past)
+
+
+def test_windows_of_a_table_of_which_nothing_is_known_are_refused_by_their_time() -> None:
+    times = pd.date_range("2026-01-01", periods=40, freq="h")
+    table = pd.DataFrame({"a": np.arange(40.0), "b": np.sin(np.arange(40.0))}, index=times)
+    table.iloc[10:20] = np.nan
+    w = data.windows(table, 6, 2)
+    model = small_model(horizon=2)
+    remedy = r"w\[~np.isnan\(w.past\).all\(\(1, 2\)\)\] leaves them out"
+    said = "NaN alone in 5 of 33 windows, first in window 10, which ends at 2026-01-01 15:00:00; "
+    said += remedy
+    with pytest.raises(DataError, match=said):
+        model.fit(w)
+    known = w[~np.isnan(w.past).all((1, 2))]
+    assert len(known) == 28
+    model.fit(known)
+    for method in (model.encode, model.predict, model.reconstruct):
+        with pytest.raises(DataError, match=said):
+            method(w.past)
+    # Of the future nothing need be known.
+    assert np.isfinite(model.predict(w[8:9].past)).all(axis=None)
 
 
 def test_a_future_without_known_numbers_is_ignored() -> None:

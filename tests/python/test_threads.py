@@ -243,7 +243,7 @@ def read():
         except BusyError:
             busy += 1
 
-readers = [threading.Thread(target=read) for _ in range(2)]
+readers = [threading.Thread(target=read) for _ in range(7)]
 for reader in readers:
     reader.start()
 fits = 0

@@ -277,9 +277,21 @@ def check_names(
 
 
 def with_frames(pasts: Sequences) -> Sequences:
-    """Return pasts, each of which must have a frame."""
+    """Return pasts, each of which must have a frame and, if of a table, a known number."""
     if pasts.span[0] < 1:
         raise ShapeError(f"{pasts.name} must have at least 1 frame in every window, got 0")
+    lazy = pasts.frames
+    # Windows of a table know their times, so they are refused here; others are, in the engine.
+    if isinstance(lazy, Lazy) and hasattr(lazy.source, "_without_numbers"):
+        unknown = lazy.source._without_numbers(lazy.rows, lazy.frames)
+        if len(unknown):
+            first = int(unknown[0])
+            end = lazy.source._label(lazy.rows[first], lazy.frames[-1])
+            raise DataError(
+                f"{pasts.name} must hold at least one number in every window, got NaN alone in "
+                f"{len(unknown)} of {lazy.length} windows, first in window {first}, which ends at "
+                f"{end}; w[~np.isnan(w.past).all((1, 2))] leaves them out"
+            )
     return pasts
 
 

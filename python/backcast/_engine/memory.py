@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import resource
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +46,82 @@ def training_bytes(
     return {"weights": 4 * _COPIES * weights, "batch": 4 * batch * steps}
 
 
-def available_bytes() -> int | None:
+def available_bytes(proc: Path = Path("/proc")) -> int | None:
     """Return how many bytes this process may still allocate; None if unknown."""
-    found = []
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        found.append(int(fields["MemAvailable"].split()[0]) * 1024)
-    except (OSError, KeyError, ValueError):
-        pass
-    try:
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text())
-        usage = int((group / "memory.current").read_text())
-        stat = (line.split() for line in (group / "memory.stat").read_text().splitlines())
-        # The system reclaims pages of files when memory is short.
-        cache = sum(int(value) for name, value in stat if name in ("inactive_file", "active_file"))
-        found.append(limit - usage + cache)
-    except (OSError, ValueError):
-        pass
+    found = [*_of_machine(proc), *_of_groups(proc), *_of_addresses(proc)]
     return min(found, default=None)
+
+
+def _of_machine(proc: Path) -> Iterator[int]:
+    """Yield the memory that nobody uses, or whose contents the system can read again."""
+    with suppress(OSError, LookupError, ValueError):
+        lines = (proc / "meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        yield int(fields["MemAvailable"].split()[0]) * 1024
+
+
+def _of_addresses(proc: Path) -> Iterator[int]:
+    """Yield what `ulimit -v` leaves."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        with suppress(OSError, LookupError, ValueError):
+            pages = int((proc / "self/statm").read_text().split()[0])
+            yield max(0, limit - pages * resource.getpagesize())
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What the kernel calls a group's files and numbers, by version of cgroups."""
+
+    limit: str
+    usage: str
+    cache: tuple[str, str]
+
+
+_V1 = _Files(
+    "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_inactive_file", "total_active_file")
+)
+_V2 = _Files("memory.max", "memory.current", ("inactive_file", "active_file"))
+
+
+def _of_groups(proc: Path) -> Iterator[int]:
+    """Yield what each control group leaves that this process lies in."""
+    for folder, top, files in _groups(proc):
+        while True:
+            with suppress(OSError, LookupError, ValueError):
+                limit = int((folder / files.limit).read_text())
+                usage = int((folder / files.usage).read_text())
+                stat = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                # The system reclaims pages of files when memory is short.
+                cache = sum(int(value) for name, value in stat if name in files.cache)
+                yield max(0, limit - usage + cache)
+            if folder == top or top not in folder.parents:
+                break
+            folder = folder.parent
+
+
+def _groups(proc: Path) -> Iterator[tuple[Path, Path, _Files]]:
+    """Return the folder of each group that this process is in, and where its tree begins."""
+    with suppress(OSError, LookupError, ValueError):
+        lines = (proc / "self/cgroup").read_text().splitlines()
+        paths = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in lines}
+        for line in (proc / "self/mountinfo").read_text().splitlines():
+            # number parent device root place options [more] - kind source options
+            first, last = line.split(" - ", 1)
+            (root, place), (kind, _, options) = first.split()[3:5], last.split()[:3]
+            if kind == "cgroup2":
+                path, files = paths.get(""), _V2
+            elif kind == "cgroup" and "memory" in options.split(","):
+                named = (path for names, path in paths.items() if "memory" in names.split(","))
+                path, files = next(named, None), _V1
+            else:
+                continue
+            if path is None:
+                continue
+            # In a container the root of what is mounted is often the group itself.
+            below = path.removeprefix(root) if root != "/" else path
+            folder = Path(place, below.lstrip("/"))
+            yield folder if folder.is_dir() else Path(place), Path(place), files
 
 
 def check_memory(architecture: Mapping[str, Any], batch: int, past: int, future: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import warnings
@@ -24,7 +25,18 @@ from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import view
-from backcast._parameters import PARAMETERS, number, random_seed, text, value, values_of
+from backcast._estimator.whole import try_place
+from backcast._parameters import (
+    PARAMETERS,
+    check,
+    flag,
+    integer,
+    number,
+    random_seed,
+    text,
+    value,
+    values_of,
+)
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
@@ -34,8 +46,8 @@ from backcast.errors import (
     BusyError,
     DeviceError,
     DivergedError,
-    FileFormatError,
     NotFittedError,
+    OutOfMemoryError,
     ShapeError,
 )
 
@@ -78,9 +90,8 @@ class Estimator(BaseEstimator):
         """Return the record of an untrained engine with these weights or new ones."""
         seed = random_seed("random_state", self.random_state) if seed is None else seed
         init = values_of(self, "Init") | {"seed": seed}
-        core = _core.Core(architecture, init, *self._place())
-        if weights is not None:
-            core.set_weights(dict(weights))
+        given = None if weights is None else dict(weights)
+        core = _core.Core(architecture, init, *self._place(), weights=given)
         return Fitted(
             core=core,
             architecture=architecture,
@@ -162,7 +173,7 @@ class Estimator(BaseEstimator):
             raise ArgumentError("validation must be given to fit with a patience, got None")
         save = None
         if checkpoint is not None:
-            files.try_place(checkpoint)
+            try_place(checkpoint)
 
             def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None:
                 write(self, checkpoint, training=True, best=best, more={"watch": state})
@@ -240,6 +251,8 @@ class Estimator(BaseEstimator):
                 self._fitted = before
             if isinstance(error, KeyboardInterrupt):
                 raise _stopped(done if trained else 0) from None
+            if isinstance(error, MemoryError) and not isinstance(error, OutOfMemoryError):
+                raise _out_of_memory(error) from error
             raise
         finally:
             del _TRAINING[id(self)]
@@ -272,7 +285,12 @@ class Estimator(BaseEstimator):
     def _reading(self) -> Iterator[Fitted]:
         """Yield the record; raise `BusyError` if another thread began to train meanwhile."""
         trainings = self._trainings
-        yield self._current()
+        try:
+            yield self._current()
+        except OutOfMemoryError:
+            raise
+        except MemoryError as error:
+            raise _out_of_memory(error) from error
         self._check_free()
         if self._trainings != trainings:
             raise _busy()
@@ -386,17 +404,19 @@ class Estimator(BaseEstimator):
         """
         return read(cls, path, device)[0]
 
+    def _saved_architecture(self, items: dict[str, Any]) -> dict[str, Any]:
+        """Return the architecture of the model in a file, of what was fitted there."""
+        return self._architecture(math.prod(items["frame_shape"]))
+
     def _restored(self, contents: files.Contents) -> Fitted:
         """Return the record in a file."""
         raise NotImplementedError
 
-    def _new_from(
-        self, contents: files.Contents, architecture: dict[str, Any], **more: Any
-    ) -> Fitted:
-        """Return a record of this architecture with the contents of a file."""
+    def _new_from(self, contents: files.Contents, **more: Any) -> Fitted:
+        """Return a record with the contents of a file."""
         fitted = contents.fitted
         return self._new(
-            architecture,
+            self._saved_architecture(fitted),
             tuple(fitted["frame_shape"]),
             scale=scale_of(fitted.get("scale")),
             scaled=fitted["scaled"],
@@ -432,18 +452,21 @@ class Estimator(BaseEstimator):
         if pickled is None:
             return
         weights, training = pickled
-        init = {"init": "pytorch", "forget_bias": None, "seed": record["seed"]}
         self.precision = _precision_on(self.device, self.precision)
         try:
-            core = _core.Core(record["architecture"], init, *self._place())
+            core = self._core_of(record, weights)
         except DeviceError as error:
             warnings.warn(f"{error}; this model is now on the CPU", RuntimeWarning, stacklevel=2)
             self.device = "cpu"
             self.precision = _precision_on(self.device, self.precision)
-            core = _core.Core(record["architecture"], init, *self._place())
-        core.set_weights(weights)
+            core = self._core_of(record, weights)
         core.set_training_state(*training)
         self._fitted = Fitted(core=core, **record)
+
+    def _core_of(self, record: Mapping[str, Any], weights: dict[str, Any]) -> _core.Core:
+        """Return the engine of a pickled record."""
+        init = {"init": "pytorch", "forget_bias": None, "seed": record["seed"]}
+        return _core.Core(record["architecture"], init, *self._place(), weights=weights)
 
     # -- display in notebooks ----------------------------------------------------------------------
 
@@ -482,12 +505,21 @@ def read(
 ) -> tuple[_Kind, files.Contents]:
     """Read a file; return an estimator of this kind and the contents of the file."""
     device = text("device", device)
-    contents = files.read(path, kind.__name__)
-    try:
-        parameters, fitted = contents.parameters | {"device": device}, contents.fitted
+    estimator: _Kind
+
+    def check_header(
+        parameters: dict[str, Any], items: dict[str, Any], shapes: files.Shapes
+    ) -> None:
+        nonlocal estimator
         if "precision" in parameters:
             parameters["precision"] = _precision_on(device, parameters["precision"])
-        estimator = kind(**parameters)
+        estimator = kind(**parameters | {"device": device})
+        _check_saved(estimator)
+        _core.check_shapes(estimator._saved_architecture(items), shapes)
+
+    contents = files.read(path, kind.__name__, check_header)
+    fitted = contents.fitted
+    with files.damaged(path):
         estimator._fitted = estimator._restored(contents)
         core, training = estimator._fitted.core, fitted.get("training")
         if training is None:
@@ -495,11 +527,20 @@ def read(
         else:
             core.set_training_state(contents.first, contents.second, training["progress"])
             estimator._change(end=training["end"])
-    except FileFormatError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:
-        raise files.damaged(path, error) from error
     return estimator, contents
+
+
+def _check_saved(estimator: Estimator) -> None:
+    """Check parameters from a file, also those that a new estimator takes as they come."""
+    check(estimator)
+    state = estimator.random_state
+    if state is not None:
+        integer("random_state", state, least=0, most=2**64 - 1)
+    flag("warm_start", getattr(estimator, "warm_start", False))
+    if not isinstance(estimator.verbose, int):
+        raise ArgumentError(f"verbose must be a whole number, got {estimator.verbose!r}")
+    if getattr(estimator, "model", None) is not None:
+        raise ArgumentError("model must be None in a file")
 
 
 def _old_record(state: dict[str, Any]) -> dict[str, Any]:
@@ -531,6 +572,14 @@ def _precision_on(device: str, precision: str) -> str:
 def _busy() -> BusyError:
     return BusyError(
         "this model is in use by another thread; give each thread its own copy (copy.deepcopy)"
+    )
+
+
+def _out_of_memory(error: MemoryError) -> OutOfMemoryError:
+    """Say what helps where NumPy, or Python itself, got no memory."""
+    return OutOfMemoryError(
+        f"there is not enough memory: {str(error) or 'Python got none'}; try a smaller batch_size "
+        "or hidden_size, or fewer or shorter windows"
     )
 
 

@@ -219,9 +219,7 @@ class CompositeEstimator(Estimator):
         }
 
     def _restored(self, contents: Contents) -> Fitted:
-        fitted = contents.fitted
-        architecture = self._architecture(math.prod(fitted["frame_shape"]))
-        return self._new_from(contents, architecture, horizon=fitted["horizon"])
+        return self._new_from(contents, horizon=contents.fitted["horizon"])
 
     def _total(self, losses: dict[str, float]) -> float:
         """Return the weighted sum of the decoders' losses."""

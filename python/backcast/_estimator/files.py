@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast import _core
-from backcast._estimator.fitted import Fitted
-from backcast.errors import ArgumentError, FileFormatError
+from backcast._estimator import safetensors
+from backcast._estimator.fitted import Fitted, check_items
+from backcast._estimator.safetensors import Arrays
+from backcast._estimator.whole import replacing
+from backcast._regular import open_regular
+from backcast.errors import ArgumentError, FileFormatError, OutOfMemoryError
 
 _FORMAT_VERSION = 1
 
-Arrays = dict[str, NDArray[np.float32]]
+Shapes = dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def write(
         "parameters": json.dumps(parameters, default=plain),
         "fitted": json.dumps(items, default=plain),
     }
-    _core.write(os.fspath(Path(os.fsdecode(path))), arrays, metadata)
+    with replacing(path) as file:
+        safetensors.write(file, arrays, metadata)
 
 
 def _items(fitted: Fitted) -> dict[str, Any]:
@@ -124,8 +126,22 @@ def labels_of(saved: Any) -> tuple[Any, ...] | None:
     return tuple(tuple(label) if isinstance(label, list) else label for label in saved)
 
 
-def read(path: str | os.PathLike[str], estimator: str) -> Contents:
+def read(
+    path: str | os.PathLike[str],
+    estimator: str,
+    check: Callable[[dict[str, Any], dict[str, Any], Shapes], None],
+) -> Contents:
     """Read a file of this class of estimator.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    estimator : str
+        Name of the class.
+    check : callable
+        Called with the parameters, with what was fitted, and with the shapes of the weights, before
+        any array is read; raises `ValueError` where they do not fit together.
 
     Raises
     ------
@@ -134,51 +150,92 @@ def read(path: str | os.PathLike[str], estimator: str) -> Contents:
     FileFormatError
         If it is truncated, corrupt, not of this class, or of a newer format.
     """
-    arrays, metadata = _core.read(os.fspath(Path(os.fsdecode(path))))
-    if metadata.get("format") != "backcast":
-        raise FileFormatError(
-            f"{path}: is not a backcast model, but another safetensors file; weights of other "
-            "programs load with Model.from_state_dict"
-        )
+    file, size = open_regular(path)
+    with file:
+        with _refused(path, "is not a backcast model"):
+            header = safetensors.read_header(file, size)
+            shapes = header.shapes()
+        metadata = header.metadata
+        if metadata.get("format") != "backcast":
+            raise FileFormatError(
+                f"{path}: is not a backcast model, but another safetensors file; weights of other "
+                "programs load with Model.from_state_dict"
+            )
+        with damaged(path):
+            version = int(metadata["format_version"])
+            if version > _FORMAT_VERSION:
+                raise FileFormatError(
+                    f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
+                    "a newer backcast reads it"
+                )
+            saved = metadata.get("estimator", "Model")
+            if saved != estimator:
+                raise FileFormatError(
+                    f"{path}: must be a backcast {estimator}, got a {saved}; load it with "
+                    f"backcast.{saved}.load"
+                )
+            parameters = safetensors.parse(metadata["parameters"])
+            if "loss_weights" in parameters:
+                parameters["loss_weights"] = tuple(parameters["loss_weights"])
+            fitted = safetensors.parse(metadata["fitted"])
+            check_items(fitted)
+            groups = {prefix: _taken(shapes, prefix) for prefix in _PREFIXES}
+            for prefix, group in groups.items():
+                if group and group != _taken(shapes, ""):
+                    raise ValueError(f"{prefix}* must be of the names and shapes of the weights")
+            if "training" in fitted and not all(map(groups.get, _PREFIXES[:2])):
+                raise ValueError("it lacks the optimizer's moments")
+            check(parameters, fitted, _taken(shapes, ""))
+            arrays = safetensors.read_arrays(file, shapes)
+            for name, array in arrays.items():
+                if not np.isfinite(array).all():
+                    raise ValueError(f"{name} holds NaN or an infinite number")
+            first, second, best = (_taken(arrays, prefix) for prefix in _PREFIXES)
+            weights = _taken(arrays, "")
+            _check_moments(first, second)
+    return Contents(parameters, fitted, weights, first, second, best)
+
+
+def _check_moments(first: Arrays, second: Arrays) -> None:
+    """Refuse moments that no training has: an update by them could make weights infinite."""
+    for name, squares in second.items():
+        # Adam's own are within a factor of 7.3; those from before a training by RMSProp are not.
+        most = 1e10 * (np.sqrt(np.abs(squares)) + 1e-8)
+        if (squares < 0).any() or (np.abs(first[name]) > most).any():
+            raise ValueError(f"{name} has moments that no training has")
+
+
+@contextmanager
+def damaged(path: str | os.PathLike[str], what: str = "model") -> Iterator[None]:
+    """Refuse a file whose contents do not fit together."""
     try:
-        version = int(metadata["format_version"])
-        if version > _FORMAT_VERSION:
-            raise FileFormatError(
-                f"{path}: must be of format version {_FORMAT_VERSION} or older, got {version}; "
-                "a newer backcast reads it"
-            )
-        saved = metadata.get("estimator", "Model")
-        if saved != estimator:
-            raise FileFormatError(
-                f"{path}: must be a backcast {estimator}, got a {saved}; load it with "
-                f"backcast.{saved}.load"
-            )
-        parameters = json.loads(metadata["parameters"])
-        if "loss_weights" in parameters:
-            parameters["loss_weights"] = tuple(parameters["loss_weights"])
-        return Contents(
-            parameters=parameters,
-            fitted=json.loads(metadata["fitted"]),
-            first=_taken(arrays, "optimizer.first."),
-            second=_taken(arrays, "optimizer.second."),
-            best=_taken(arrays, "best."),
-            weights=arrays,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(path, error) from error
+        with _refused(path, f"is a damaged backcast {what}"):
+            yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{path}: takes more memory than is free: {error}") from error
 
 
-def damaged(path: str | os.PathLike[str], error: Exception) -> FileFormatError:
-    """Return the error of a file whose contents do not fit together."""
-    if isinstance(error, FileFormatError):
-        return error
-    return FileFormatError(f"{path}: is a damaged backcast model: {error}")
+@contextmanager
+def _refused(path: str | os.PathLike[str], why: str) -> Iterator[None]:
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise FileFormatError(f"{path}: {why}: {error}") from error
 
 
-def _taken(arrays: Arrays, prefix: str) -> Arrays:
-    """Remove the arrays whose names have the prefix; return them without the prefix."""
-    names = [name for name in arrays if name.startswith(prefix)]
-    return {name.removeprefix(prefix): arrays.pop(name) for name in names}
+# What comes with the weights: the optimizer's moments, and the best weights so far.
+_PREFIXES = ("optimizer.first.", "optimizer.second.", "best.")
+
+_Item = TypeVar("_Item")
+
+
+def _taken(named: Mapping[str, _Item], prefix: str) -> dict[str, _Item]:
+    """Return the items of a group, by their names there; without a prefix those of the weights."""
+    if not prefix:
+        return {name: item for name, item in named.items() if not name.startswith(_PREFIXES)}
+    return {n.removeprefix(prefix): item for n, item in named.items() if n.startswith(prefix)}
 
 
 def plain(value: Any) -> Any:
@@ -190,20 +247,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise ArgumentError(f"{value!r} cannot be saved: words and numbers can")
-
-
-def try_place(path: str | os.PathLike[str]) -> None:
-    """Raise the system's error if a file cannot be written, before hours of training.
-
-    Raises
-    ------
-    OSError
-        If the folder is missing or cannot be written to, or the path is a folder.
-    """
-    place = Path(path)
-    if place.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(place))
-    if not place.parent.exists():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(place))
-    with tempfile.NamedTemporaryFile(dir=place.parent, prefix=f".{place.name[:100]}."):
-        pass

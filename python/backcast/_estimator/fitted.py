@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from backcast import _core
 from backcast._engine.columns import Column, Sequences, check_names, sequences, with_frames
 from backcast._engine.scale import Scale, undo
+from backcast._estimator.safetensors import is_count
 from backcast._parameters import LOSS_RANGES
 from backcast.errors import DataError, ShapeError
 
@@ -119,3 +120,120 @@ class Fitted:
         unscaled = undo(made, self.scale, single=single)
         frames = unscaled.reshape(*made.shape[:2], *self.frame_shape)
         return np.ascontiguousarray(frames[:, ::-1]) if decoder == "reconstruct" else frames
+
+
+def check_items(items: Any) -> None:
+    """Refuse items of a file that no record has, before anything is made of them.
+
+    Raises
+    ------
+    ValueError
+        If one is of another type or out of its range.
+    """
+    if not isinstance(items, dict):
+        raise ValueError("what was fitted is not a table")
+    for name, check in _CHECKS.items():
+        # A file of an older release may lack those that may be None.
+        if not check(items[name] if name in _ALWAYS else items.get(name)):
+            raise ValueError(f"{name} is not as it was saved")
+    scale, size = items.get("scale"), math.prod(items["frame_shape"])
+    if size > 2**53:
+        raise ValueError("frame_shape is too large")
+    if scale is not None and any(len(part) != size for part in scale):
+        raise ValueError(f"scale must be of {size} numbers")
+    columns = items.get("columns")
+    if columns is not None and len(columns) != size:
+        raise ValueError(f"columns must be {size} labels")
+
+
+def is_label(value: Any) -> bool:
+    """Whether a value from JSON is the label of a column; tuples have become lists."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(part, str | int | float) for part in value)
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e308
+
+
+def _are(check: Callable[[Any], bool], value: Any, length: int | None = None) -> bool:
+    """Whether a value from JSON is a list of such values."""
+    fits = isinstance(value, list) and (length is None or len(value) == length)
+    return fits and all(map(check, value))
+
+
+def _is_shape(value: Any) -> bool:
+    return _are(is_count, value) and len(value) <= 64 and all(value)
+
+
+def _is_scale(value: Any) -> bool:
+    return value is None or (
+        _are(lambda part: _are(is_number, part), value, 2)
+        and all(factor > 0 for factor in value[1])
+    )
+
+
+def _is_history(value: Any) -> bool:
+    """Whether each record has numbers alone; a loss on held-out windows may be NaN."""
+
+    def is_record(record: Any) -> bool:
+        return isinstance(record, dict) and all(
+            isinstance(record.get(name), int | float) for name in {*record, "step", "seconds"}
+        )
+
+    return _are(is_record, value)
+
+
+def _is_trained_on(value: Any) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and (value["windows"] is None or is_count(value["windows"]))
+        and all(_are(is_count, value[name], 2) for name in ("past", "future"))
+        and is_count(value["batch"])
+    )
+
+
+def _is_training(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict) and _are(is_count, value["progress"], 4) and is_count(value["end"])
+    )
+
+
+def _is_watch(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and (value["best"] is None or is_number(value["best"]))
+        and is_count(value["waited"])
+        and isinstance(value["done"], bool)
+    )
+
+
+def _is_classes(value: Any) -> bool:
+    plain = bool | int | float | str
+    return value is None or (_are(lambda one: isinstance(one, plain), value) and len(value) > 1)
+
+
+def _is_count_or_none(value: Any) -> bool:
+    return value is None or is_count(value)
+
+
+_ALWAYS = {"frame_shape", "scaled", "seed", "n_iter", "history"}
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "frame_shape": _is_shape,
+    "scaled": lambda value: value is None or isinstance(value, bool),
+    "scale": _is_scale,
+    "seed": lambda value: isinstance(value, int) and 0 <= value < 2**64,
+    "n_iter": is_count,
+    "history": _is_history,
+    "trained_on": _is_trained_on,
+    "horizon": _is_count_or_none,
+    "columns": lambda value: value is None or _are(is_label, value),
+    "training": _is_training,
+    "watch": _is_watch,
+    "classes": _is_classes,
+}

@@ -16,7 +16,8 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from backcast._engine import tables
 from backcast._engine.columns import check_names, real
 from backcast._estimator.base import fitted_of, read, write
-from backcast._parameters import integer, number
+from backcast._estimator.files import damaged
+from backcast._parameters import Number, flag, integer, number
 from backcast._training.hooks import Callback
 from backcast._training.windows import is_part
 from backcast._warn import warn
@@ -561,19 +562,44 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if "detector" not in fitted:
             raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
         saved = fitted["detector"]
-        try:
+        with damaged(path, "detector"):
             detector = cls(**(saved["parameters"] | {"model": model}))
-            detector.columns_, detector.gap_ = saved["columns"], _restored_gap(saved["gap"])
-            detector._lengths = tuple(saved["lengths"])
-            detector._center = saved["center"]
-            detector._scoring = saved.get("scoring", "sharp")
-            detector._mean, detector._std = np.array(saved["mean"]), np.array(saved["std"])
-            detector.offset_ = saved["offset"]
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: is a damaged backcast detector: {error}") from error
-        detector.model_ = model
-        detector._set_names()
+            detector._restore(saved, model)
         return detector
+
+    def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
+        """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
+        integer("past", self.past, least=1)
+        integer("future", self.future, least=0)
+        flag("center", self.center)
+        score_of(self.scoring)
+        self._outlier_fraction()
+        labels, groups = saved["columns"], self.group
+        if not labels or not all(isinstance(one, list | None) for one in (labels, self.columns)):
+            raise ValueError("columns must be lists")
+        groups = groups if isinstance(groups, list) else [groups]
+        if not all(map(_is_plain, (*labels, *(self.columns or ()), *groups, self.time))):
+            raise ValueError("columns, group and time must be words or numbers")
+        self.columns_, self.gap_ = labels, _restored_gap(saved["gap"])
+        _restored_gap(self.gap)
+        past, future = saved["lengths"]
+        self._lengths = integer("past", past, least=1), integer("future", future, least=0)
+        if model.decoders == ("reconstruct" if future else "predict"):
+            raise ValueError(f"a model with decoders={model.decoders!r} lacks these frames")
+        self._center = flag("center", saved["center"])
+        self._scoring = saved.get("scoring", "sharp")
+        score_of(self._scoring)
+        shape = past + future, len(labels)
+        self._mean, self._std = (np.array(saved[name]) for name in ("mean", "std"))
+        for errors in (self._mean, self._std):
+            are_numbers = errors.dtype.kind in "iuf" and np.isfinite(errors).all()
+            if errors.shape != shape or not are_numbers:
+                raise ValueError(f"mean and std must be {shape} numbers")
+        if model.frame_shape_ != (len(labels),) or not (self._std > 0).all():
+            raise ValueError("the model is not one of these columns")
+        self.offset_ = Number()("offset", saved["offset"])
+        self.model_ = model
+        self._set_names()
 
     # -- rows and errors ---------------------------------------------------------------------------
 
@@ -709,16 +735,27 @@ def _saved_gap(gap: Any) -> Any:
     if gap is None or isinstance(gap, str | int | float | np.number):
         return gap
     import pandas as pd
+    from pandas.tseries.frequencies import to_offset
 
     if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
+        if to_offset(gap.freqstr) != gap:
+            # The word of a calendar does not name its holidays.
+            raise ArgumentError(f"gap must be a duration or a word to be saved, got {gap!r}")
         return gap.freqstr
     return str(pd.Timedelta(gap))
 
 
 def _restored_gap(saved: Any) -> Any:
+    """Return the gap that `_saved_gap` has made plain; raise `ValueError` if it has not."""
     if isinstance(saved, dict):
-        return {_label(label): gap for label, gap in saved["groups"]}
+        return {_label(label): _restored_gap(own) for label, own in saved["groups"]}
+    if not _is_plain(saved) or not (isinstance(saved, str | None) or saved > 0):
+        raise ValueError("gap must be a word or a number above 0")
     return saved
+
+
+def _is_plain(saved: Any) -> bool:
+    return isinstance(saved, str | int | float | None) and not isinstance(saved, bool)
 
 
 def _label(saved: Any) -> Any:

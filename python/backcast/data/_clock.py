@@ -87,6 +87,8 @@ def _dates(labels: Any, given: bool, name: Any) -> Any:
             return pd.Index(labels.to_numpy(dtype=np.float64, na_value=np.nan), name=labels.name)
         return labels
     if labels.dtype != object:
+        if not given:
+            _advise_on_numbers(labels)
         words = pd.api.types.is_string_dtype(labels.dtype)
         if not given and words and _remedy(labels, name):
             warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
@@ -111,6 +113,21 @@ def _dates(labels: Any, given: bool, name: Any) -> Any:
     if not given and _remedy(labels, name):
         warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
     return labels
+
+
+def _advise_on_numbers(labels: Any) -> None:
+    """Warn of an index that looks like seconds, if it would order rows or make a gap as times."""
+    if labels.nlevels > 1 or labels.dtype.kind != "f" or len(labels) < 3 or labels.hasnans:
+        return
+    steps = np.diff(labels.to_numpy(dtype=np.float64))
+    median = np.median(np.abs(steps))
+    if labels.is_unique and not (steps > 0).all() or (steps > _MEDIANS * median).any():
+        warn(
+            "the index holds numbers and is not taken as times, so rows are in their order and "
+            'without gaps; if it holds times, table.rename_axis("seconds") and time="seconds" '
+            "take it so",
+            UserWarning,
+        )
 
 
 def _remedy(labels: Any, name: Any) -> str:

@@ -6,14 +6,24 @@ import gzip
 import math
 import os
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.errors import ArgumentError, FileFormatError, MissingPackageError
+from backcast._regular import open_regular
+from backcast.errors import (
+    ArgumentError,
+    FileFormatError,
+    MissingPackageError,
+    OutOfMemoryError,
+)
 
 
 class Digits(NamedTuple):
@@ -126,26 +136,50 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     ...     read_idx(path)
     array([7, 8, 9], dtype=uint8)
     """
-    content = Path(path).read_bytes()
-    if content[:2] == b"\x1f\x8b":
+    file, size = open_regular(path)
+    with file, _enough_memory(path):
+        if file.peek(2)[:2] != b"\x1f\x8b":
+            return _idx(path, file, size)
         try:
-            content = gzip.decompress(content)
+            with gzip.open(file) as unpacked:
+                # Nothing is packed more tightly than this.
+                return _idx(path, unpacked, 1032 * size)
         except (EOFError, OSError, zlib.error) as error:
             raise FileFormatError(f"{path} must be whole, got a damaged gzip file") from error
-    dtype = _IDX_DTYPES.get(content[2:3]) if content[:2] == b"\0\0" else None
-    rank = content[3] if len(content) > 3 else 0
-    start = 4 + 4 * rank
-    if dtype is None or rank == 0 or len(content) < start:
-        raise FileFormatError(f"{path} must be an IDX file, got one that starts {content[:4]!r}")
-    shape = struct.unpack(f">{rank}I", content[4:start])
+
+
+@contextmanager
+def _enough_memory(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{path}: takes more memory than is free: {error}") from error
+
+
+def _idx(path: str | os.PathLike[str], file: BufferedIOBase, most: int) -> NDArray[Any]:
+    """Read an array from an open IDX file, of at most so many bytes."""
+    start = file.read(4)
+    dtype = _IDX_DTYPES.get(start[2:3]) if start[:2] == b"\0\0" else None
+    rank = start[3] if len(start) > 3 else 0
+    sizes = file.read(4 * rank)
+    if dtype is None or not 0 < rank <= 32 or len(sizes) < 4 * rank:
+        raise FileFormatError(f"{path} must be an IDX file, got one that starts {start!r}")
+    shape = struct.unpack(f">{rank}I", sizes)
     expected = math.prod(shape) * dtype.itemsize
-    if len(content) - start != expected:
+    got = most - 4 - len(sizes)
+    if expected <= got:
+        # The memory is taken as the file is read, which may be shorter than its header says.
+        stored = np.empty(expected // dtype.itemsize, dtype)
+        got = file.readinto(stored.view(np.uint8).data)
+        got += len(file.read(1))
+    if got != expected:
         raise FileFormatError(
             f"{path} must hold {expected} bytes of numbers for its shape {shape}, "
-            f"got {len(content) - start}"
+            f"got {got}{' or more' if got > expected else ''}"
         )
-    stored: NDArray[Any] = np.frombuffer(content, dtype, offset=start)
-    return stored.astype(dtype.newbyteorder("=")).reshape(shape)
+    if not dtype.isnative:
+        stored = stored.byteswap(inplace=True).view(dtype.newbyteorder("="))
+    return stored.reshape(shape)
 
 
 def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -173,11 +207,18 @@ def moving_mnist_test(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     ----------
     .. [1] http://www.cs.toronto.edu/~nitish/unsupervised_video/ (the file has 782 MB).
     """
+    open_regular(path)[0].close()
     # NumPy has no types for it.
     open_memmap: Any = np.lib.format.open_memmap
     try:
-        stored: NDArray[np.uint8] = open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+        with warnings.catch_warnings():
+            # Old or odd headers, which NumPy can still read.
+            warnings.simplefilter("ignore")
+            stored: NDArray[np.uint8] = open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:
+        # NumPy parses the header as Python, and lets whatever that raises through.
         raise FileFormatError(f"{path} must be a whole .npy file, got: {error}") from error
     if stored.dtype != np.uint8 or stored.shape[:1] + stored.shape[2:] != (20, 64, 64):
         raise FileFormatError(

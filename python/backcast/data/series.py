@@ -87,6 +87,19 @@ class Windows:
         """Names of the columns; None if the rows come from an array, which has none."""
         return None if isinstance(self.row_labels, np.ndarray) else tuple(self.columns)
 
+    def _without_numbers(self, rows: range, frames: range) -> NDArray[np.intp]:
+        """Return which of these windows have NaN alone in these frames."""
+        if self.values.dtype.kind != "f" or not len(frames):
+            return np.empty(0, np.intp)
+        # The number of rows of NaN before each row.
+        before = np.append(0, np.isnan(self.values).all(1).cumsum())
+        first = self.starts[rows.start : rows.stop] + self.frames[frames.start]
+        return np.flatnonzero(before[first + len(frames)] - before[first] == len(frames))
+
+    def _label(self, window: int, frame: int) -> Any:
+        """Return the time of one frame."""
+        return self.row_labels[self.starts[window] + self.frames[frame]]
+
     @property
     def past(self) -> Windows:
         """The first frames of each window, those of the past."""
@@ -359,7 +372,9 @@ def windows(
     gap : number, duration or calendar offset, default=None
         Longest time from one frame to the next within a window, in the units of `time`; infinity
         allows any. By default 1.5 times the median step of each recording; of dates on a calendar
-        without weekends (business days and hours), its step.
+        without weekends (business days and hours), its step: a weekend is no gap, and a holiday is
+        one. ``pandas.offsets.CustomBusinessDay(holidays=days)`` knows the holidays, also those of
+        an exchange; ``"4D"`` allows all of up to four days.
 
     Returns
     -------

@@ -1,6 +1,6 @@
 //! Backward passes, of the stacks that went forward together.
 
-use tch::{IndexOp, Tensor};
+use tch::{Device, IndexOp, Tensor};
 
 use super::{
     Trace, cell_backward, peepholes, product, product_into, product_over_time, stacked, stacked_view,
@@ -8,6 +8,7 @@ use super::{
 };
 use crate::lstm::reference::{peepholes_backward, write};
 use crate::lstm::{Back, Layer, State, flat};
+use crate::stop;
 
 /// The backward pass of the runs that went forward together.
 pub(super) fn backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
@@ -57,6 +58,9 @@ fn group_backward(backs: &mut [Back<'_, Trace>]) -> Vec<Option<State>> {
 
         // Time backwards: the only product that must go step by step.
         for t in (0..steps).rev() {
+            if options.1 == Device::Cpu {
+                stop::look();
+            }
             if let Some(above) = &above {
                 dh += above.select(1, t);
             }

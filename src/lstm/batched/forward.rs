@@ -4,6 +4,7 @@ use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::{LayerTape, StackedWeights, Tape, Trace, cell, product, product_over_time, stacked, stacked_view};
 use crate::lstm::{Feed, Mode, Run, Stack, State, dropout_mask, last_size};
+use crate::stop;
 
 /// Whether two runs can be batched.
 fn alike(a: &Run<'_, Trace>, b: &Run<'_, Trace>) -> bool {
@@ -98,6 +99,10 @@ impl<'a> Pass<'a> {
 
     /// One step of layer l, from the input's part of the gates' sums (G, B, 4H): h (G, B, H) as it is multiplied.
     fn step(&mut self, l: usize, t: i64, input: &Tensor) -> Tensor {
+        // A GPU only queues this, and may be recording.
+        if self.options.1 == Device::Cpu {
+            stop::look();
+        }
         let (layer, side) = (&mut self.tape.layers[l], &self.weights[l]);
         let recurrent = product(&layer.h.select(1, t % self.places), &side.recurrent);
         let before = layer.c.last().expect("it starts with the initial state");

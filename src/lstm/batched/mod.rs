@@ -14,6 +14,7 @@ use super::backend::{Backend, Steps};
 use super::reference::{self, Reference, write};
 use super::{Back, Layer, Mode, Run, State, flat, last_size};
 use crate::libtorch::{fused_cell, fused_cell_backward};
+use crate::stop;
 
 pub(super) struct Batched;
 
@@ -152,7 +153,10 @@ fn stacked(tensors: &[Tensor]) -> Tensor {
 fn product(a: &Tensor, b: &Tensor) -> Tensor {
     match a.kind() {
         Kind::Half | Kind::BFloat16 if a.device() == Device::Cpu => {
-            a.to_kind(Kind::Float).matmul(&b.to_kind(Kind::Float))
+            let (groups, rows, columns) = (a.size()[0], a.size()[1], last_size(b));
+            let to = Tensor::empty([groups, rows, columns], (Kind::Float, Device::Cpu));
+            by_rows(&to, a, b);
+            to
         }
         Kind::Half | Kind::BFloat16 => a.bmm_dtype(b, Kind::Float),
         _ => a.bmm(b),
@@ -162,11 +166,23 @@ fn product(a: &Tensor, b: &Tensor) -> Tensor {
 /// a b, (m, k) by (k, n), into `to`.
 fn product_into(to: &Tensor, a: &Tensor, b: &Tensor) {
     match a.kind() {
-        Kind::Half | Kind::BFloat16 if a.device() == Device::Cpu => {
-            write(to, &a.to_kind(Kind::Float).matmul(&b.to_kind(Kind::Float)));
-        }
+        Kind::Half | Kind::BFloat16 if a.device() == Device::Cpu => by_rows(to, a, b),
         Kind::Half | Kind::BFloat16 => drop(a.mm_dtype_out(to, b, Kind::Float)),
         _ => drop(a.mm_out(to, b)),
+    }
+}
+
+/// a b in float32 into `to`, some rows at a time: all at once may take seconds, in which Ctrl-C waits.
+fn by_rows(to: &Tensor, a: &Tensor, b: &Tensor) {
+    /// Multiplications in a piece.
+    const WORK: i64 = 1 << 31;
+    let (b, dim) = (b.to_kind(Kind::Float), a.dim() as i64 - 2);
+    let rows = a.size()[dim as usize];
+    let piece = (WORK / (a.numel() as i64 / rows.max(1) * last_size(&b)).max(1)).max(1);
+    for first in (0..rows).step_by(piece as usize) {
+        stop::look();
+        let some = |all: &Tensor| all.narrow(dim, first, piece.min(rows - first));
+        write(&some(to), &some(a).to_kind(Kind::Float).matmul(&b));
     }
 }
 

@@ -9,6 +9,7 @@ use super::product::{Matrix, Product, pack, pack_panel, packed_size};
 use super::simd::{COLUMNS, ISA, dispatch};
 use super::{Buffer, Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
 use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask};
+use crate::stop::Meter;
 use crate::threads::{parallel, threads};
 
 /// A piece of packing, small enough to share out.
@@ -31,6 +32,15 @@ enum Packing {
 }
 
 impl Packing {
+    /// About what a piece costs, in multiplications: numbers are read and written in different orders.
+    fn work(self, lanes: usize) -> usize {
+        let rows = match self {
+            Self::Cells { inputs, hidden, .. } => inputs + hidden,
+            Self::Columns { k, .. } => k,
+        };
+        8 * COLUMNS * lanes * rows
+    }
+
     #[allow(unsafe_code)]
     unsafe fn run(self, lanes: usize) {
         match self {
@@ -105,12 +115,14 @@ pub fn forward(runs: &mut [Run<'_, Trace>], mode: &mut Mode<'_>) {
         |plan: &Plan| plan.steps * plan.batch * plan.layers.iter().map(|layer| plan.cell_work(layer)).sum::<usize>();
     let threads = threads(plans.get().iter().map(work).sum());
     parallel(threads, |thread| {
+        let mut meter = Meter::default();
         for packing in packings.get().iter().skip(thread).step_by(threads) {
             // SAFETY: `plan` made room for every piece.
             #[allow(unsafe_code)]
             unsafe {
                 packing.run(lanes);
             }
+            meter.add(packing.work(lanes));
         }
     });
     share_rows(

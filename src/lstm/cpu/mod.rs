@@ -23,6 +23,7 @@ use self::product::{Product, Share};
 use self::simd::dispatch;
 use super::backend::{Backend, Steps};
 use super::{Back, LayerTrace, Mode, Run, State, over_time, without_dropout};
+use crate::stop;
 use crate::threads::{parallel, threads};
 
 /// A cache line of floats; buffers of these are aligned for every vector.
@@ -36,9 +37,16 @@ struct Buffer(Vec<Line>);
 impl Buffer {
     /// Memory for `floats`, uninitialized for the caller.
     fn reserve(&mut self, floats: usize) -> *mut f32 {
+        /// Lines that are filled from one look at Ctrl-C to the next.
+        const PIECE: usize = 1 << 20;
         let lines = floats.div_ceil(16);
         if self.0.len() < lines {
-            self.0.resize(lines, Line([0.0; 16]));
+            let more = lines - self.0.len();
+            stop::reserve(&mut self.0, more);
+            while self.0.len() < lines {
+                stop::look();
+                self.0.resize(lines.min(self.0.len() + PIECE), Line([0.0; 16]));
+            }
         }
         self.0.as_mut_ptr().cast()
     }

@@ -8,6 +8,7 @@
 use super::math::{load_n, sigmoid, store_n, tanh};
 use super::product::{Matrix, Out, accumulate, height, of_height, product};
 use super::simd::{COLUMNS, Kernel, Simd};
+use crate::stop::Meter;
 
 /// One layer's weights, packed for the forward pass: for every `LANES` units a panel whose row holds, for one input, the
 /// weights of the four gates of those units; the layer's inputs come first, then h.
@@ -107,6 +108,7 @@ impl Kernel for Forward<'_> {
         // Two turns of h and one c a layer, and what dropout leaves of an h.
         let mut buffer = super::Scratch::take();
         let scratch = buffer.0.reserve((3 * layers + 1) * state);
+        let mut meter = Meter::default();
         {
             // SAFETY: scratch is as large as said; all other pointers are good for the shapes that their fields name, and
             // no other thread touches these rows.
@@ -161,6 +163,7 @@ impl Kernel for Forward<'_> {
                                 valid: if self.valid.is_null() { self.valid } else { self.valid.add(row_of(t)) },
                             },
                             rows,
+                            &mut meter,
                         );
                         x = Some(Matrix::rows(h_after, hidden));
                         if !layer.dropout.is_null() {
@@ -171,7 +174,7 @@ impl Kernel for Forward<'_> {
                     if let (Some(readout), Some(top)) = (&self.readout, x) {
                         let at = readout.outputs.add(row_of(t) * readout.size);
                         let out = Out { at, row: readout.size, column: 1, add: false, bias: readout.bias };
-                        product::<S>(top, rows, hidden, readout.panels, readout.size, out);
+                        product::<S>(top, rows, hidden, readout.panels, readout.size, out, &mut meter);
                         self.feed_back::<S>(t, at, readout.size);
                     }
                 }
@@ -271,7 +274,7 @@ unsafe fn multiply<S: Simd>(a: *const f32, b: *const f32, to: *mut f32, n: usize
 /// gates_t = x_t W_ih' + h_{t-1} W_hh' + b, and the cell on the sums while they are in registers.
 #[allow(unsafe_code)]
 #[inline(always)]
-unsafe fn cells<S: Simd>(cells: &Cells, rows: usize) {
+unsafe fn cells<S: Simd>(cells: &Cells, rows: usize, meter: &mut Meter) {
     for block in 0..cells.hidden.div_ceil(S::LANES) {
         let mut row = 0;
         while row < rows {
@@ -279,6 +282,7 @@ unsafe fn cells<S: Simd>(cells: &Cells, rows: usize) {
             // SAFETY: rows and block lie within the shapes.
             unsafe { of_height!(height, cell_tile::<S, 4>(cells, row, block)) };
             row += height;
+            meter.add(height * COLUMNS * S::LANES * (cells.inputs + cells.recurrent));
         }
     }
 }
@@ -399,6 +403,7 @@ impl Kernel for Backward {
         let state = rows * hidden;
         let mut buffer = super::Scratch::take();
         let dh = buffer.0.reserve(2 * state);
+        let mut meter = Meter::default();
         {
             // SAFETY: scratch is as large as said; all other pointers are good for the shapes that their fields name, and
             // no other thread touches these rows.
@@ -408,12 +413,14 @@ impl Kernel for Backward {
                 begin(dc, self.last.1, self.first * hidden, state);
                 for t in (0..self.steps).rev() {
                     self.cells::<S>(t, dh, dc);
+                    // About what a cell costs.
+                    meter.add(64 * state);
                     // dh_{t-1} = dgates_t W_hh: the only product that must go step by step.
                     if t > 0 || !self.initial.0.is_null() {
                         let d_gates = self.d_gates.add((t * self.batch + self.first) * 4 * hidden);
                         let a = Matrix::rows(d_gates, 4 * hidden);
                         let out = Out { at: dh, row: hidden, column: 1, add: false, bias: std::ptr::null() };
-                        product::<S>(a, rows, 4 * hidden, self.recurrent, hidden, out);
+                        product::<S>(a, rows, 4 * hidden, self.recurrent, hidden, out, &mut meter);
                     }
                 }
                 if !self.initial.0.is_null() {
@@ -524,6 +531,7 @@ impl Kernel for ColumnSums {
     unsafe fn run<S: Simd>(&self) {
         // SAFETY: the caller enables the instruction set.
         let zero = unsafe { S::splat(0.0) };
+        let mut meter = Meter::default();
         for column in (self.first..self.end).step_by(COLUMNS * S::LANES) {
             // Neighbours in memory, and even and odd rows by themselves: no addition waits for the one before.
             let mut sums = [[zero; COLUMNS]; 2];
@@ -555,6 +563,8 @@ impl Kernel for ColumnSums {
                     j += 1;
                 }
             }
+            // Memory bounds this, so a number costs more than a multiplication.
+            meter.add(8 * self.rows * COLUMNS * S::LANES);
         }
     }
 }

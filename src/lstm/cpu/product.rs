@@ -6,6 +6,7 @@
 
 use super::math::{load_n, store_n};
 use super::simd::{COLUMNS, Kernel, Simd};
+use crate::stop::Meter;
 
 /// A matrix in memory: element (i, j) at `at + i * row + j * column`.
 #[derive(Debug, Clone, Copy)]
@@ -194,13 +195,21 @@ pub struct Out {
 /// Rows of A (rows, k) times packed panels (k, n), into `out`.
 #[allow(unsafe_code)]
 #[inline(always)]
-pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const f32, n: usize, out: Out) {
+pub unsafe fn product<S: Simd>(
+    a: Matrix,
+    rows: usize,
+    k: usize,
+    panels: *const f32,
+    n: usize,
+    out: Out,
+    meter: &mut Meter,
+) {
     let wide = COLUMNS * S::LANES;
     for first in (0..n).step_by(wide) {
         let columns = wide.min(n - first);
         let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
         // SAFETY: as in `pack`.
-        unsafe { strip::<S>(a, rows, k, panels.add(k * first), vectors, (first, columns), out) };
+        unsafe { strip::<S>(a, (rows, k), panels.add(k * first), vectors, (first, columns), out, meter) };
     }
 }
 
@@ -209,12 +218,12 @@ pub unsafe fn product<S: Simd>(a: Matrix, rows: usize, k: usize, panels: *const 
 #[inline(always)]
 unsafe fn strip<S: Simd>(
     a: Matrix,
-    rows: usize,
-    k: usize,
+    (rows, k): (usize, usize),
     panel: *const f32,
     vectors: usize,
     (first, columns): (usize, usize),
     out: Out,
+    meter: &mut Meter,
 ) {
     let mut row = 0;
     while row < rows {
@@ -228,6 +237,7 @@ unsafe fn strip<S: Simd>(
             }
         }
         row += height;
+        meter.add(height * k * columns);
     }
 }
 
@@ -378,6 +388,7 @@ impl Kernel for Share {
         let mut buffer = super::Scratch::take();
         let panel = buffer.0.reserve(most.min(k) * (wide + HEIGHT));
         let packed = panel.wrapping_add(most.min(k) * wide);
+        let mut meter = Meter::default();
         for p in (0..k.max(1)).step_by(most) {
             let depth = most.min(k - p);
             for block in (m0..m1).step_by(HEIGHT) {
@@ -403,7 +414,7 @@ impl Kernel for Share {
                             let at = c.add(row * c_row + first * c_column);
                             let add = add || p > 0;
                             let out = Out { at, row: c_row, column: c_column, add, bias: std::ptr::null() };
-                            strip::<S>(of_a, rows, depth, panel, vectors, (0, columns), out);
+                            strip::<S>(of_a, (rows, depth), panel, vectors, (0, columns), out, &mut meter);
                         }
                     }
                 }
