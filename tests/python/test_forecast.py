@@ -213,7 +213,9 @@ def test_errors_are_as_counted_by_hand() -> None:
         np.testing.assert_allclose(found["MASE"][name], np.array(mae[name]) / change)
     assert found.index.tolist() == [1, 2] and found.index.name == "step"
     assert forecast_errors(model, x).columns.tolist() == [
-        (measure, name) for measure in ("MAE", "RMSE", "MASE") for name in ("model", "naive")
+        (measure, name)
+        for measure in ("MAE", "RMSE", "MASE", "sMAPE")
+        for name in ("model", "naive")
     ]
 
 
@@ -261,7 +263,7 @@ def test_arrays_files_and_bytes_give_the_same(
         found["RMSE"]["model"], np.sqrt(((made - FUTURE) ** 2).mean(0)).mean(1), rtol=1e-5
     )
     pd.testing.assert_frame_equal(forecast_errors(model, PAST, FUTURE, season=3), found)
-    monkeypatch.setattr("backcast.forecast._PIECE", 5)
+    monkeypatch.setattr("backcast.forecast.errors._PIECE", 5)
     pd.testing.assert_frame_equal(forecast_errors(model, X, season=3), found)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         data = file.create_dataset("x", data=X)

@@ -320,3 +320,33 @@ def describe(gap: Any) -> str:
     import pandas as pd
 
     return str(pd.Timedelta(gap)) if isinstance(gap, np.timedelta64) else str(gap)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def saved_gap(gap: Any) -> Any:
+    """Return a longest step of time as JSON holds it; of several recordings, pairs."""
+    if isinstance(gap, dict):
+        return {"groups": [[label, saved_gap(own)] for label, own in gap.items()]}
+    if isinstance(gap, np.timedelta64):
+        return str(gap)
+    if gap is None or isinstance(gap, str | int | float | np.number):
+        return gap
+    import pandas as pd
+
+    if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
+        return gap.freqstr
+    return str(pd.Timedelta(gap))
+
+
+def restored_gap(saved: Any) -> Any:
+    """Return a longest step of time that JSON held."""
+    if isinstance(saved, dict):
+        return {_label(label): gap for label, gap in saved["groups"]}
+    return saved
+
+
+def _label(saved: Any) -> Any:
+    """JSON turns tuples into lists."""
+    return tuple(saved) if isinstance(saved, list) else saved
