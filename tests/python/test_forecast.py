@@ -348,6 +348,27 @@ def test_a_forecast_is_drawn_on_its_times_with_the_truth_and_a_band() -> None:
     assert str(zone) == BERLIN
 
 
+def test_intervals_of_a_table_are_drawn() -> None:
+    table, later = hourly()[:50], hourly()[50:54]
+    made = pd.DataFrame(
+        {"y": 1.0, "y-lo-80": 0.5, "y-hi-80": 2, "y-lo-50": 0.9, "y-hi-50": 1.5}, later.index
+    )
+    figure = plot.forecast(table, made, future=later, frames=6)
+    (ax,) = figure.axes
+    assert ax.get_ylabel() == "y"
+    drawn = lines(ax)
+    np.testing.assert_array_equal(drawn["past"].get_ydata(), table["y"].iloc[-6:])
+    np.testing.assert_array_equal(drawn["truth"].get_ydata(), later["y"])
+    np.testing.assert_array_equal(drawn["forecast"].get_ydata(), [1] * 4)
+    edges = [set(band.get_paths()[0].vertices[:, 1]) for band in ax.collections]
+    assert edges == [{0.9, 1.5}, {0.5, 2}]
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["past", "truth", "forecast", "50 % interval", "80 % interval"]
+    with pytest.raises(ShapeError, match="past and prediction must be tables of one recording"):
+        plot.forecast(table, pd.concat({"a": made}))
+    assert len(plot.forecast(table["y"], made[["y"]]).axes) == 1
+
+
 def test_beyond_the_table_there_is_no_truth() -> None:
     w = grouped()
     model = small_model(horizon=3).fit(w)
