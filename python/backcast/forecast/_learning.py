@@ -23,7 +23,7 @@ from backcast.model import Model
 _HELD_OUT, _NUMBERS = 1000, 2**22
 # Samples that the linear forecast and the least deviation are learnt from, and those that stop a
 # training with patience.
-_LINEAR, _VALIDATION = 25_000, 512
+_LINEAR, _VALIDATION = 50_000, 512
 # Another normalisation than "last" must be better by this part: ridge regressions judge it, and the
 # network profits less from it than they do.
 _MARGIN = 0.05
