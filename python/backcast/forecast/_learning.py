@@ -117,41 +117,50 @@ class Judge:
 
     def error(self, forecast: Numbers) -> float:
         """Return the error of a forecast (n, F, D)."""
-        return float(self._of_squares(self._products(forecast - self.truth)))
+        errors = forecast - self.truth
+        return self._of_squares(self._products(errors, errors))
 
     def best_weights(self, parts: Parts) -> tuple[float, float]:
-        """Return the weights of a blend with the least error, of a grid from 0 to 1."""
+        """Return the weights of a blend, of a grid from 0 to 1, that is best beside the naive one.
+
+        Its error by that of the naive forecast is the least in the worse half of the windows: what
+        helps in one half only may be chance, and the naive forecast, whose part is 1, stays.
+        """
         base = parts.naive - self.truth
-        linear, network = parts.linear - parts.naive, parts.network - parts.linear
-        products = {
-            (i, j): self._products(one, other)
-            for i, one in enumerate((base, linear, network))
-            for j, other in enumerate((base, linear, network))
-            if i <= j
-        }
-        errors = np.empty((len(_GRID), len(_GRID)))
-        for i, a in enumerate(_GRID):
-            for j, b in enumerate(_GRID):
-                factors = 1.0, a, b
-                squares = sum(
-                    (1 + (p != q)) * factors[p] * factors[q] * each
-                    for (p, q), each in products.items()
-                )
-                errors[i, j] = self._of_squares(squares)
-        if not np.isfinite(errors).any():
+        terms = base, parts.linear - parts.naive, parts.network - parts.linear
+        worse = np.zeros((len(_GRID), len(_GRID)))
+        for half in np.array_split(np.arange(len(self.codes)), 2):
+            products = {
+                (i, j): (1 + (i != j)) * self._products(terms[i], terms[j], half)
+                for i in range(3)
+                for j in range(i, 3)
+            }
+            errors = np.array(
+                [
+                    [
+                        self._of_squares(
+                            sum((1, a, b)[i] * (1, a, b)[j] * p for (i, j), p in products.items())
+                        )
+                        for b in _GRID
+                    ]
+                    for a in _GRID
+                ]
+            )
+            if errors[0, 0] > 0:
+                worse = np.fmax(worse, errors / errors[0, 0])
+        if not worse.any():
             return 1.0, 1.0
         # Of equal errors the largest weights.
-        best = errors <= np.nanmin(errors) * (1 + 1e-9)
-        i, j = np.argwhere(best)[-1]
+        i, j = np.argwhere(worse <= worse.min() * (1 + 1e-9))[-1]
         return float(_GRID[i]), float(_GRID[j])
 
-    def _products(self, one: Numbers, other: Numbers | None = None) -> Numbers:
-        """Return mean products of errors by recording and column."""
-        products = one * (one if other is None else other)
-        known = ~np.isnan(products) & ~np.isnan(self.truth)
+    def _products(self, one: Numbers, other: Numbers, windows: Any = slice(None)) -> Numbers:
+        """Return mean products of errors of some windows, by recording and column."""
+        products = one[windows] * other[windows]
+        known = ~np.isnan(products) & ~np.isnan(self.truth[windows])
         sums, counts = np.zeros(self.units.shape), np.zeros(self.units.shape)
-        np.add.at(sums, self.codes, np.where(known, products, 0).sum(1))
-        np.add.at(counts, self.codes, known.sum(1))
+        np.add.at(sums, self.codes[windows], np.where(known, products, 0).sum(1))
+        np.add.at(counts, self.codes[windows], known.sum(1))
         with np.errstate(invalid="ignore", divide="ignore"):
             means: Numbers = sums / counts
         return means
@@ -220,7 +229,10 @@ def learn(
     told = ", ".join(f"{name} {error:.4g}" for name, error in errors.items())
     _compare(errors, told)
     intervals = Intervals.learn((judge.truth - made) / parts.spread)
-    why["weights"] = f"least error on {len(judge.past):,} held-out windows: {told}"
+    why["weights"] = (
+        f"best beside the naive forecast in both halves of {len(judge.past):,} held-out windows: "
+        f"{told}"
+    )
     return Learnt(preparation, intervals, weights, errors, why)
 
 

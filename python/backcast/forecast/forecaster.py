@@ -96,7 +96,8 @@ class Forecaster(BaseEstimator):
         What was chosen.
     weights_ : tuple of two floats
         How much of the linear forecast's change of the naive forecast, and of the network's change
-        of the linear one, is used; from 0 to 1.
+        of the linear one, is used; from 0 to 1. Both are those for which the error, by that of the
+        naive forecast, is the least in the worse half of the held-out windows.
     why_ : dict of str
         One line of why for each of "segment", "normalize" and "weights".
     held_out_ : dict of float
