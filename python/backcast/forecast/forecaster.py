@@ -52,7 +52,8 @@ class Forecaster(BaseEstimator):
     The columns of every window are normalised by their own past, a ridge regression on the past
     makes a first forecast, and a `Model` learns what it leaves. The last windows are held out: on
     them the normalisation is chosen, the forecast is drawn towards the naive one as far as that
-    makes it better, and the widths of intervals are learnt.
+    makes it better (all the way, with a warning, where it gains less than 5 %), and the widths of
+    intervals are learnt.
 
     Parameters
     ----------
@@ -97,7 +98,8 @@ class Forecaster(BaseEstimator):
     weights_ : tuple of two floats
         How much of the linear forecast's change of the naive forecast, and of the network's change
         of the linear one, is used; from 0 to 1. Both are those for which the error, by that of the
-        naive forecast, is the least in the worse half of the held-out windows.
+        naive forecast, is the least in the worse half of the held-out windows; both are 0, and the
+        forecast repeats the last value, where that gains less than 5 %.
     why_ : dict of str
         One line of why for each of "segment", "normalize" and "weights".
     held_out_ : dict of float
@@ -235,8 +237,8 @@ class Forecaster(BaseEstimator):
         Warns
         -----
         TrainingWarning
-            If the forecasts are no better than the naive ones on the held-out windows, or no
-            window could be held out.
+            If the forecasts are not clearly better than the last value on the held-out windows and
+            repeat it therefore, or no window could be held out.
         """
         # A new forecaster learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
