@@ -2,9 +2,9 @@
 
 `Model` is the model of Srivastava, Mansimov and Salakhutdinov, "Unsupervised Learning of Video
 Representations using LSTMs" (ICML 2015, arXiv 1502.04681). `Classifier` starts from its encoder,
-`AnomalyDetector` scores the rows of a series by the errors of a model, and `forecast_errors`
-measures forecasts. `backcast.data` makes moving digits and windows, `backcast.plot` draws, and
-`backcast.errors` has the exceptions.
+`AnomalyDetector` scores the rows of a series by the errors of a model, `Forecaster` forecasts
+tables with a model and intervals, and `forecast_errors` measures forecasts. `backcast.data` makes
+moving digits and windows, `backcast.plot` draws, and `backcast.errors` has the exceptions.
 """
 
 from importlib import import_module
@@ -17,7 +17,7 @@ _libtorch.load()
 from backcast import errors  # noqa: E402
 from backcast.anomaly import AnomalyDetector  # noqa: E402
 from backcast.classifier import Classifier  # noqa: E402
-from backcast.forecast import forecast_errors  # noqa: E402
+from backcast.forecast import Forecaster, forecast_errors  # noqa: E402
 from backcast.model import Model  # noqa: E402
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AnomalyDetector",
     "Classifier",
+    "Forecaster",
     "Model",
     "data",
     "errors",

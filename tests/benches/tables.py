@@ -3,8 +3,8 @@
 python tests/benches/tables.py [FILE.json ...] [--write [PAGE] | --check [PAGE]]
 
 In a page, a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
-NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies or
-embeddings. The default page is tests/benches/README.md, the default files are those in
+NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies,
+embeddings or forecasts. The default page is tests/benches/README.md, the default files are those in
 tests/benches/results.
 """
 
@@ -263,6 +263,25 @@ def embeddings(results: Results) -> str:
     return "\n\n".join([caption, table(header, rows)])
 
 
+def forecasts(results: Results) -> str:
+    """Errors by set and forecast, coverage of intervals, and CPU seconds of a fit."""
+    header = ["", "naive", "seasonal naive", "ridge regression", "`Forecaster`"]
+    header += ["80 % intervals hold, %", "95 % intervals hold, %", "fit, CPU s"]
+    rows = []
+    for name, runs in results["forecasts"].items():
+        # Only the network has a seed.
+        cells = [f"{runs[0]['errors'][k]:.3f}" for k in ("naive", "seasonal", "linear")]
+        cells.append(mean_and_spread([run["errors"]["model"] for run in runs], 3))
+        held = zip(*(run["coverage"] for run in runs), strict=True)
+        cells += [mean_and_spread([100 * part for part in parts], 1) for parts in held]
+        rows.append([name, *cells, figure(median(run["seconds"] for run in runs))])
+    caption = (
+        "Errors on the test part; mean ± standard deviation of "
+        f"{results['seeds']} seeds where seeds matter. One thread."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
 # What is shown, and the results that it is made from.
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "training": ("training", training),
@@ -274,6 +293,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "imports": ("imports", imports),
     "anomalies": ("anomalies", anomalies),
     "embeddings": ("embeddings", embeddings),
+    "forecasts": ("forecasts", forecasts),
 }
 
 

@@ -213,7 +213,9 @@ def test_errors_are_as_counted_by_hand() -> None:
         np.testing.assert_allclose(found["MASE"][name], np.array(mae[name]) / change)
     assert found.index.tolist() == [1, 2] and found.index.name == "step"
     assert forecast_errors(model, x).columns.tolist() == [
-        (measure, name) for measure in ("MAE", "RMSE", "MASE") for name in ("model", "naive")
+        (measure, name)
+        for measure in ("MAE", "RMSE", "MASE", "sMAPE")
+        for name in ("model", "naive")
     ]
 
 
@@ -261,7 +263,7 @@ def test_arrays_files_and_bytes_give_the_same(
         found["RMSE"]["model"], np.sqrt(((made - FUTURE) ** 2).mean(0)).mean(1), rtol=1e-5
     )
     pd.testing.assert_frame_equal(forecast_errors(model, PAST, FUTURE, season=3), found)
-    monkeypatch.setattr("backcast.forecast._PIECE", 5)
+    monkeypatch.setattr("backcast.forecast.errors._PIECE", 5)
     pd.testing.assert_frame_equal(forecast_errors(model, X, season=3), found)
     with h5py.File(tmp_path / "x.h5", "w") as file:
         data = file.create_dataset("x", data=X)
@@ -344,6 +346,27 @@ def test_a_forecast_is_drawn_on_its_times_with_the_truth_and_a_band() -> None:
     figure.canvas.draw()
     zone = figure.axes[2].xaxis.get_major_formatter()._tz  # type: ignore[attr-defined]
     assert str(zone) == BERLIN
+
+
+def test_intervals_of_a_table_are_drawn() -> None:
+    table, later = hourly()[:50], hourly()[50:54]
+    made = pd.DataFrame(
+        {"y": 1.0, "y-lo-80": 0.5, "y-hi-80": 2, "y-lo-50": 0.9, "y-hi-50": 1.5}, later.index
+    )
+    figure = plot.forecast(table, made, future=later, frames=6)
+    (ax,) = figure.axes
+    assert ax.get_ylabel() == "y"
+    drawn = lines(ax)
+    np.testing.assert_array_equal(drawn["past"].get_ydata(), table["y"].iloc[-6:])
+    np.testing.assert_array_equal(drawn["truth"].get_ydata(), later["y"])
+    np.testing.assert_array_equal(drawn["forecast"].get_ydata(), [1] * 4)
+    edges = [set(band.get_paths()[0].vertices[:, 1]) for band in ax.collections]
+    assert edges == [{0.9, 1.5}, {0.5, 2}]
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["past", "truth", "forecast", "50 % interval", "80 % interval"]
+    with pytest.raises(ShapeError, match="past and prediction must be tables of one recording"):
+        plot.forecast(table, pd.concat({"a": made}))
+    assert len(plot.forecast(table["y"], made[["y"]]).axes) == 1
 
 
 def test_beyond_the_table_there_is_no_truth() -> None:

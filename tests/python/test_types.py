@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from backcast import AnomalyDetector, Classifier, Model, forecast_errors, plot
+from backcast import AnomalyDetector, Classifier, Forecaster, Model, forecast_errors, plot
 from backcast.data import Windows, digits, moving_digits, video, windows
 from backcast.errors import BackcastError, TrainingWarning
 
@@ -43,6 +43,11 @@ of_array: NDArray[np.float64] = detector.scores(np.zeros(9))
 outliers: NDArray[np.int64] = detector.predict(table)
 events: pd.DataFrame = detector.events(table)
 live: pd.DataFrame = detector.update(table[-1:])
+forecaster = Forecaster(4, 2, {"max_iter": 9}, time="t").fit(table, held_out=table)
+to_come: pd.DataFrame = forecaster.predict(table, interval=[0.8, 0.9])
+as_array: NDArray[np.float64] = forecaster.predict(np.zeros(9))
+backtest: pd.DataFrame = forecast_errors(forecaster, table, stride=2, interval=0.9)
+plot.forecast(table, to_come).savefig("forecast.png")
 plot.scores(table, by_column, -detector.offset_, events, time="t").savefig("scores.png")
 plot.loss_curve(model).savefig("loss.png")
 errors: pd.DataFrame = forecast_errors(model, of_table, season=1, per="column")

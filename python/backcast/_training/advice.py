@@ -43,7 +43,12 @@ def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]
     """Warn once if outputs (n, steps, ...) of a decoder are nearly the same for every window."""
     same = {}
     for decoder, (outputs, targets) in by_decoder.items():
-        given, wanted = np.var(outputs, axis=0).mean(), np.nanvar(targets, axis=0).mean()
+        # Numbers that are missing in all windows, such as known columns of a future, do not count.
+        some = ~np.isnan(targets).all(axis=0)
+        if not some.any():
+            continue
+        given = np.var(outputs[:, some], axis=0).mean()
+        wanted = np.nanvar(targets[:, some], axis=0).mean()
         if len(outputs) >= 8 and given < 0.01 * wanted:
             same[decoder] = f"variance {given:.2g}, that of the windows is {wanted:.2g}"
     if same:

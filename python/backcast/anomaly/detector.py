@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._engine import tables
-from backcast._engine.columns import check_names, real
+from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged
 from backcast._parameters import Number, flag, integer, number
@@ -25,8 +25,8 @@ from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
 from backcast.anomaly._stream import Stream, update
-from backcast.data._clock import describe, has_times, median_step
-from backcast.data._recordings import Recordings, recordings
+from backcast.data._clock import describe, has_times, median_step, is_plain, restored_gap, saved_gap
+from backcast.data._recordings import Recordings, is_table, of_series
 from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
@@ -346,7 +346,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         rows = self._checked_rows(series)
         scores = rows.in_given_order(self._scorer().scores(rows))
-        if not _is_table(series):
+        if not is_table(series):
             return scores
         import pandas as pd
 
@@ -517,13 +517,13 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         for label in (*self.columns_, *groups, self.time):
             if not isinstance(label, str | int | float | np.number | None):
                 raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
-        parameters = self.get_params(deep=False) | {"model": None, "gap": _saved_gap(self.gap)}
+        parameters = self.get_params(deep=False) | {"model": None, "gap": saved_gap(self.gap)}
         if self.columns is not None:
             parameters["columns"] = self.columns_
         detector = {
             "parameters": parameters,
             "columns": self.columns_,
-            "gap": _saved_gap(self.gap_),
+            "gap": saved_gap(self.gap_),
             "lengths": self._lengths,
             "center": self._center,
             "scoring": self._scoring,
@@ -578,10 +578,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         if not labels or not all(isinstance(one, list | None) for one in (labels, self.columns)):
             raise ValueError("columns must be lists")
         groups = groups if isinstance(groups, list) else [groups]
-        if not all(map(_is_plain, (*labels, *(self.columns or ()), *groups, self.time))):
+        if not all(map(is_plain, (*labels, *(self.columns or ()), *groups, self.time))):
             raise ValueError("columns, group and time must be words or numbers")
-        self.columns_, self.gap_ = labels, _restored_gap(saved["gap"])
-        _restored_gap(self.gap)
+        self.columns_, self.gap_ = labels, restored_gap(saved["gap"])
+        restored_gap(self.gap)
         past, future = saved["lengths"]
         self._lengths = integer("past", past, least=1), integer("future", future, least=0)
         if model.decoders == ("reconstruct" if future else "predict"):
@@ -656,7 +656,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def _table(self, series: Any, columns: list[Any]) -> Any:
         """Return a table's rows as pandas' DataFrame; a row of `DataFrame.iterrows` is one row."""
-        if not _is_table(series):
+        if not is_table(series):
             return series
         import pandas as pd
 
@@ -679,15 +679,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return rows
 
     def _rows(self, series: Any, columns: list[Any] | None, gap: Any) -> Recordings:
-        if _is_table(series):
-            table = tables.table_of(series)
-            if self.gap is None and self.time is None and not has_times(table.index):
+        if is_table(series):
+            series = tables.table_of(series)
+            if self.gap is None and self.time is None and not has_times(series.index):
                 gap = None
-            return recordings(table, self.group, self.time, columns, gap)
-        for name in ("group", "time"):
-            if getattr(self, name) is not None:
-                raise ArgumentError(f"series must be a DataFrame, which has a {name}, got an array")
-        return Recordings.of_array(_series(series))
+        return of_series(series, self.group, self.time, columns, gap)
 
     # -- scikit-learn ------------------------------------------------------------------------------
 
@@ -708,56 +704,3 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there is a threshold."""
         return hasattr(self, "offset_")
-
-
-def _series(series: Any) -> NDArray[Any]:
-    """Return an array as rows, (n_rows, n_columns)."""
-    array = tables.as_plain_numbers(real("series", series))
-    if array.ndim not in (1, 2):
-        raise ShapeError(
-            f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
-        )
-    if array.shape[1:] == (0,):
-        raise DataError(f"series must have at least 1 column, got shape {array.shape}")
-    return array if array.ndim == 2 else array[:, np.newaxis]
-
-
-def _is_table(series: Any) -> bool:
-    return tables.is_table(series) or tables.has_time_axis(series)
-
-
-def _saved_gap(gap: Any) -> Any:
-    """Return a longest step of time as JSON holds it; of several recordings, pairs."""
-    if isinstance(gap, dict):
-        return {"groups": [[label, _saved_gap(own)] for label, own in gap.items()]}
-    if isinstance(gap, np.timedelta64):
-        return str(gap)
-    if gap is None or isinstance(gap, str | int | float | np.number):
-        return gap
-    import pandas as pd
-    from pandas.tseries.frequencies import to_offset
-
-    if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
-        if to_offset(gap.freqstr) != gap:
-            # The word of a calendar does not name its holidays.
-            raise ArgumentError(f"gap must be a duration or a word to be saved, got {gap!r}")
-        return gap.freqstr
-    return str(pd.Timedelta(gap))
-
-
-def _restored_gap(saved: Any) -> Any:
-    """Return the gap that `_saved_gap` has made plain; raise `ValueError` if it has not."""
-    if isinstance(saved, dict):
-        return {_label(label): _restored_gap(own) for label, own in saved["groups"]}
-    if not _is_plain(saved) or not (isinstance(saved, str | None) or saved > 0):
-        raise ValueError("gap must be a word or a number above 0")
-    return saved
-
-
-def _is_plain(saved: Any) -> bool:
-    return isinstance(saved, str | int | float | None) and not isinstance(saved, bool)
-
-
-def _label(saved: Any) -> Any:
-    """JSON turns tuples into lists."""
-    return tuple(saved) if isinstance(saved, list) else saved

@@ -337,3 +337,44 @@ def describe(gap: Any) -> str:
     import pandas as pd
 
     return str(pd.Timedelta(gap)) if isinstance(gap, np.timedelta64) else str(gap)
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def saved_gap(gap: Any) -> Any:
+    """Return a longest step of time as JSON holds it; of several recordings, pairs."""
+    if isinstance(gap, dict):
+        return {"groups": [[label, saved_gap(own)] for label, own in gap.items()]}
+    if isinstance(gap, np.timedelta64):
+        return str(gap)
+    if gap is None or isinstance(gap, str | int | float | np.number):
+        return gap
+    import pandas as pd
+    from pandas.tseries.frequencies import to_offset
+
+    if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
+        if to_offset(gap.freqstr) != gap:
+            # The word of a calendar does not name its holidays.
+            raise ArgumentError(f"gap must be a duration or a word to be saved, got {gap!r}")
+        return gap.freqstr
+    return str(pd.Timedelta(gap))
+
+
+def restored_gap(saved: Any) -> Any:
+    """Return the gap that `saved_gap` has made plain; raise `ValueError` if it has not."""
+    if isinstance(saved, dict):
+        return {_label(label): restored_gap(own) for label, own in saved["groups"]}
+    if not is_plain(saved) or not (isinstance(saved, str | None) or saved > 0):
+        raise ValueError("gap must be a word or a number above 0")
+    return saved
+
+
+def is_plain(saved: Any) -> bool:
+    """Whether this is what JSON holds as it is: a word, a number or None."""
+    return isinstance(saved, str | int | float | None) and not isinstance(saved, bool)
+
+
+def _label(saved: Any) -> Any:
+    """JSON turns tuples into lists."""
+    return tuple(saved) if isinstance(saved, list) else saved

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine import tables
+from backcast._engine.columns import real
 from backcast._warn import warn
 from backcast.data._clock import describe, find_gaps, pd_numbers, times_of
 from backcast.errors import ArgumentError, DataError, ShapeError
@@ -104,6 +105,28 @@ class Recordings:
             f"series must have at least past + future = {length} frames of one recording without "
             f"a gap, got {longest} at most{remedy}"
         )
+
+
+def is_table(series: Any) -> bool:
+    """Whether rows are labelled: a table, or an array with dates, as xarray's."""
+    return tables.is_table(series) or tables.has_time_axis(series)
+
+
+def of_series(series: Any, group: Any, time: Any, columns: Any, gap: Any) -> Recordings:
+    """Order the rows of a table, or take an array (n_rows,) or (n_rows, n_columns)."""
+    if is_table(series):
+        return recordings(tables.table_of(series), group, time, columns, gap)
+    for name, value in (("group", group), ("time", time)):
+        if value is not None:
+            raise ArgumentError(f"series must be a DataFrame, which has a {name}, got an array")
+    array = tables.as_plain_numbers(real("series", series))
+    if array.ndim not in (1, 2):
+        raise ShapeError(
+            f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
+        )
+    if array.shape[1:] == (0,):
+        raise DataError(f"series must have at least 1 column, got shape {array.shape}")
+    return Recordings.of_array(array if array.ndim == 2 else array[:, np.newaxis])
 
 
 def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Recordings:

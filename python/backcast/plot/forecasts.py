@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def forecast(
-    past: Windows | ArrayLike,
+    past: Windows | pd.DataFrame | ArrayLike,
     prediction: pd.DataFrame | ArrayLike,
     errors: pd.DataFrame | None = None,
     *,
@@ -32,19 +32,22 @@ def forecast(
     frames: int | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> Figure:
-    """Draw the forecast of one window after its past, with a band of typical errors.
+    """Draw the forecast of one window after its past, with intervals or a band of typical errors.
 
     Parameters
     ----------
-    past : Windows, or array_like of shape (T, D)
-        Pasts of a table, or the past of one window.
+    past : Windows, DataFrame, or array_like of shape (T, D)
+        Pasts of a table; the rows of one recording before a forecast, on their times; or the past
+        of one window.
     prediction : DataFrame, or array_like of shape (steps, D)
-        What `Model.predict` returned for those windows, or for that one.
+        What `Model.predict` returned for those windows, or for that one. For a table what
+        `Forecaster.predict` returned, whose intervals are drawn, of one recording:
+        ``prediction.loc[group]``.
     errors : DataFrame, default=None
         What `forecast_errors` returned for held-out windows; for several columns, with
         ``per="column"``. The band is the forecast plus and minus the model's RMSE at that step. It
         holds about two thirds of the true values if errors are normal.
-    future : array_like of shape (F, D), default=None
+    future : array_like of shape (F, D) or DataFrame, default=None
         The frames that followed. For windows of a table, those in the table by default.
     window : int, default=-1
         Index of the window; the last by default.
@@ -111,6 +114,11 @@ def forecast(
         made = stretch.prediction[:, at]
         marker = "o" if steps < 13 else None
         ax.plot(x[after], made, color=FUTURE, label="forecast", marker=marker, markersize=4)
+        for i, (level, low, high) in enumerate(stretch.intervals.get(name, [])):
+            label, alpha = f"{level} % interval", 0.25 / (1 + i)
+            ax.fill_between(
+                x[after], low, high, color=FUTURE, alpha=alpha, linewidth=0, label=label
+            )
         if errors is not None:
             rmse = _rmse(errors, name, len(stretch.columns))[:steps]
             band, middle = slice(n_past, n_past + len(rmse)), made[: len(rmse)]
@@ -130,7 +138,7 @@ def forecast(
         ax.set_xlabel("")
     if stretch.group is not None:
         axes[0].set_title(str(stretch.group), loc="left", fontsize=12)
-    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, frameon=False)
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
     return figure
 
 
@@ -144,6 +152,8 @@ class _Stretch:
     columns: list[Any]
     times: Any = None
     group: Any = None
+    # Level in percent, lower and upper ends of the intervals of a column, narrow ones first.
+    intervals: dict[Any, list[tuple[str, Any, Any]]] = field(default_factory=dict)
 
 
 def _stretch(past: Any, prediction: Any, future: Any, window: int) -> _Stretch:
@@ -170,6 +180,8 @@ def _stretch(past: Any, prediction: Any, future: Any, window: int) -> _Stretch:
         times = labels.append(one.after(len(made)).get_level_values(-1))
         group = None if one.groups is None else one.groups[0]
         stretch = _Stretch(one[0], made, known, past.columns, times, group)
+    elif hasattr(past, "iloc") and hasattr(prediction, "iloc"):
+        stretch = _of_tables(past, prediction, future)
     else:
         sides = [np.asarray(past), np.asarray(prediction)]
         sides.append(sides[0][:0] if future is None else np.asarray(future))
@@ -184,6 +196,33 @@ def _stretch(past: Any, prediction: Any, future: Any, window: int) -> _Stretch:
                 f"got shape {side.shape}"
             )
     return stretch
+
+
+def _of_tables(past: Any, prediction: Any, future: Any) -> _Stretch:
+    """Take the rows of one recording, and their forecast with its intervals."""
+    past = past.to_frame() if past.ndim == 1 else past
+    columns = [name for name in prediction.columns if name in past.columns]
+    if past.index.nlevels > 1 or prediction.index.nlevels > 1 or not columns:
+        raise ShapeError(
+            "past and prediction must be tables of one recording, on their times, with the same "
+            f"columns, got levels {[*past.index.names]} and {[*prediction.index.names]} and "
+            f"columns {[*past.columns]} and {[*prediction.columns]}"
+        )
+    intervals: dict[Any, list[tuple[str, Any, Any]]] = {}
+    for name in columns:
+        start = f"{name}-lo-"
+        ends = [end for end in prediction.columns if isinstance(end, str) and end.startswith(start)]
+        levels = sorted((end.removeprefix(start) for end in ends), key=float)
+        intervals[name] = [
+            (level, *(prediction[f"{name}-{end}-{level}"].to_numpy() for end in ("lo", "hi")))
+            for level in levels
+        ]
+    known = past[columns].to_numpy()[:0] if future is None else future
+    if hasattr(known, "iloc"):
+        known = known[columns].to_numpy()
+    times = past.index.append(prediction.index).rename(prediction.index.name or "time")
+    sides = past[columns].to_numpy(), prediction[columns].to_numpy(), np.asarray(known)
+    return _Stretch(*sides, columns, times, None, intervals)
 
 
 def _rmse(errors: Any, column: Any, width: int) -> Any:

@@ -1,0 +1,558 @@
+"""The forecaster as a scikit-learn estimator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, clone
+
+from backcast._engine import tables
+from backcast._estimator.base import read, write
+from backcast._parameters import Word, integer
+from backcast._training.hooks import Callback
+from backcast._training.windows import is_part
+from backcast.data._clock import has_times, restored_gap, saved_gap
+from backcast.data._recordings import Recordings, is_table
+from backcast.data.series import Windows
+from backcast.errors import ArgumentError, DataError, FileFormatError, NotFittedError, ShapeError
+from backcast.forecast import _files
+from backcast.forecast._calendar import periods_of
+from backcast.forecast._intervals import Intervals, ends_of, levels_of, with_intervals
+from backcast.forecast._known import future_rows, known_columns, rows_of, with_calendar
+from backcast.forecast._layout import auto_segment
+from backcast.forecast._learning import Choices, hold_out, learn
+from backcast.forecast._normalization import NORMALIZE, Numbers
+from backcast.forecast._prepared import Parts, Preparation
+from backcast.model import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Parameters of the default model.
+_DEFAULTS: dict[str, Any] = {
+    "hidden_size": 128,
+    "decoders": "predict",
+    "feedback": "none",
+    "learning_rate": 3e-3,
+    "schedule": "cosine",
+    "max_grad_norm": 1.0,
+    "max_iter": 1000,
+}
+# Windows that are forecast at a time; it bounds the memory.
+_PIECE = 1024
+
+
+class Forecaster(BaseEstimator):
+    """Forecaster of tables and series: a `Model` on normalised windows, with intervals.
+
+    The columns of every window are normalised by their own past, a ridge regression on the past
+    makes a first forecast, and a `Model` learns what it leaves. The last windows are held out: on
+    them the normalisation is chosen, the forecast is drawn towards the naive one as far as that
+    makes it better (all the way, with a warning, where it gains less than 5 %), and the widths of
+    intervals are learnt.
+
+    Parameters
+    ----------
+    past, future : int
+        Rows of a window that are known, and rows after them to forecast. The past should hold two
+        or more seasons (a day, a week).
+    model : Model, mapping or None, default=None
+        The network. A mapping holds parameters of `Model` that differ from the default,
+        ``Model(128, decoders="predict", feedback="none", learning_rate=3e-3, schedule="cosine",
+        max_grad_norm=1.0)``. An unfitted `Model` gives all of its parameters.
+    segment : int or "auto", default="auto"
+        Rows in a frame of the model. A recurrent network learns a few frames of many rows better
+        and faster than many frames of one. Any number up to `past` will do; where it does not
+        divide the lengths, frames are filled up with missing numbers. "auto" is the longest of 4 to
+        24 rows that divides both lengths, or else the past.
+    normalize : {"auto", None, "last", "mean", "standard"}, default="auto"
+        What the model sees of a window: None, its numbers with mean 0 and deviation 1 in training;
+        "last", these less the last one of the past; "mean", less the mean of the past; "standard",
+        less the mean and divided by the deviation of the past, for series of unequal size. It is
+        undone in forecasts. "auto" compares ridge regressions on held-out windows and takes
+        "last" unless "mean" or "standard" is more than 5 % better.
+    together : bool, default=False
+        Whether the columns are one series of many numbers for the network. By default each is a
+        series of its own and all share the weights.
+    linear : bool, default=True
+        Whether a ridge regression forecasts first, and the network learns what it leaves.
+    future_columns : list of labels, default=None
+        Columns that are known in the future too, such as prices or the weather forecast; of an
+        array, their numbers. They are not forecast. `past` must be at least `future` with them.
+    calendar : bool or list of {"day", "week", "year"}, default=False
+        Whether the place of a row in the day, the week and the year is known to the model; the
+        index must have dates. True takes those longer than a step of which the table has two.
+    group, time, columns, gap : label, list or duration, default=None
+        As in `backcast.data.windows`, for tables; `columns` are those to forecast.
+
+    Attributes
+    ----------
+    model_ : Model
+        The fitted network.
+    segment_, normalize_ : int, str or None
+        What was chosen.
+    weights_ : tuple of two floats
+        How much of the linear forecast's change of the naive forecast, and of the network's change
+        of the linear one, is used; from 0 to 1. Both are those for which the error, by that of the
+        naive forecast, is the least in the worse half of the held-out windows; both are 0, and the
+        forecast repeats the last value, where that gains less than 5 %.
+    why_ : dict of str
+        One line of why for each of "segment", "normalize" and "weights".
+    held_out_ : dict of float
+        Errors of "forecaster", "network", "linear" and "naive" on the held-out windows: the mean
+        over series of their root mean squared error by their mean change in one row.
+    columns_ : list
+        Labels of the columns that are forecast; of an array, their numbers.
+    gap_ : number, duration, calendar or dict, or None
+        The longest step of time within a window.
+    n_features_in_ : int
+        Number of columns, those known in the future included.
+
+    See Also
+    --------
+    forecast_errors : Backtest with many origins, beside naive forecasts.
+    backcast.plot.forecast : Draw a forecast with its intervals.
+
+    Notes
+    -----
+    NaN is a missing number. A frame of the model holds the numbers of `segment` rows and, with
+    known columns, their numbers in these rows and in those `future` rows later: the encoder thereby
+    sees the known columns of the whole future. Words must become numbers before, as by
+    ``pandas.get_dummies``.
+
+    Intervals are split-conformal, for each step and column: their half width is a quantile of the
+    absolute errors in up to 1,000 held-out windows, in units of the window's spread. They keep
+    their level as far as the rows to come resemble the held-out ones.
+
+    The network alone is `model_`; ``model_.to_torch()`` converts it, without normalisation, linear
+    forecast and intervals, which are not part of it.
+
+    References
+    ----------
+    Segments and the last value: S. Lin et al., "SegRNN", arXiv 2308.11200. Normalisation: T. Kim et
+    al., "Reversible Instance Normalization", ICLR 2022. Intervals: J. Lei et al.,
+    "Distribution-Free Predictive Inference for Regression", JASA 2018.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from backcast import Forecaster
+    >>> hours = pd.date_range("2026-01-01", periods=600, freq="h", name="time")
+    >>> load = 50 + 10 * np.sin(2 * np.pi * np.arange(600) / 24)
+    >>> model = {"max_iter": 20, "random_state": 0, "device": "cpu", "verbose": 0}
+    >>> forecaster = Forecaster(48, 24, model).fit(pd.DataFrame({"load": load}, index=hours))
+    >>> forecast = forecaster.predict(pd.DataFrame({"load": load}, index=hours), interval=0.9)
+    >>> forecast.columns.tolist(), str(forecast.index[0])
+    (['load', 'load-lo-90', 'load-hi-90'], '2026-01-26 00:00:00')
+    >>> bool((abs(forecast["load"] - load[:24]) < 0.5).all())
+    True
+    """
+
+    columns_: list[Any]
+    gap_: Any
+    held_out_: dict[str, float]
+    model_: Model
+    n_features_in_: int
+    weights_: tuple[float, float]
+    why_: dict[str, str]
+    # Labels of the known columns of the table, and periods of the calendar.
+    _known: list[Any]
+    _periods: tuple[str, ...]
+    _preparation: Preparation
+    _intervals: Intervals | None
+
+    def __init__(
+        self,
+        past: int,
+        future: int,
+        model: Model | Mapping[str, Any] | None = None,
+        *,
+        segment: int | str = "auto",
+        normalize: str | None = "auto",
+        together: bool = False,
+        linear: bool = True,
+        future_columns: list[Any] | None = None,
+        calendar: bool | list[str] = False,
+        group: Any = None,
+        time: Any = None,
+        columns: list[Any] | None = None,
+        gap: Any = None,
+    ) -> None:
+        self.past = past
+        self.future = future
+        self.model = model
+        self.segment = segment
+        self.normalize = normalize
+        self.together = together
+        self.linear = linear
+        self.future_columns = future_columns
+        self.calendar = calendar
+        self.group = group
+        self.time = time
+        self.columns = columns
+        self.gap = gap
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        series: Any,
+        y: object = None,
+        *,
+        held_out: Any = 0.2,
+        callback: Callback | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_minutes: float = 5.0,
+    ) -> Self:
+        """Choose the normalisation, train the network, learn weights and intervals.
+
+        Parameters
+        ----------
+        series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
+            Rows ordered by time, or a table as for `backcast.data.windows`.
+        y : object, default=None
+            Ignored.
+        held_out : float, array_like or DataFrame, default=0.2
+            Rows to choose and to calibrate on, which are not trained on: the last fraction of the
+            rows of every recording, or rows of their own, which begin with a past.
+        callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
+            As in `Model.fit`, for the training of the network.
+
+        Returns
+        -------
+        Forecaster
+            This forecaster.
+
+        Raises
+        ------
+        ArgumentError, ShapeError, DataError
+            If a parameter or the data cannot be used.
+        OutOfMemoryError, DivergedError, KeyboardInterrupt
+            As in `Model.fit`. After any error the forecaster is unchanged.
+
+        Warns
+        -----
+        TrainingWarning
+            If the forecasts are not clearly better than the last value on the held-out windows and
+            repeat it therefore, or no window could be held out.
+        """
+        # A new forecaster learns; this one takes over what it learnt in one step.
+        new = type(self)(**self.get_params(deep=False))
+        training: dict[str, Any] = {}
+        if callback is not None or checkpoint is not None:
+            training = {
+                "callback": callback,
+                "checkpoint": checkpoint,
+                "checkpoint_minutes": checkpoint_minutes,
+            }
+        new._fit(series, held_out, training)
+        self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(new.__dict__)
+        return self
+
+    def _fit(self, series: Any, held_out: Any, training: dict[str, Any]) -> None:
+        past, future = integer("past", self.past, 1), integer("future", self.future, 1)
+        model = self._model()
+        Word(("auto", *NORMALIZE))("normalize", self.normalize)
+        segment, why = auto_segment(past, future)
+        if self.segment != "auto":
+            segment, why = integer("segment", self.segment, 1, past), "given"
+        self._known = known_columns(series, self.future_columns)
+        rows = self._rows(series, self.columns, self.gap)
+        n_forecast = len(rows.columns) - len(self._known)
+        self.columns_, self.gap_ = rows.columns[:n_forecast], rows.gap
+        self._set_names()
+        self._periods = periods_of(self.calendar, rows.row_labels)
+        rows = self._with_calendar(rows)
+        n_known = len(rows.columns) - n_forecast
+        if n_known and past < future:
+            raise ArgumentError(
+                f"past must be at least future = {future} with future_columns or a calendar, as "
+                f"the past shows the model the known columns of the future, got {past}"
+            )
+        if is_part(held_out):
+            train, rest = hold_out(rows, past, future, float(held_out))
+            other = rows
+        else:
+            other = self._same_columns(held_out)
+            train, rest = rows.cut(Windows, past, future), other.cut(Windows, past, future)
+            if not len(rest):
+                raise other.too_short(past + future)
+        if not len(train):
+            raise rows.too_short(past + future)
+        rows.warn_of_groups_without(train)
+        choices = Choices(
+            past, future, segment, self.normalize, n_known, bool(self.together), bool(self.linear)
+        )
+        learnt = learn(model, train, rest, rows, other, choices, training)
+        self.model_, self._preparation, self._intervals = (
+            model,
+            learnt.preparation,
+            learnt.intervals,
+        )
+        self.weights_, self.held_out_ = learnt.weights, learnt.errors
+        self.why_ = {"segment": why, **learnt.why}
+
+    def _model(self) -> Model:
+        given = self.model
+        if isinstance(given, Model):
+            model: Model = clone(given)
+        elif given is None or isinstance(given, Mapping):
+            model = Model(**(_DEFAULTS | dict(given or {})))
+        else:
+            raise ArgumentError(
+                "model must be a backcast.Model, its parameters or None, got a "
+                f"{type(given).__name__}"
+            )
+        if model.decoders == "reconstruct":
+            raise ArgumentError(
+                'decoders must be "predict" or "both" to forecast, got "reconstruct"'
+            )
+        # The frames of the network have lengths of their own, and numbers that are scaled.
+        for name in ("horizon", "scale"):
+            if getattr(model, name) is not None:
+                raise ArgumentError(
+                    f"{name} of the model must be None, as the forecaster sets it by future and "
+                    f"normalize, got {getattr(model, name)!r}"
+                )
+        return model
+
+    # -- forecasts ---------------------------------------------------------------------------------
+
+    @overload
+    def predict(
+        self, series: pd.DataFrame | pd.Series[Any], *, interval: Any = None, future: Any = None
+    ) -> pd.DataFrame: ...
+    @overload
+    def predict(
+        self, series: ArrayLike, *, interval: Any = None, future: Any = None
+    ) -> NDArray[np.float64]: ...
+    def predict(
+        self, series: Any, *, interval: Any = None, future: Any = None
+    ) -> pd.DataFrame | NDArray[np.float64]:
+        """Forecast the rows after the end of a series, of each recording if it has several.
+
+        Parameters
+        ----------
+        series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
+            Rows as for `fit`, with the same columns; the last `past` rows count.
+        interval : float or list of float, default=None
+            Levels of prediction intervals, between 0 and 1, such as 0.9.
+        future : array_like of shape (n_rows, n_known) or DataFrame, default=None
+            With `future_columns`: these columns in the rows to come, found by their times and
+            groups; further rows and columns are ignored.
+
+        Returns
+        -------
+        DataFrame or ndarray of shape (future, n_columns)
+            One row for each row to come, on group (if there is one) and time. The columns are those
+            of the table, each followed by its intervals: ``load``, ``load-lo-90``, ``load-hi-90``.
+            For an array, (future, n_columns), or (future, n_columns, 1 + 2 * n_levels) with the
+            forecast, the lower and the upper end of each level.
+
+        Raises
+        ------
+        NotFittedError, ArgumentError, ShapeError, DataError
+            If the forecaster was not fitted, or the data does not fit it.
+        """
+        self._fitted()
+        levels = levels_of(interval)
+        rows = self._same_columns(series)
+        layout = self._preparation.layout
+        windows = rows.cut(Windows, layout.past, 0).last
+        if not len(windows):
+            raise rows.too_short(layout.past)
+        rows.warn_of_groups_without(windows)
+        n_forecast = len(self.columns_)
+        frames = np.asarray(windows, np.float64)
+        later = future_rows(
+            windows, future, self._known, layout.future, self._periods, (self.group, self.time)
+        )
+        known = np.concatenate([frames[..., n_forecast:], later], axis=1)
+        made = self._blend(self._parts(frames[..., :n_forecast], known), levels)
+        if not is_table(series):
+            return made[0] if levels else made[0, ..., 0]
+        import pandas as pd
+
+        index = windows.after(layout.future).droplevel(windows._own_name("window"))
+        columns: Any = pd.Index(self.columns_)
+        if levels:
+            columns = [f"{label}{end}" for label in self.columns_ for end in ends_of(levels)]
+        return pd.DataFrame(made.reshape(len(index), -1), index=index, columns=columns)
+
+    def _blend(self, parts: Parts, levels: tuple[float, ...]) -> Numbers:
+        """Return forecasts and ends of intervals, (n, future, n_columns, 1 + 2 * n_levels)."""
+        return with_intervals(self._intervals, parts, self.weights_, levels)
+
+    def _parts(self, past: Numbers, known: Numbers) -> Parts:
+        """Forecast pasts (n, past, n_columns) piece by piece."""
+        found = [
+            self._preparation.forecast(
+                self.model_, past[first : first + _PIECE], known[first : first + _PIECE]
+            )
+            for first in range(0, len(past), _PIECE)
+        ]
+        return Parts(*(np.concatenate(part) for part in zip(*found, strict=True)))
+
+    def _origins(self, series: Any, stride: int) -> Windows:
+        """Return windows of past and future, `stride` rows apart."""
+        layout, rows = self._fitted().layout, self._same_columns(series)
+        windows = rows.cut(Windows, layout.past, layout.future, stride)
+        if not len(windows):
+            raise rows.too_short(layout.past + layout.future)
+        rows.warn_of_groups_without(windows)
+        return windows
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the forecaster to a safetensors file, completely or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file; an existing one is replaced once the new one is complete. `Model.load` reads
+            the network alone from it.
+
+        Raises
+        ------
+        NotFittedError
+            If the forecaster was not fitted.
+        ArgumentError
+            If the label of a column is neither a word nor a number.
+        OSError
+            If the file cannot be written; an existing one keeps its contents.
+        """
+        self._fitted()
+        groups = self.group if isinstance(self.group, list) else [self.group]
+        for label in (*self.columns_, *self._known, *groups, self.time):
+            if not isinstance(label, str | int | float | np.number | None):
+                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        model = self.model
+        parameters = self.get_params(deep=False) | {
+            "model": model.get_params(deep=False) if isinstance(model, Model) else model,
+            "gap": saved_gap(self.gap),
+        }
+        forecaster = {
+            "parameters": parameters,
+            "columns": self.columns_,
+            "known": self._known,
+            "periods": self._periods,
+            "gap": saved_gap(self.gap_),
+            "weights": self.weights_,
+            "errors": self.held_out_,
+            "why": self.why_,
+            "preparation": _files.plain(self._preparation),
+            "intervals": self._intervals and _files.plain(self._intervals),
+        }
+        write(self.model_, path, more={"forecaster": forecaster})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
+        """Read a forecaster that `save` has written, also on another device.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The file.
+        device : str, default="auto"
+            Device of the network, as the parameter of `Model` of that name.
+
+        Returns
+        -------
+        Forecaster
+            The saved forecaster: its numbers are the same to the bit on the same kind of device.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        FileFormatError
+            If the file is truncated, corrupt, or not of a forecaster.
+        """
+        model, contents = read(Model, path, device)
+        if "forecaster" not in contents.fitted:
+            raise FileFormatError(f"{path}: must be a backcast Forecaster, got another estimator")
+        saved = contents.fitted["forecaster"]
+        try:
+            forecaster = cls(**saved["parameters"])
+            forecaster._preparation = _files.preparation(saved["preparation"])
+            forecaster._intervals = _files.intervals(saved["intervals"])
+            forecaster.columns_, forecaster._known = saved["columns"], saved["known"]
+            forecaster._periods = tuple(saved["periods"])
+            forecaster.gap_ = restored_gap(saved["gap"])
+            forecaster.weights_ = tuple(saved["weights"])
+            forecaster.held_out_, forecaster.why_ = saved["errors"], saved["why"]
+            forecaster._set_names()
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"{path}: is a damaged backcast forecaster: {error}") from error
+        forecaster.model_ = model
+        return forecaster
+
+    # -- rows --------------------------------------------------------------------------------------
+
+    @property
+    def segment_(self) -> int:
+        """Rows in a frame of the network."""
+        return self._fitted().layout.segment
+
+    @property
+    def normalize_(self) -> str | None:
+        """The kind of normalisation."""
+        return self._fitted().normalization.kind
+
+    def _fitted(self) -> Preparation:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError("this Forecaster is not fitted yet; call fit or load first")
+        return self._preparation
+
+    def _set_names(self) -> None:
+        names = [*self.columns_, *self._known]
+        self.n_features_in_ = len(names)
+        if all(isinstance(name, str) for name in names):
+            self.feature_names_in_ = np.array(names, dtype=object)
+
+    def _same_columns(self, series: Any) -> Recordings:
+        """Return rows of the fitted columns."""
+        gap = self.gap_
+        if is_table(series):
+            series = tables.table_of(series)
+            if self.gap is None and self.time is None and not has_times(series.index):
+                gap = None
+        else:
+            gap = None
+        rows = self._rows(series, self.columns_ if is_table(series) else None, gap)
+        if len(rows.columns) != self.n_features_in_:
+            raise ShapeError(
+                f"series must have {self.n_features_in_} columns, as in fit, "
+                f"got {len(rows.columns)}"
+            )
+        return self._with_calendar(rows)
+
+    def _rows(self, series: Any, columns: Any, gap: Any) -> Recordings:
+        rows = rows_of(series, self._known, columns, self.group, self.time, gap)
+        if np.isinf(rows.values).any():
+            raise DataError("series must hold finite numbers or NaN, got an infinite number")
+        return rows
+
+    def _with_calendar(self, rows: Recordings) -> Recordings:
+        if self._periods:
+            # A series without dates is refused in the words of fit.
+            periods_of(list(self._periods), rows.row_labels)
+        return with_calendar(rows, self._periods)
+
+    # -- scikit-learn ------------------------------------------------------------------------------
+
+    def __sklearn_tags__(self) -> Any:
+        """Describe what `fit` accepts: rows with missing numbers."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Return whether there are forecasts."""
+        return hasattr(self, "_preparation")
