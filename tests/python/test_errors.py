@@ -585,14 +585,18 @@ importlib.util.find_spec = lambda name, *rest: None if name == "torch" else find
 
 @pytest.mark.parametrize("first", ["", "import torch\n"])
 @pytest.mark.parametrize("version", ["2.10.0", "2.9.1+cpu", "1.13.1", "of its own"])
-def test_an_older_torch_is_refused_with_the_remedy(version: str, first: str, tmp_path: Path) -> None:
+def test_an_older_torch_is_refused_with_the_remedy(
+    version: str, first: str, tmp_path: Path
+) -> None:
     message = imported(first + REPORT, fake_torch(tmp_path, version))
     assert f"backcast needs torch 2.11 or later, got torch {version}" in message
     assert REMEDY in message
 
 
 @pytest.mark.parametrize("version", ["2.11.0", "2.15.0+cpu", "2.16.0a0+git1234", "3.0.0"])
-def test_a_torch_without_its_library_is_an_error_with_the_remedy(version: str, tmp_path: Path) -> None:
+def test_a_torch_without_its_library_is_an_error_with_the_remedy(
+    version: str, tmp_path: Path
+) -> None:
     message = imported(REPORT, fake_torch(tmp_path, version))
     assert "lib/libtorch.so does not load" in message
     assert REMEDY in message

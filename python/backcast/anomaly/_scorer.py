@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,8 @@ from backcast.model import Model
 _PIECE = 2**20
 # Most windows from which mean and standard deviation of the errors are learnt.
 _SAMPLE = 10_000
+# Most windows in which a model is compared with simple ones.
+_SAMPLE_TO_COMPARE = 1_000
 
 
 class Centred(Windows):
@@ -99,6 +102,29 @@ class Errors:
             largest = np.fmax(largest, seen.max((0, 1), initial=0, where=~np.isnan(seen)))
         # The model computes in single precision: smaller deviations are rounding.
         return moments.mean, np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
+
+    def compare(self, windows: Windows) -> dict[str, float]:
+        """Return mean squared errors of the model and of simple ones, by name.
+
+        They are in units of the variance of each column; columns that do not vary play no part.
+        """
+        sample = windows[:: -(-len(windows) // _SAMPLE_TO_COMPARE)]
+        truth = np.asarray(sample, dtype=np.float64)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            mean, variance = np.nanmean(truth, (0, 1)), np.nanvar(truth, (0, 1))
+            varies = variance > 1e-12 * mean**2
+
+            def error(difference: Numbers) -> float:
+                return float(np.nanmean((difference**2 / variance)[..., varies]))
+
+            made = self.of(sample)
+            found = {"model": error(made), "mean": error(truth - mean)}
+            if self.n_future:
+                last = truth[:, self.n_past - 1 : self.n_past]
+                found["model, predicted"] = error(made[:, self.n_past :])
+                found["last value"] = error(truth[:, self.n_past :] - last)
+        return found
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class Sharp(Score):
     only if all windows that cover the row are anomalous.
     """
 
-    parts = ("reconstruct", "predict", "inverse")
+    parts: ClassVar[tuple[str, ...]] = ("reconstruct", "predict", "inverse")
 
     def of_windows(self, squares: Numbers, known: Known, n_past: int) -> Mapping[str, Part]:
         """Return the squares by decoder, and the inverse of each window's mean square."""
@@ -115,7 +115,31 @@ class Sharp(Score):
         return scores
 
 
-SCORES: dict[str, Score] = {"sharp": Sharp()}
+class Wide(Sharp):
+    """Scores that find long anomalies over their whole length and keep short ones on top.
+
+    The score is the larger of two errors, both root mean squares. The windows' error is averaged
+    over their steps and over all windows that cover the row: it ranks long anomalies as a whole,
+    and spreads a short one over the rows within a window. Half of the error of the "sharp" score
+    is larger only in the rows of a short anomaly, which thereby rank above their neighbours.
+    """
+
+    parts: ClassVar[tuple[str, ...]] = (*Sharp.parts, "mean")
+
+    def of_windows(self, squares: Numbers, known: Known, n_past: int) -> Mapping[str, Part]:
+        """Return the parts of the sharp score, and each window's mean square."""
+        mean = squares.sum(1, keepdims=True) / np.maximum(known.sum(1, keepdims=True), 1)
+        parts = super().of_windows(squares, known, n_past)
+        return {**parts, "mean": Part(range(squares.shape[1]), mean)}
+
+    def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
+        """Return the larger of both errors."""
+        with np.errstate(all="ignore"):
+            scores: Numbers = np.sqrt(np.fmax(means["mean"], super().of_rows(means) / 4))
+        return scores
+
+
+SCORES: dict[str, Score] = {"wide": Wide(), "sharp": Sharp()}
 """The scores by name: the words of the parameter `scoring`."""
 
 

@@ -18,14 +18,25 @@ from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged
 from backcast._parameters import Number, flag, integer, number
+from backcast._training.advice import enough
 from backcast._training.hooks import Callback
 from backcast._training.windows import is_part
 from backcast._warn import warn
 from backcast.anomaly._events import events_of, require_pandas
+from backcast.anomaly._rules import (
+    AUTO,
+    Decision,
+    center_of,
+    hold_out,
+    margin_of,
+    past_of,
+    updates_of,
+    worse_than,
+)
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
 from backcast.anomaly._stream import Stream, update
-from backcast.data._clock import describe, has_times, median_step, is_plain, restored_gap, saved_gap
+from backcast.data._clock import describe, has_times, is_plain, median_step, restored_gap, saved_gap
 from backcast.data._recordings import Recordings, is_table, of_series
 from backcast.data.series import Windows
 from backcast.errors import (
@@ -48,49 +59,70 @@ _DEFAULTS: dict[str, Any] = {
     "learning_rate": 1e-2,
     "schedule": "cosine",
     "max_grad_norm": 1.0,
-    "max_iter": 1000,
+    "batch_size": 32,
+    "patience": 20,
 }
+
+# Most held-out windows that are looked at to stop the training.
+_WINDOWS_TO_STOP = 100
+# What a fitted model got before there was a rule.
+_PAST_OF_A_FITTED_MODEL = 50
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
     """Outlier detector for series: it scores how badly a `Model` reconstructs and predicts rows.
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
-    the mean and the standard deviation that the errors of that column and step had in training.
-    `scoring` chooses how these errors become the score of a number. Numbers of ordinary rows score
-    about 1. The score of a row is the root mean square of the scores of its numbers. It depends
-    only on rows less than a window away.
+    the mean and the standard deviation that the errors of that column and step had in the rows of
+    `fit`. `scoring` chooses how these errors become the score of a number. Numbers of ordinary rows
+    score about 1. The score of a row is the root mean square of the scores of its numbers. It
+    depends only on rows less than a window away.
+
+    What is left at "auto" is chosen by rules that look at the rows of `fit`; `decisions_` gives
+    each choice and its reason in words. A fifth of the rows of `fit` is held out: it stops the
+    training, gives the threshold and shows whether the model is better than a simple one.
 
     Parameters
     ----------
     model : Model, mapping or None, default=None
         The model that reconstructs and predicts. A mapping holds parameters of `Model` that differ
         from the default, ``Model(64, feedback="none", scale="standard", learning_rate=1e-2,
-        schedule="cosine", max_grad_norm=1.0)``. An unfitted `Model` gives all of its parameters; a
+        schedule="cosine", max_grad_norm=1.0, batch_size=32, patience=20)``, with 1,000 updates,
+        fewer for windows of more than 60 rows. An unfitted `Model` gives all of its parameters; a
         fitted one is used as it is and not trained.
-    past, future : int, default=50, 10
-        Rows of a window that are reconstructed, and rows after them that are predicted; with
-        ``future=0`` none are predicted. A window should hold a whole period (a beat, a day): in
-        a shorter window, a period that is too early or too late is not noticed.
-    center : bool, default=False
+    past : int or "auto", default="auto"
+        Rows of a window that are reconstructed. A window should hold a whole period (a beat, a
+        day): in a shorter window, a period that is too early or too late is not noticed. "auto"
+        takes the period that the autocorrelation shows, 25 to 50 rows; 100 where most columns rest
+        in most windows; at most a tenth of the longest run. With a fitted model it takes 50.
+    future : int or "auto", default="auto"
+        Rows after them that are predicted; with ``future=0`` none are. "auto" takes a fifth of
+        `past`; of a fitted model, the frames that it was fitted to predict.
+    center : bool or "auto", default="auto"
         Whether the model gets windows minus the mean of their past, column by column: for series
         whose level drifts. An anomalous level is then found where it begins and ends, not while it
-        lasts.
-    scoring : str, default="sharp"
+        lasts. "auto" subtracts it where the levels of most windows of the last fifth lie outside
+        the range of earlier levels, and where most columns rest in most windows, so that few of
+        the levels they may have are known; not with a fitted model.
+    scoring : str, default="wide"
         How the errors of all windows that cover a row become its score: one of the names in
-        `backcast.anomaly.SCORES`, whose classes describe the scores. "sharp" takes the
-        geometric mean of two errors: the row's own, averaged over the windows for each decoder
-        (with both decoders, their geometric mean), and the windows' mean errors, averaged
-        harmonically. A row then scores high only if all windows that cover it are anomalous, and
-        an anomaly does not spread over its neighbours.
+        `backcast.anomaly.SCORES`, whose classes describe the scores. "wide" averages the windows'
+        errors over all windows that cover a row, which ranks long anomalies as a whole, and keeps
+        the rows of short anomalies above their neighbours. "sharp" takes the geometric mean of two
+        errors: the row's own, averaged over the windows for each decoder (with both decoders,
+        their geometric mean), and the windows' mean errors, averaged harmonically. A row then
+        scores high only if all windows that cover it are anomalous, and an anomaly does not spread
+        over its neighbours.
     group, time, columns, gap : label, list or duration, default=None
         As in `backcast.data.windows`, for tables. The longest step of time within a window is
         learnt in `fit` unless `gap` is given.
     contamination : float, default=None
         Fraction of the training rows, in (0, 0.5], that are outliers.
     quantile : float, default=0.995
-        Without `contamination`: rows are outliers if they score higher than this fraction of the
-        normal rows, which are the training rows or the `held_out` ones.
+        Without `contamination`: rows are outliers if they score higher than this fraction of
+        normal rows that the model was not trained on: those that `fit` holds out, or the
+        `held_out` ones. The threshold of the former is raised, the more the fewer windows they
+        hold that share no row.
 
     Attributes
     ----------
@@ -98,6 +130,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         The fitted model.
     offset_ : float
         Lowest `score_samples` of an inlier: minus the threshold of the scores.
+    past_, future_, center_ : int, int, bool
+        Rows of past and future in a window, and whether its level is subtracted.
+    decisions_ : dict of str
+        One line for each choice of `fit` that says why: of the window's length, its level, the
+        held-out rows, the threshold, and the comparison with simple models.
+    baselines_ : dict of float
+        Mean squared error of the model in the held-out windows, in units of the columns' variance
+        there ("model"), that of their mean ("mean"), and, for predicted rows, that of the model
+        ("model, predicted") and of the last value of the past ("last value").
     columns_ : list
         Labels of the columns; of an array, their numbers.
     gap_ : number, duration, calendar or dict, or None
@@ -118,8 +159,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     score NaN and are inliers. Series are scored in pieces: beside the scores, memory is bounded.
 
     A model reconstructs its training rows better than others. Therefore more of the rows that
-    follow are outliers than `quantile` or `contamination` says. A threshold learnt from `held_out`
-    rows that resemble the rows to score keeps to the quantile.
+    follow are outliers than `contamination` says. A threshold learnt from `held_out` rows that
+    resemble the rows to score keeps to the quantile. Where there are too few rows to hold some out,
+    and with a fitted model, the threshold comes from the rows of `fit`.
 
     Examples
     --------
@@ -139,10 +181,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     model_: Model
     n_features_in_: int
     offset_: float
-    # Pickles made before there was a choice lack both.
+    # Pickles made before there was a choice lack these.
     scoring: str = "sharp"
     _scoring: str = "sharp"
-    # The parameters as they were in `fit`: frames of past and future, and `center`.
+    decisions_: dict[str, str]
+    baselines_: dict[str, float]
+    # What was given or chosen in `fit`: frames of past and future, and `center`.
     _lengths: tuple[int, int]
     _center: bool
     # Mean and standard deviation of the errors, (n_frames, n_columns) each.
@@ -154,10 +198,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self,
         model: Model | Mapping[str, Any] | None = None,
         *,
-        past: int = 50,
-        future: int = 10,
-        center: bool = False,
-        scoring: str = "sharp",
+        past: int | str = AUTO,
+        future: int | str = AUTO,
+        center: bool | str = AUTO,
+        scoring: str = "wide",
         group: Any = None,
         time: Any = None,
         columns: list[Any] | None = None,
@@ -190,7 +234,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
     ) -> Self:
-        """Train the model on all windows; learn its errors and the threshold.
+        """Choose what is left at "auto", train the model, learn its errors and the threshold.
 
         Parameters
         ----------
@@ -200,10 +244,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         y : object, default=None
             Ignored.
         held_out : array_like or DataFrame, default=None
-            Normal rows from which the threshold is learnt; the model is not trained on them.
+            Normal rows from which the threshold is learnt; the model is not trained on them. By
+            default the last fifth of each recording is held out.
         validation : float, array_like or DataFrame, default=None
             Rows whose losses come into the model's `history_`, or the fraction of the windows, 0 to
-            1, to hold out from training.
+            1, to hold out from training. By default the held-out rows, if the model has a
+            `patience`.
         callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
             As in `Model.fit`, for the training of the model.
 
@@ -244,36 +290,127 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         rows = self._rows(series, columns, self.gap)
         if not train and tables.is_table(series):
             check_names("series", tuple(rows.columns), fitted_of(model).columns, "the fit of model")
-        future = integer("future", self.future, least=0) if model.decoders != "reconstruct" else 0
-        self._lengths = integer("past", self.past, least=1), future
-        self._center, self._scoring = bool(self.center), self.scoring
-        if not train and model.horizon_ and future > model.horizon_:
-            warn(
-                f"future={future} is beyond the {model.horizon_} frames that the model was fitted "
-                "to predict; later frames were never trained"
-            )
+        self._scoring, self._stream, self.decisions_ = self.scoring, None, {}
+        self._decide(rows, model, train)
         windows = Errors(model, *self._lengths, self._center).windows(rows)
         self._check_any(windows, rows)
         rows.warn_of_groups_without(windows)
-        self._stream = None
         self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
         self._set_names()
+        normal = None if held_out is None else self._same_columns(held_out)
         if train:
-            validation = training.get("validation")
-            if validation is not None and not is_part(validation):
-                validation = self._errors().windows(self._same_columns(validation))
-                training = training | {"validation": validation}
-            model.fit(windows, **training)
+            normal = self._train(rows, normal, training)
         elif training:
             raise ArgumentError(
                 f"{next(name for name, value in training.items() if value is not None)} must be "
                 "None with a fitted model, which is not trained"
             )
         self._mean, self._std = self._errors().learn(windows)
-        normal = rows if held_out is None else self._same_columns(held_out)
-        self._check_any(self._errors().windows(normal), normal)
+        if normal is not None:
+            self._check_any(self._errors().windows(normal), normal)
+        self._learn_threshold(rows, normal, 1 - outliers, given=held_out is not None)
+        self._compare(normal)
+
+    def _decide(self, rows: Recordings, model: Model, train: bool) -> None:
+        """Set the window's length and `center`, by the rules where they are left to them."""
+        if self.past != AUTO:
+            past = Decision(integer("past", self.past, least=1), "given")
+        elif train:
+            past = past_of(rows)
+        else:
+            past = Decision(_PAST_OF_A_FITTED_MODEL, "the model is fitted")
+        if model.decoders == "reconstruct":
+            future = Decision(0, "the model does not predict")
+        elif self.future != AUTO:
+            future = Decision(integer("future", self.future, least=0), "given")
+        elif train:
+            future = Decision(max(1, past.value // 5), "a fifth of past")
+        else:
+            future = Decision(model.horizon_ or 0, "the model was fitted to predict these")
+        if isinstance(self.center, str) and self.center != AUTO:
+            raise ArgumentError(f'center must be True, False or "auto", got {self.center!r}')
+        if self.center != AUTO:
+            center = Decision(bool(self.center), "given")
+        elif train:
+            center = center_of(rows, past.value)
+        else:
+            center = Decision(False, "the model is fitted")
+        decisions = {"past": past, "future": future, "center": center}
+        if train:
+            model.set_params(horizon=future.value or None)
+            # A model, or a mapping with updates, says how many.
+            if not isinstance(self.model, Model) and "max_iter" not in (self.model or {}):
+                decisions["max_iter"] = updates_of(past.value + future.value)
+                model.set_params(max_iter=decisions["max_iter"].value)
+        elif model.horizon_ and future.value > model.horizon_:
+            warn(
+                f"future={future.value} is beyond the {model.horizon_} frames that the model was "
+                "fitted to predict; later frames were never trained"
+            )
+        self._lengths, self._center = (past.value, future.value), center.value
+        for name, (value, why) in decisions.items():
+            self.decisions_[name] = f"{value}: {why}"
+
+    def _train(
+        self, rows: Recordings, normal: Recordings | None, training: dict[str, Any]
+    ) -> Recordings | None:
+        """Train the model; return the rows that it was not trained on, if there are some."""
+        kept, why = rows, "given" if normal is not None else "none"
+        if normal is None:
+            kept, normal = hold_out(rows, sum(self._lengths))
+            why = "too few rows to hold some out"
+            if normal is not None:
+                n = int((normal.ends - normal.begins).sum())
+                why = f"the last {n:,} rows: a fifth of each recording, at least a window"
+        self.decisions_["held_out"] = why
+        errors, model = self._errors(), self.model_
+        validation = training.get("validation")
+        if validation is None and normal is not None and model.patience is not None:
+            validation = errors.windows(normal)
+            # Some are enough to see when to stop, and cost less than the training.
+            validation = validation[:: -(-len(validation) // _WINDOWS_TO_STOP) or 1]
+            validation = validation if len(validation) else None
+        elif validation is not None and not is_part(validation):
+            validation = errors.windows(self._same_columns(validation))
+        if validation is None:
+            model.set_params(patience=None)
+        else:
+            training = training | {"validation": validation}
+        model.fit(errors.windows(kept), **training)
+        return normal
+
+    def _learn_threshold(
+        self, rows: Recordings, normal: Recordings | None, quantile: float, *, given: bool
+    ) -> None:
+        """Set the threshold to the quantile of scores; raise that of the rows held out here."""
+        source = "held-out rows"
+        if normal is None or self.contamination is not None:
+            normal, source, given = rows, "rows of fit", True
         scores = row_scores(self._scorer().scores(normal))
-        self.offset_ = -float(np.nanquantile(scores, 1 - outliers))
+        threshold, margin = float(np.nanquantile(scores, quantile)), 1.0
+        if not given:
+            margin = margin_of(np.isfinite(scores).sum() / sum(self._lengths))
+        self.offset_ = -threshold * margin
+        raised = f", times {margin:.2f} as they are few" if margin > 1 else ""
+        self.decisions_["threshold"] = (
+            f"{-self.offset_:.4g}: quantile {quantile:.4g} of the scores of the {source}{raised}"
+        )
+
+    def _compare(self, normal: Recordings | None) -> None:
+        """Compare the model with simple ones in held-out windows; warn where it is no better."""
+        self.baselines_ = {}
+        if normal is None:
+            return
+        self.baselines_ = self._errors().compare(self._errors().windows(normal))
+        worse = worse_than(self.baselines_)
+        found = ", ".join(f"{name} {value:.3g}" for name, value in self.baselines_.items())
+        self.decisions_["baselines"] = f"squared errors in held-out windows: {found}"
+        if worse and enough(self.model_.n_iter_):
+            warn(
+                f"on held-out rows the model is no better than {worse} ({found}): its scores "
+                "are no better than a simple distance. Try more rows, more updates (max_iter), "
+                "another window (past), or center=True where the level drifts"
+            )
 
     def _check_any(self, windows: Windows, rows: Recordings) -> None:
         if not len(windows):
@@ -312,12 +449,26 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise ArgumentError(
                 f"model must be a backcast.Model, its parameters or None, got {got}"
             )
-        future = integer("future", self.future, least=0)
-        if not future and model.decoders == "predict":
-            raise ArgumentError('future must be at least 1 with decoders="predict", got 0')
-        if not future:
+        if self.future != AUTO and not integer("future", self.future, least=0):
+            if model.decoders == "predict":
+                raise ArgumentError('future must be at least 1 with decoders="predict", got 0')
             model.set_params(decoders="reconstruct")
-        return model.set_params(horizon=future or None), True
+        return model, True
+
+    @property
+    def past_(self) -> int:
+        """Rows of past in a window."""
+        return self._lengths[0]
+
+    @property
+    def future_(self) -> int:
+        """Rows of future in a window."""
+        return self._lengths[1]
+
+    @property
+    def center_(self) -> bool:
+        """Whether the level of a window is subtracted."""
+        return self._center
 
     # -- scores ------------------------------------------------------------------------------------
 
@@ -406,7 +557,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         series : array_like or DataFrame
             As in `scores`.
         join : int, default=None
-            Outliers with at most `join` rows between them are one event; `future` by default.
+            Outliers with at most `join` rows between them are one event; `future_` by default.
 
         Returns
         -------
@@ -424,8 +575,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             If pandas is not installed.
         """
         require_pandas()
-        join = integer("join", self.future if join is None else join, least=0)
         rows = self._checked_rows(series)
+        join = integer("join", self.future_ if join is None else join, least=0)
         scores = self._scorer().scores(rows)
         self._warn_of_none(rows, row_scores(scores))
         return events_of(rows, scores, -self.offset_, join)
@@ -527,6 +678,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "lengths": self._lengths,
             "center": self._center,
             "scoring": self._scoring,
+            "decisions": self.decisions_,
+            "baselines": self.baselines_,
             "offset": self.offset_,
             "mean": self._mean,
             "std": self._std,
@@ -563,15 +716,20 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
         saved = fitted["detector"]
         with damaged(path, "detector"):
-            detector = cls(**(saved["parameters"] | {"model": model}))
+            # Files from before there was a choice hold no score, and that was "sharp".
+            parameters = {"scoring": "sharp"} | saved["parameters"]
+            detector = cls(**(parameters | {"model": model}))
             detector._restore(saved, model)
         return detector
 
     def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
         """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
-        integer("past", self.past, least=1)
-        integer("future", self.future, least=0)
-        flag("center", self.center)
+        if self.past != AUTO:
+            integer("past", self.past, least=1)
+        if self.future != AUTO:
+            integer("future", self.future, least=0)
+        if self.center != AUTO:
+            flag("center", self.center)
         score_of(self.scoring)
         self._outlier_fraction()
         labels, groups = saved["columns"], self.group
@@ -589,6 +747,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self._center = flag("center", saved["center"])
         self._scoring = saved.get("scoring", "sharp")
         score_of(self._scoring)
+        self.decisions_ = {str(key): str(word) for key, word in saved.get("decisions", {}).items()}
+        self.baselines_ = {
+            name: Number()("baselines", value) for name, value in saved.get("baselines", {}).items()
+        }
         shape = past + future, len(labels)
         self._mean, self._std = (np.array(saved[name]) for name in ("mean", "std"))
         for errors in (self._mean, self._std):

@@ -1,0 +1,169 @@
+"""Rules that choose a detector's settings from its training rows, and the reasons in words.
+
+The numbers in them were chosen on half of the labelled series of `tests/benches/README.md`, taken
+as a whole. No rule sees a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from backcast.anomaly._scoring import Numbers, nanmean
+from backcast.data._recordings import Recordings
+
+AUTO = "auto"
+"""The word that leaves a setting to its rule."""
+
+# Rows of past in a window, at least and at most.
+SHORTEST, LONGEST = 25, 50
+# Updates of the weights at most, and their number times the rows of a window at most.
+_UPDATES, _FRAMES = 1_000, 60_000
+# What counts as most.
+_MOST = 0.5
+# A run of fewer windows than this is too short to hold rows out.
+_WINDOWS_IN_A_RUN = 4
+# Fraction of the rows that are held out.
+_HELD_OUT = 0.2
+# Autocorrelation of a period, at least.
+_PERIODIC = 0.3
+# Rows that the rules look at, at most.
+_ROWS = 20_000
+
+
+class Decision(NamedTuple):
+    """A setting, and one line that says why."""
+
+    value: Any
+    why: str
+
+
+def past_of(rows: Recordings) -> Decision:
+    """Choose the rows of past: one period, from 25 to 50 and at most a tenth of the longest run.
+
+    The period is the lag of the highest peak of the autocorrelation, averaged over the columns that
+    vary. A window of a whole period shows what is early or late; without one, longer windows
+    average over more rows. Where most columns rest, windows of 50 rows hold little, and take 100.
+    """
+    values = _longest_run(rows)
+    tenth = max(2, len(values) // 10)
+    rest = _resting(values, LONGEST)
+    if rest > _MOST:
+        past = min(2 * LONGEST, tenth)
+        why = f"{rest:.0%} of the columns rest in most windows of {LONGEST}"
+        return Decision(past, f"{why}; {2 * LONGEST} rows, at most a tenth of a run")
+    period = _period(values)
+    past = min(LONGEST, max(period or LONGEST, SHORTEST), tenth)
+    found = f"a period of {period} rows" if period else "no period"
+    limits = f"{SHORTEST} to {LONGEST} rows, at most a tenth of a run"
+    return Decision(past, f"{found} in the autocorrelation; {limits}")
+
+
+def center_of(rows: Recordings, past: int) -> Decision:
+    """Choose whether to subtract the level, the mean of a window's past.
+
+    There are two reasons to subtract it. Columns rest: in most windows, most columns do not change,
+    so that training shows few of the levels at which they can rest. Or the level drifts: the levels
+    of most windows of the last fifth lie outside the range of the levels before.
+    """
+    values = _longest_run(rows)
+    rest = _resting(values, min(past, LONGEST))
+    if rest > _MOST:
+        return Decision(True, f"{rest:.0%} of the columns rest in most windows")
+    varying = values[:, np.ptp(values, 0) > 0]
+    levels = nanmean(sliding_window_view(varying, min(past, len(values)), axis=0), 2)
+    first = len(values) - round(_HELD_OUT * len(values))
+    before, after = levels[: max(first - past + 1, 1)], levels[first:]
+    if not after.size:
+        return Decision(False, "the rows do not show whether the level drifts")
+    drift = float(((after > before.max(0)) | (after < before.min(0))).mean())
+    why = f"{drift:.0%} of the levels of the last fifth lie outside those before"
+    return Decision(drift > _MOST, f"{why}; a drift is more than half")
+
+
+def updates_of(length: int) -> Decision:
+    """Choose the updates of the weights, so that a fit takes about the same time for any window."""
+    updates = min(_UPDATES, _FRAMES // length)
+    return Decision(updates, f"{_UPDATES:,}, fewer for windows of more than {_FRAMES // _UPDATES}")
+
+
+def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | None]:
+    """Split rows into those to train on and those to hold out; None where rows are too few.
+
+    Each run of at least four windows gives its last fifth, at least one window. Where no run is
+    that long, every fifth run that holds a window is held out.
+    """
+    sizes = rows.ends - rows.begins
+    held = np.maximum(np.round(_HELD_OUT * sizes), length).astype(np.intp)
+    held[sizes < _WINDOWS_IN_A_RUN * length] = 0
+    if held.any():
+        middles = rows.ends - held
+        kept = held > 0
+        return (
+            replace(rows, ends=middles),
+            replace(rows, begins=middles[kept], ends=rows.ends[kept]),
+        )
+    usable = np.flatnonzero(sizes >= length)
+    if len(usable) < 5:
+        return rows, None
+    last = np.zeros(len(sizes), bool)
+    last[usable[4::5]] = True
+    train = replace(rows, begins=rows.begins[~last], ends=rows.ends[~last])
+    return train, replace(rows, begins=rows.begins[last], ends=rows.ends[last])
+
+
+def margin_of(n_windows: float) -> float:
+    """Return what to multiply a threshold with that so many windows without common rows gave.
+
+    The highest score of few windows is far from that of many. One window raises the threshold by
+    half, five by a tenth, fifty by a hundredth.
+    """
+    return 1 + 0.5 / max(n_windows, 1.0)
+
+
+def worse_than(errors: Mapping[str, float]) -> str:
+    """Return the simple model that the errors of `Errors.compare` show to be as good; or ""."""
+    if errors["model"] >= errors["mean"]:
+        return "the mean of the rows"
+    if errors.get("model, predicted", -1.0) >= errors.get("last value", 0.0):
+        return "the last value"
+    return ""
+
+
+def _longest_run(rows: Recordings) -> Numbers:
+    """Return the last rows of the longest run, with the mean of the column for missing numbers."""
+    run = int(np.argmax(rows.ends - rows.begins))
+    begin, end = rows.begins[run], rows.ends[run]
+    values = np.asarray(rows.values[max(begin, end - _ROWS) : end], np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    return np.where(np.isnan(values), np.nan_to_num(nanmean(values, 0)), values)
+
+
+def _resting(values: Numbers, length: int) -> float:
+    """Return the fraction of the columns that do not change in most windows."""
+    windows = sliding_window_view(values, min(length, len(values)), axis=0)
+    rest: NDArray[Any] = (windows.max(-1) == windows.min(-1)).mean(0) > _MOST
+    return float(rest.mean())
+
+
+def _period(values: Numbers) -> int | None:
+    """Return the lag of the highest peak of the mean autocorrelation, None where it is low."""
+    values = values - values.mean(0)
+    spread = values.std(0)
+    values = values[:, spread > 1e-12 * np.abs(values).max(0, initial=0)] / 1.0
+    n = len(values)
+    if n < 2 * SHORTEST or not values.shape[1]:
+        return None
+    power = np.abs(np.fft.rfft(values, 2 * n, axis=0)) ** 2
+    lags = np.fft.irfft(power, axis=0)[: n // 2]
+    found: NDArray[Any] = (lags / lags[0]).mean(1)
+    peaks = 1 + np.flatnonzero((found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:]))
+    if not len(peaks):
+        return None
+    best = int(peaks[np.argmax(found[peaks])])
+    return best if found[best] >= _PERIODIC else None
