@@ -16,6 +16,14 @@ class _Observer(Protocol):
         self, step: int, epoch: int, losses: dict[str, float], learning_rate: float
     ) -> None: ...
 
+class _Inference(Protocol):
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def num_threads(self) -> int | None: ...
+    @property
+    def on_rows(self) -> Callable[[int, int], None] | None: ...
+
 @final
 class Core:
     def __new__(
@@ -52,31 +60,21 @@ class Core:
     ) -> tuple[
         dict[str, float], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]
     ]: ...
-    def encode(
-        self, past: Column, batch_size: int, what: str, num_threads: int | None
-    ) -> _Array: ...
-    def decode(
-        self, states: _Array, decoder: str, steps: int, batch_size: int, num_threads: int | None
-    ) -> _Array: ...
+    def encode(self, past: Column, what: str, inference: _Inference) -> _Array: ...
+    def decode(self, states: _Array, decoder: str, steps: int, inference: _Inference) -> _Array: ...
     def generate(
-        self,
-        past: Column,
-        decoder: str,
-        steps: int | None,
-        batch_size: int,
-        num_threads: int | None,
+        self, past: Column, decoder: str, steps: int | None, inference: _Inference
     ) -> _Array: ...
     def trace(
-        self, past: Column, steps: int, batch_size: int, num_threads: int | None
+        self, past: Column, steps: int, inference: _Inference
     ) -> dict[str, tuple[_Array, _Array, _Array]]: ...
-    def classify(self, past: Column, batch_size: int, num_threads: int | None) -> _Array: ...
+    def classify(self, past: Column, inference: _Inference) -> _Array: ...
     def losses(
         self,
         past: Column,
         future: Column | None,
         labels: NDArray[np.int64] | None,
-        batch_size: int,
-        num_threads: int | None,
+        inference: _Inference,
     ) -> dict[str, float]: ...
 
 # Past, future, and the number of each window's class.

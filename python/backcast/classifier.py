@@ -258,7 +258,7 @@ class Classifier(ClassifierMixin, Estimator):
         column = fitted.past(windows)
 
         def validate() -> dict[str, float]:
-            losses = fitted.core.losses(column, None, labels, *self._use())
+            losses = fitted.core.losses(column, None, labels, self._inference(silent=True))
             return {"loss": losses["classify"]}
 
         return validate
@@ -301,7 +301,7 @@ class Classifier(ClassifierMixin, Estimator):
             If the classifier was not fitted, or the data does not fit it.
         """
         with self._reading() as fitted:
-            return fitted.core.classify(fitted.past(fitted.pasts("X", X)), *self._use())
+            return fitted.core.classify(fitted.past(fitted.pasts("X", X)), self._inference())
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class of each window.

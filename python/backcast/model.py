@@ -379,9 +379,8 @@ class Model(TransformerMixin, CompositeEstimator):
             raise ArgumentError(f'state must be "embedding" or "full", got {state!r}')
         with self._reading() as fitted:
             what = "full" if state == "full" else value(self, "pooling")
-            batch_size, threads = self._use()
             column = fitted.past(fitted.pasts("past", past))
-            return fitted.core.encode(column, batch_size, what, threads)
+            return fitted.core.encode(column, what, self._inference())
 
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
@@ -419,7 +418,7 @@ class Model(TransformerMixin, CompositeEstimator):
                     f'encode(past, state="full") gives it, got {states.shape}'
                 )
             steps = steps_or_horizon(steps, fitted.horizon)
-            frames = fitted.core.decode(states, decoder, steps, *self._use())
+            frames = fitted.core.decode(states, decoder, steps, self._inference())
             return fitted.frames(frames, decoder)
 
     @overload
@@ -453,7 +452,7 @@ class Model(TransformerMixin, CompositeEstimator):
             check_decoder("reconstruct", self.decoders)
             pasts = fitted.pasts("past", past)
             column = fitted.past(pasts)
-            made = fitted.core.generate(column, "reconstruct", None, *self._use())
+            made = fitted.core.generate(column, "reconstruct", None, self._inference())
         if pasts.ragged:
             return [
                 fitted.frames(rows[None, :length], "reconstruct", single=pasts.is_single)[0]
@@ -504,7 +503,7 @@ class Model(TransformerMixin, CompositeEstimator):
                     "fitted to predict; later frames were never trained (this warning comes once)"
                 )
             column = fitted.past(pasts)
-            frames = fitted.core.generate(column, "predict", steps, *self._use())
+            frames = fitted.core.generate(column, "predict", steps, self._inference())
         frames = fitted.frames(frames, "predict", single=pasts.is_single)
         if isinstance(past, Windows):
             return past.table(frames, after=True)
@@ -549,7 +548,7 @@ class Model(TransformerMixin, CompositeEstimator):
                     part: {name: [trace[part][name][0] for trace in each] for name in names}
                     for part, names in each[0].items()
                 }
-            parts = fitted.core.trace(fitted.past(pasts), steps, *self._use())
+            parts = fitted.core.trace(fitted.past(pasts), steps, self._inference())
         return {
             part: dict(zip(_GATES, np.split(gates, 4, axis=-1), strict=True))
             | {"cell": c, "hidden": h}
@@ -627,7 +626,7 @@ class Model(TransformerMixin, CompositeEstimator):
             windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
             fitted.check_frames(*windows)
             columns = fitted.engine_columns(*windows, targets=True)
-            losses = fitted.core.losses(*columns, None, *self._use())
+            losses = fitted.core.losses(*columns, None, self._inference())
         each = fitted.frame_size if per == "frame" else 1
         return {name: loss * each for name, loss in losses.items()}
 

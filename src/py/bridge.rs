@@ -15,7 +15,16 @@ const SIGNALS: Duration = Duration::from_millis(10);
 /// The shortest time between two reports of progress.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// Checks for Ctrl-C, and reports a training to Python's observer.
+/// How Python wants a pass over windows: windows in a batch, threads, and what to call with the number of windows that are
+/// done and that of all.
+#[derive(FromPyObject)]
+pub struct Inference {
+    pub batch_size: i64,
+    pub num_threads: Option<i32>,
+    pub on_rows: Option<Py<PyAny>>,
+}
+
+/// Checks for Ctrl-C, and reports to Python: a training to its observer, a pass over windows to a function.
 pub struct Bridge {
     observer: Option<Py<PyAny>>,
     signals: Instant,
@@ -32,6 +41,17 @@ impl Bridge {
         if self.signals.elapsed() >= SIGNALS {
             Python::attach(|py| py.check_signals())?;
             self.signals = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// `done` of `all` windows are done.
+    pub fn on_rows(&mut self, done: usize, all: usize) -> Result<()> {
+        self.pause()?;
+        let due = done == all || self.progress.elapsed() >= PROGRESS;
+        if let Some(on_rows) = self.observer.as_ref().filter(|_| due) {
+            Python::attach(|py| on_rows.call1(py, (done, all)))?;
+            self.progress = Instant::now();
         }
         Ok(())
     }

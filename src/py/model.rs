@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 use tch::{Cuda, Device, Kind, Tensor};
 
 use super::arrays::{Column, Labels, Numbers, Rows, borrowed, numbers};
-use super::bridge::{Bridge, losses_dict};
+use super::bridge::{Bridge, Inference, losses_dict};
 use super::errors::detached;
 use crate::data::{self, Align, Conversion, Frames, Progress, Windows, in_order};
 use crate::error::Error;
@@ -192,19 +192,12 @@ impl Core {
     }
 
     /// (n, H): h of the top layer after the "last" step, or its "mean" over all; or (n, 2 L H): the "full" state.
-    fn encode<'py>(
-        &self,
-        py: Python<'py>,
-        past: Column<'_>,
-        batch_size: i64,
-        what: &str,
-        num_threads: Option<i32>,
-    ) -> PyResult<Array<'py>> {
+    fn encode<'py>(&self, py: Python<'py>, past: Column<'_>, what: &str, inference: Inference) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = self.infer(py, num_threads, move |model| {
+        let all = self.infer(py, inference.num_threads, move |model| {
             let (hidden, layers) = (model.architecture.hidden_size, model.architecture.num_layers);
             let width = if what == "full" { 2 * layers * hidden } else { hidden };
-            by_batch(&past, model, batch_size, &[past.len(), width], |frames| match what {
+            by_batch(&past, model, inference, &[past.len(), width], |frames| match what {
                 "full" => Ok(flatten(&model.state(frames))),
                 "mean" => Ok(model.mean_embedding(frames)),
                 _ => Ok(Composite::embedding(&model.state(frames))),
@@ -220,21 +213,21 @@ impl Core {
         states: PyReadonlyArrayDyn<'_, f32>,
         decoder: &str,
         steps: i64,
-        batch_size: i64,
-        num_threads: Option<i32>,
+        inference: Inference,
     ) -> PyResult<Array<'py>> {
         let states = borrowed(&states);
-        let all = self.infer(py, num_threads, move |model| {
+        let all = self.infer(py, inference.num_threads, move |model| {
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
             let n = states.size()[0];
             let mut all = Rows::new(&[n, steps, model.architecture.frame_size]);
-            let mut bridge = Bridge::new(None);
-            for first in (0..n).step_by(batch_size as usize) {
-                bridge.pause()?;
-                let state = unflatten(model, &states.narrow(0, first, batch_size.min(n - first)));
+            let mut bridge = Bridge::new(inference.on_rows);
+            for first in (0..n).step_by(inference.batch_size as usize) {
+                bridge.on_rows(first as usize, n as usize)?;
+                let state = unflatten(model, &states.narrow(0, first, inference.batch_size.min(n - first)));
                 all.push(&model.decode(which, &state, steps)?.transpose(0, 1));
             }
+            bridge.on_rows(n as usize, n as usize)?;
             Ok(all.numbers())
         })?;
         all.into_array(py)
@@ -248,15 +241,14 @@ impl Core {
         past: Column<'_>,
         decoder: &str,
         steps: Option<i64>,
-        batch_size: i64,
-        num_threads: Option<i32>,
+        inference: Inference,
     ) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = self.infer(py, num_threads, move |model| {
+        let all = self.infer(py, inference.num_threads, move |model| {
             let which = Which::parse(decoder)?;
             model.feedback(which)?;
             let shape = [past.len(), steps.unwrap_or(past.longest()), model.architecture.frame_size];
-            by_batch(&past, model, batch_size, &shape, |frames| {
+            by_batch(&past, model, inference, &shape, |frames| {
                 let steps = steps.unwrap_or(frames.steps());
                 Ok(model.decode(which, &model.state(frames), steps)?.transpose(0, 1))
             })
@@ -270,14 +262,13 @@ impl Core {
         py: Python<'py>,
         past: Column<'_>,
         steps: i64,
-        batch_size: i64,
-        num_threads: Option<i32>,
+        inference: Inference,
     ) -> PyResult<Bound<'py, PyDict>> {
         let past = past.borrow();
-        let parts = self.infer(py, num_threads, move |model| {
+        let parts = self.infer(py, inference.num_threads, move |model| {
             let &Architecture { hidden_size, num_layers, .. } = &model.architecture;
             let mut parts: Vec<(&'static str, [Rows; 3])> = Vec::new();
-            each_batch(&past, model, batch_size, |frames| {
+            each_batch(&past, model, inference, |frames| {
                 for (p, (name, tensors)) in model.trace(frames, [frames.steps(), steps])?.into_iter().enumerate() {
                     let steps = tensors[0].size()[1];
                     let every = [1, 1, 4].map(|width| [past.len(), steps, num_layers, width * hidden_size]);
@@ -301,17 +292,11 @@ impl Core {
     }
 
     /// The probabilities of the classes, (n, K).
-    fn classify<'py>(
-        &self,
-        py: Python<'py>,
-        past: Column<'_>,
-        batch_size: i64,
-        num_threads: Option<i32>,
-    ) -> PyResult<Array<'py>> {
+    fn classify<'py>(&self, py: Python<'py>, past: Column<'_>, inference: Inference) -> PyResult<Array<'py>> {
         let past = past.borrow();
-        let all = self.infer(py, num_threads, move |model| {
+        let all = self.infer(py, inference.num_threads, move |model| {
             let shape = [past.len(), model.architecture.classes.unwrap_or_default()];
-            by_batch(&past, model, batch_size, &shape, |frames| Ok(model.classify(frames)))
+            by_batch(&past, model, inference, &shape, |frames| Ok(model.classify(frames)))
         })?;
         all.into_array(py)
     }
@@ -323,14 +308,13 @@ impl Core {
         past: Column<'_>,
         future: Option<Column<'_>>,
         labels: Option<Labels<'_>>,
-        batch_size: i64,
-        num_threads: Option<i32>,
+        inference: Inference,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
-        let losses = self.infer(py, num_threads, move |model| {
+        let losses = self.infer(py, inference.num_threads, move |model| {
             let windows = Windows { past, future, labels, conversion: conversion(model) };
-            let mut bridge = Bridge::new(None);
-            train::evaluate(model, &windows, batch_size, || bridge.pause())
+            let mut bridge = Bridge::new(inference.on_rows);
+            train::evaluate(model, &windows, inference.batch_size, |done, all| bridge.on_rows(done, all))
         })?;
         losses_dict(py, &losses)
     }
@@ -340,12 +324,12 @@ impl Core {
 fn by_batch(
     past: &data::Column<'_>,
     model: &Composite,
-    batch_size: i64,
+    inference: Inference,
     shape: &[i64],
     work: impl Fn(&Frames) -> Result<Tensor>,
 ) -> Result<Numbers<f32>> {
     let mut all = Rows::new(shape);
-    each_batch(past, model, batch_size, |frames| {
+    each_batch(past, model, inference, |frames| {
         all.push(&work(frames)?);
         Ok(())
     })?;
@@ -356,15 +340,17 @@ fn by_batch(
 fn each_batch(
     past: &data::Column<'_>,
     model: &Composite,
-    batch_size: i64,
+    inference: Inference,
     mut work: impl FnMut(&Frames) -> Result<()>,
 ) -> Result<()> {
-    let mut bridge = Bridge::new(None);
-    for rows in in_order(past.len(), batch_size) {
-        bridge.pause()?;
+    let mut bridge = Bridge::new(inference.on_rows);
+    let (mut done, all) = (0, past.len() as usize);
+    for rows in in_order(past.len(), inference.batch_size) {
+        bridge.on_rows(done, all)?;
         work(&past.gather(&rows, Align::Right, conversion(model))?)?;
+        done += rows.len();
     }
-    Ok(())
+    bridge.on_rows(all, all)
 }
 
 pub fn conversion(model: &Composite) -> Conversion {

@@ -11,13 +11,16 @@ pub fn evaluate(
     model: &Composite,
     windows: &Windows<'_>,
     batch_size: i64,
-    mut pause: impl FnMut() -> Result<()>,
+    mut on_rows: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<Losses> {
     let mut losses = Losses::default();
+    let (mut done, all) = (0, windows.len() as usize);
     for rows in in_order(windows.len(), batch_size) {
-        pause()?;
+        on_rows(done, all)?;
         losses.add(&model.losses(&windows.batch(&rows)?)?);
+        done += rows.len();
     }
+    on_rows(all, all)?;
     Ok(losses)
 }
 

@@ -40,6 +40,7 @@ from backcast._parameters import (
 from backcast._training.advice import advise_on_dropout
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
+from backcast._training.progress import Inference, RowBar
 from backcast._training.windows import Pair
 from backcast.errors import (
     ArgumentError,
@@ -299,9 +300,10 @@ class Estimator(BaseEstimator):
         if _TRAINING.get(id(self), me := threading.get_ident()) != me:
             raise _busy()
 
-    def _use(self) -> tuple[int, int | None]:
-        """Return the batch size and the threads of a pass of inference."""
-        return value(self, "batch_size"), value(self, "num_threads")
+    def _inference(self, *, silent: bool = False) -> Inference:
+        """Return how the engine passes over windows; a long call shows a bar unless `silent`."""
+        on_rows = None if silent else RowBar(self.verbose)
+        return Inference(value(self, "batch_size"), value(self, "num_threads"), on_rows)
 
     def _place(self) -> tuple[str, str]:
         """Return the device and the precision of the products there."""

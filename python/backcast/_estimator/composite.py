@@ -179,7 +179,7 @@ class CompositeEstimator(Estimator):
         columns = fitted.engine_columns(*held_out, targets=True)
 
         def validate() -> dict[str, float]:
-            losses = fitted.core.losses(*columns, None, *self._use())
+            losses = fitted.core.losses(*columns, None, self._inference(silent=True))
             return {"loss": self._total(losses)} | losses
 
         return validate
@@ -204,7 +204,7 @@ class CompositeEstimator(Estimator):
             steps = targets.shape[1]
             if not steps:
                 continue
-            made = fitted.core.generate(column, decoder, steps, *self._use())
+            made = fitted.core.generate(column, decoder, steps, self._inference(silent=True))
             found[decoder] = fitted.frames(made, decoder), floats(targets)
         advise_on_outputs(found)
 

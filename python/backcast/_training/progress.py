@@ -1,17 +1,29 @@
-"""The progress of a training: a bar while it runs, and a record at each report."""
+"""Bars of long calls, and the record of a training at each report."""
 
 from __future__ import annotations
 
 import sys
 import time
 import warnings
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
 
 Record = dict[str, float]
 
+# A call that takes no longer needs no bar; in seconds.
+_PATIENCE = 2.0
 
-def bar(total: int | None, initial: int = 0) -> Any:
-    """Make a bar of `total` updates, `initial` of which were made before."""
+
+class Inference(NamedTuple):
+    """How the engine passes over windows without training."""
+
+    batch_size: int
+    num_threads: int | None
+    on_rows: Callable[[int, int], None] | None  # called with the windows done, and with all
+
+
+def bar(total: int | None, initial: int = 0, unit: str = "step") -> Any:
+    """Make a bar of `total` updates (or other units), `initial` of which were made before."""
     from tqdm import TqdmWarning
 
     with warnings.catch_warnings():
@@ -23,13 +35,39 @@ def bar(total: int | None, initial: int = 0) -> Any:
     return tqdm(
         total=total,
         initial=initial,
-        unit="step",
+        unit=unit,
         # A log file gets a line every ten seconds, a terminal a bar that moves.
         mininterval=0.1 if sys.stderr.isatty() or notebook else 10.0,
         dynamic_ncols=True,
         # Notebooks show stderr in red.
         file=sys.stdout if notebook else sys.stderr,
     )
+
+
+class RowBar:
+    """A bar over windows that appears when a call turns out to be long; call it with done and all.
+
+    Parameters
+    ----------
+    verbose : int
+        0 shows nothing.
+    """
+
+    def __init__(self, verbose: int) -> None:
+        self._verbose = verbose
+        self._began = time.monotonic()
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move the bar to `done` of `total` windows; it is closed when all are done."""
+        if self._bar is None:
+            late = time.monotonic() - self._began >= _PATIENCE
+            if not (self._verbose and late and done < total):
+                return
+            self._bar = bar(total, unit="window")
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.close()
 
 
 class Progress:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backcast._engine.scale import Moments
 from backcast._estimator.base import fitted_of
+from backcast._training.progress import RowBar
 from backcast.anomaly._scoring import Numbers, Score, Totals, nanmean
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
@@ -161,8 +162,10 @@ class Scorer:
         """Score each number of the rows, piece by piece."""
         windows, totals = self.errors.windows(rows), self.totals(0)
         scores = np.full((len(rows.values), self.mean.shape[1]), np.nan)
-        first = 0
+        first, bar, begun = 0, RowBar(self.errors.model.verbose), 0
         for piece, following in pieces(windows, len(rows.values)):
+            bar(begun, len(windows))
+            begun += len(piece)
             if not len(totals):
                 first = int(piece.starts[0])
             end = int(piece.starts[-1]) + len(windows.frames)
@@ -173,6 +176,7 @@ class Scorer:
             scores[first : first + done] = totals.scores(done)
             totals.drop(done)
             first += done
+        bar(len(windows), len(windows))
         return scores
 
 
