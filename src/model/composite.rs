@@ -86,10 +86,8 @@ impl Composite {
     #[must_use]
     pub fn to(&self, options: (Kind, Device), precision: Precision) -> Self {
         let flat = &self.weights.flat;
-        let flat = match options == self.options() {
-            true => stop::copy(flat),
-            false => flat.to_device(options.1).to_kind(options.0),
-        };
+        let flat =
+            if options == self.options() { stop::copy(flat) } else { flat.to_device(options.1).to_kind(options.0) };
         Self::of(self.architecture.clone(), flat, precision)
     }
 
