@@ -13,13 +13,19 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export PATH := $(VIRTUAL_ENV)/bin:$(PATH)
 unexport PYTHONPATH PYTHONHOME
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The wheel names no folder of the machine that built it.
+export RUSTFLAGS := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src=crates --remap-path-prefix=$(CURDIR)=backcast
 
 PACKAGES := $(VENV)/.packages
 WHEEL := $(VENV)/.wheel
 SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name '*.rs' -o -name '*.cpp') \
 	$(shell find python -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: help setup build demo test test-all fuzz lint format lock bench bench-quality clean
+# The release that `make test-torch` tests on.
+TORCH ?= 2.15.0
+OTHER := target/torch-$(TORCH)
+
+.PHONY: help setup build demo test test-all test-rust test-torch fuzz libtorch lint format wheel lock bench bench-quality clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 15
@@ -31,23 +37,34 @@ build: $(WHEEL)  ## Build the wheel and install it in .venv
 demo: $(WHEEL)  ## Train on one moving digit; pictures, tables and the model come to out/
 	python -m backcast demo
 
-test: lint $(WHEEL)  ## Run the lints and all tests but the slow ones
-	cargo test --release --locked
+test: lint test-rust  ## Run the lints and all tests but the slow ones
 	python -m pytest -m "not slow"
 
-test-all: lint $(WHEEL)  ## Run the lints and all tests
-	cargo test --release --locked
+test-all: lint test-rust  ## Run the lints and all tests
 	python -m pytest
 
 SEED ?= 0
 fuzz: $(WHEEL)  ## Read 20,000 damaged files, of another SEED each time; an hour at most
 	python tests/fuzz --files 20000 --seed $(SEED) --minutes 60 --processes $$(nproc)
 
-# The lints need libtorch's signatures but not libtorch: with tch/doc-only, and a folder of its own so that the build of
-# the wheel and this one do not throw each other's results away.
+test-rust: $(PACKAGES)  ## Run the tests in Rust
+	LD_LIBRARY_PATH="$$(make libtorch)" cargo test --release --locked
+
+libtorch: $(PACKAGES)
+	@python -c 'from importlib.util import find_spec as f; print(f("torch").submodule_search_locations[0] + "/lib")'
+
+# The pinned packages but torch and what comes with it: about 5 GB for each release.
+test-torch: $(WHEEL)  ## Run the tests on another torch: make test-torch TORCH=2.15.0
+	test -x $(OTHER)/bin/python || $(PYTHON) -m venv $(OTHER)
+	grep -vE '^(torch|triton|nvidia-|cuda-)' requirements.lock > $(OTHER)/requirements.txt
+	$(OTHER)/bin/pip install --quiet --requirement $(OTHER)/requirements.txt torch==$(TORCH)
+	$(OTHER)/bin/pip install --quiet --no-deps --force-reinstall target/wheels/*.whl
+	VIRTUAL_ENV=$(CURDIR)/$(OTHER) PATH=$(CURDIR)/$(OTHER)/bin:$$PATH python -m pytest -m "not slow"
+
+# A folder of its own, so that the build of the wheel and this one do not throw each other's results away.
 lint: $(WHEEL)  ## Check formatting, lints, types, the stub, docstrings, the import order and the interface to Python
 	cargo fmt --check
-	cargo clippy --locked --all-targets --features python,tch/doc-only --target-dir target/lint -- -D warnings
+	cargo clippy --locked --all-targets --features python --target-dir target/lint -- -D warnings
 	ruff check
 	ruff format --check
 	mypy
@@ -61,6 +78,19 @@ format: $(PACKAGES)  ## Format all code
 	cargo fmt
 	ruff check --fix
 	ruff format
+
+# zig links against an old glibc; the few lines of C++ are compiled by g++, since libtorch's C++ library is GNU's.
+wheel: $(PACKAGES)  ## Build the wheel for distribution in dist, its debug symbols beside it
+	pip install --quiet ziglang wheel
+	rm -rf dist
+	CXX_x86_64_unknown_linux_gnu=g++ maturin build --release --locked --zig --strip false \
+		--target x86_64-unknown-linux-gnu --compatibility manylinux_2_28 --out dist/unstripped
+	python -m wheel unpack --dest dist/unpacked dist/unstripped/*.whl
+	objcopy --only-keep-debug dist/unpacked/*/backcast/_core.abi3.so dist/_core.abi3.so.debug
+	strip --strip-unneeded dist/unpacked/*/backcast/_core.abi3.so
+	objcopy --add-gnu-debuglink=dist/_core.abi3.so.debug dist/unpacked/*/backcast/_core.abi3.so
+	python -m wheel pack --dest-dir dist dist/unpacked/*
+	rm -r dist/unstripped dist/unpacked
 
 lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows in requirements.lock
 	pip install --quiet uv
@@ -78,7 +108,7 @@ bench-quality: $(WHEEL)  ## Measure anomaly scores and embeddings beside other p
 	python tests/benches/quality.py
 
 clean:  ## Remove everything that was made here
-	rm -rf $(VENV) target out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) target dist out .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11")'

@@ -9,7 +9,7 @@ const NAMES: &str = "src/libtorch/stable.rs";
 fn main() {
     println!("cargo:rerun-if-changed=src/libtorch/caught.cpp");
     println!("cargo:rerun-if-changed={NAMES}");
-    cc::Build::new().cpp(true).std("c++17").file("src/libtorch/caught.cpp").compile("backcast_caught");
+    compile_caught();
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     let names = fs::read_to_string(NAMES).expect("the list of names");
@@ -26,4 +26,21 @@ fn main() {
     assert!(stub.is_ok_and(|status| status.success()), "the C compiler made no stub of libtorch");
     println!("cargo:rustc-link-search=native={}", out.display());
     println!("cargo:rustc-link-lib=dylib=backcast_stub");
+    // The functions that tch calls are ours, whatever else the process has loaded under their names.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-Bsymbolic");
+}
+
+/// libtorch's exceptions and `std::cerr` are those of its C++ library, on Linux GNU's. Name that file itself: a linker like
+/// zig's would put in another one.
+fn compile_caught() {
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").file("src/libtorch/caught.cpp");
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        build.cpp_link_stdlib(None);
+        let found = build.get_compiler().to_command().arg("-print-file-name=libstdc++.so").output().expect("g++ runs");
+        let library = String::from_utf8(found.stdout).expect("a path");
+        let library = fs::canonicalize(library.trim()).expect("g++ has GNU's C++ library");
+        println!("cargo:rustc-link-arg={}", library.display());
+    }
+    build.compile("backcast_caught");
 }

@@ -22,22 +22,19 @@ unsafe extern "C" {
 
 thread_local!(static LAST: RefCell<Option<CString>> = const { RefCell::new(None) });
 
-/// libtorch's function that gives the reason; none before 2.13.
+/// libtorch's function that gives the reason; none before 2.13, where `caught.cpp` listens instead.
 fn what() -> Option<What> {
     static WHAT: OnceLock<Option<What>> = OnceLock::new();
     *WHAT.get_or_init(|| {
-        // SAFETY: installed once, before the first call.
+        let found = platform::find(platform::CPU, platform::WHAT);
+        // SAFETY: the signature in `stable/c/shim.h` since 2.13; `caught.cpp` is installed once, before the first call.
         #[allow(unsafe_code)]
         unsafe {
-            backcast_install();
-        }
-        platform::find(platform::CPU, platform::WHAT).map(|found| {
-            // SAFETY: the signature in `stable/c/shim.h` since 2.13.
-            #[allow(unsafe_code)]
-            unsafe {
-                std::mem::transmute::<*mut std::ffi::c_void, What>(found)
+            if found.is_none() {
+                backcast_install();
             }
-        })
+            found.map(|found| std::mem::transmute::<*mut std::ffi::c_void, What>(found))
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind};
 
+use super::tf32;
 use crate::error::{Error, argument};
 use crate::words::{Words, alternatives};
 
@@ -33,13 +34,18 @@ impl Words for Wanted {
 impl Precision {
     pub fn parse(word: &str, device: Device) -> Result<Self, Error> {
         match (Wanted::parse(word)?.0, device) {
-            (None, Device::Cuda(_)) => Ok(Self::Tf32),
+            (None, Device::Cuda(_)) if tf32::is_known() => Ok(Self::Tf32),
             (None, _) => Ok(Self::Fp32),
             (Some(Self::Tf32), Device::Cpu) => {
                 let words: Vec<&str> = Wanted::WORDS.iter().map(|(word, _)| *word).filter(|w| *w != "tf32").collect();
                 let expected = format!("{} on the CPU", alternatives(&words));
                 Err(argument("precision", expected, "\"tf32\", which only CUDA devices have"))
             }
+            (Some(Self::Tf32), _) if !tf32::is_known() => Err(argument(
+                "precision",
+                "\"auto\", \"fp32\", \"bf16\" or \"fp16\" with this release of torch",
+                "\"tf32\"",
+            )),
             (Some(precision), _) => Ok(precision),
         }
     }

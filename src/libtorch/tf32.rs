@@ -28,6 +28,11 @@ fn switch() -> Option<(*mut c_void, Get, Set)> {
     }
 }
 
+/// Whether this libtorch has the setting.
+pub fn is_known() -> bool {
+    switch().is_some()
+}
+
 fn get() -> i32 {
     switch().map_or(IEEE, |(context, get, _)| {
         // SAFETY: CUDA's products are a pair that the context knows.
