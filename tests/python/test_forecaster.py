@@ -458,6 +458,9 @@ def test_a_constant_column_stays_constant() -> None:
         found = forecaster(normalize=kind).fit(table).predict(table, interval=0.9)
         np.testing.assert_allclose(found.filter(like="price"), 7, atol=0.2)
         assert np.isfinite(found).all(axis=None)
+    with pytest.warns(TrainingWarning, match="no better than repeating the last value"):
+        model = forecaster().fit(np.full((200, 1), 7.0))
+    np.testing.assert_array_equal(model.predict(np.full((30, 1), 8.0), interval=0.9), 8)
 
 
 # -- errors of forecasts ---------------------------------------------------------------------------

@@ -149,9 +149,8 @@ class Judge:
             )
             if errors[0, 0] > 0:
                 worse = np.fmax(worse, errors / errors[0, 0])
-        if not worse.any():
-            return 1.0, 1.0
-        if worse.min() > 1 - _MARGIN:
+        # Series that never change have no error.
+        if not worse.any() or worse.min() > 1 - _MARGIN:
             return 0.0, 0.0
         # Of equal errors the largest weights.
         i, j = np.argwhere(worse <= worse.min() * (1 + 1e-9))[-1]
@@ -231,7 +230,7 @@ def learn(
         del errors["linear"]
     told = ", ".join(f"{name} {error:.4g}" for name, error in errors.items())
     _compare(weights, told)
-    intervals = Intervals.learn((judge.truth - made) / parts.spread)
+    intervals = Intervals.learn((judge.truth - made) / parts.unit)
     why["weights"] = (
         f"best beside the naive forecast in both halves of {len(judge.past):,} held-out windows: "
         f"{told}"

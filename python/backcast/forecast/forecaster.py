@@ -125,8 +125,10 @@ class Forecaster(BaseEstimator):
     ``pandas.get_dummies``.
 
     Intervals are split-conformal, for each step and column: their half width is a quantile of the
-    absolute errors in up to 1,000 held-out windows, in units of the window's spread. They keep
-    their level as far as the rows to come resemble the held-out ones.
+    absolute errors in up to 1,000 held-out windows. Errors are in units of their window, the
+    deviation of its past, or unless it is normalised by it the geometric mean of that and the
+    deviation in training. Intervals keep their level as far as the rows to come resemble the
+    held-out ones.
 
     The network alone is `model_`; ``model_.to_torch()`` converts it, without normalisation, linear
     forecast and intervals, which are not part of it.
