@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,8 +108,3 @@ def filled(past: Numbers) -> Numbers:
     place = np.maximum.accumulate(np.where(known, rows, 0), axis=1)
     found: Numbers = np.take_along_axis(past, place, axis=1)
     return np.where(np.isnan(found), 0.0, found)
-
-
-def any_dtype(rows: Any) -> Numbers:
-    """Return rows in double precision."""
-    return np.asarray(rows, np.float64)
