@@ -321,6 +321,22 @@ def test_intervals_keep_their_level() -> None:
     assert found["pinball 80"]["model"].mean() == pytest.approx(0.175 * 0.55, rel=0.1)
 
 
+def test_intervals_are_calibrated_on_other_rows(fitted: Forecaster) -> None:
+    wave, noise = hourly(1800, seed=3), np.random.default_rng(4).normal(size=(1800, 2))
+    louder = wave + 2 * noise * [1, 0.1]
+    model = pickle.loads(pickle.dumps(fitted))
+    expected = model.predict(louder)
+
+    def coverage() -> float:
+        found = forecast_errors(model, louder[900:], interval=0.8)
+        return float(found["coverage 80"]["model"].mean())
+
+    assert coverage() < 0.6
+    assert model.calibrate(louder[:900]) is model
+    assert coverage() == pytest.approx(0.8, abs=0.03)
+    pd.testing.assert_frame_equal(model.predict(louder), expected)
+
+
 # -- known columns ---------------------------------------------------------------------------------
 
 

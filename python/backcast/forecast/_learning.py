@@ -72,6 +72,14 @@ def hold_out(rows: Recordings, past: int, future: int, part: float) -> tuple[Win
     return windows[train], windows[both & (windows.starts + past >= cut)]
 
 
+def evenly(windows: Windows, n_forecast: int) -> Windows:
+    """Return at most 1,000 of the windows, evenly; fewer where they have many numbers."""
+    numbers = max(1, n_forecast * (len(windows.frames) - windows.n_past))
+    n = min(len(windows), _HELD_OUT, max(20, _NUMBERS // numbers))
+    some: Windows = windows[np.linspace(0, len(windows) - 1, n).round().astype(np.intp)]
+    return some
+
+
 @dataclass(frozen=True)
 class Judge:
     """Held-out windows, and the error of forecasts of them.
@@ -89,10 +97,8 @@ class Judge:
 
     @classmethod
     def of(cls, windows: Windows, rows: Recordings, n_forecast: int) -> Judge:
-        """Take some of the held-out windows, evenly."""
-        numbers = max(1, n_forecast * (len(windows.frames) - windows.n_past))
-        n = min(len(windows), _HELD_OUT, max(20, _NUMBERS // numbers))
-        some = windows[np.linspace(0, len(windows) - 1, n).round().astype(np.intp)]
+        """Take some of the held-out windows."""
+        some = evenly(windows, n_forecast)
         frames = np.asarray(some, np.float64)
         codes = np.zeros(len(rows.values), np.intp)
         if rows.row_groups is not None:
