@@ -65,10 +65,10 @@ def m4_hourly(data: Path, seed: int) -> Record:
         "seasonal": np.stack([np.tile(each[-SEASON:], 2) for each in series]),
         "linear": fitted.predict(table)["y"].to_numpy().reshape(shape),
     }
-    inside = (
-        [made[f"y-lo-{100 * p:g}"].to_numpy().reshape(shape) <= truth for p in LEVELS],
-        [truth <= made[f"y-hi-{100 * p:g}"].to_numpy().reshape(shape) for p in LEVELS],
-    )
+    ends = {
+        p: [made[f"y-{end}-{100 * p:g}"].to_numpy().reshape(shape) for end in ("lo", "hi")]
+        for p in LEVELS
+    }
     return {
         "errors": {
             name: float((np.abs(each - truth).mean(axis=1) / units).mean())

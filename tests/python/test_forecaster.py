@@ -157,13 +157,15 @@ def test_level_and_spread_are_those_of_the_known_numbers() -> None:
 
 def test_segments_are_what_a_model_gets_by_hand() -> None:
     """Without the linear part: windows less the last value, by the deviation, cut in segments."""
-    model = forecaster(36, 12, segment=12, normalize="last", linear=False).fit(TABLE[["load"]])
+    more = {"max_iter": 150, "learning_rate": 0.02}
+    model = forecaster(36, 12, more, segment=12, normalize="last", linear=False)
+    model.fit(TABLE[["load"]])
     x = TABLE["load"].to_numpy()
     cut = len(x) - 96  # a fifth is held out
     w = np.asarray(windows(x[:cut], 36, 12))
     frames = ((w - w[:, 35:36]) / x[:cut].std()).astype(np.float32)
-    by_hand = Model(**(SMALL | {"decoders": "predict", "feedback": "none"}))
-    by_hand.set_params(learning_rate=3e-3, schedule="cosine", max_grad_norm=1.0)
+    by_hand = Model(**(SMALL | more), decoders="predict", feedback="none")
+    by_hand.set_params(schedule="cosine", max_grad_norm=1.0)
     by_hand.fit(frames[:, :36].reshape(-1, 3, 12), frames[:, 36:].reshape(-1, 1, 12))
     past = ((x[-36:] - x[-1]) / x[:cut].std()).astype(np.float32).reshape(1, 3, 12)
     network = by_hand.predict(past).reshape(12) * x[:cut].std() + x[-1]
@@ -271,8 +273,11 @@ def test_weights_are_the_best_in_the_worse_half_of_the_windows() -> None:
 
 
 def test_held_out_rows_may_be_a_table_of_their_own() -> None:
-    model = forecaster(linear=False).fit(TABLE[:400], held_out=TABLE[380:])
-    alone = forecaster(linear=False).fit(TABLE[:400], held_out=hourly(200, seed=5))
+    one, other = (
+        forecaster(model={"max_iter": 150, "learning_rate": 0.02}, linear=False) for _ in range(2)
+    )
+    model = one.fit(TABLE[:400], held_out=TABLE[350:])
+    alone = other.fit(TABLE[:400], held_out=hourly(200, seed=5))
     for name, weights in model.model_.state_dict().items():
         np.testing.assert_array_equal(weights, alone.model_.state_dict()[name])
     assert model.held_out_ != alone.held_out_
@@ -316,6 +321,22 @@ def test_intervals_keep_their_level() -> None:
     assert found["pinball 80"]["model"].mean() == pytest.approx(0.175 * 0.55, rel=0.1)
 
 
+def test_intervals_are_calibrated_on_other_rows(fitted: Forecaster) -> None:
+    wave, noise = hourly(1800, seed=3), np.random.default_rng(4).normal(size=(1800, 2))
+    louder = wave + 2 * noise * [1, 0.1]
+    model = pickle.loads(pickle.dumps(fitted))
+    expected = model.predict(louder)
+
+    def coverage() -> float:
+        found = forecast_errors(model, louder[900:], interval=0.8)
+        return float(found["coverage 80"]["model"].mean())
+
+    assert coverage() < 0.6
+    assert model.calibrate(louder[:900]) is model
+    assert coverage() == pytest.approx(0.8, abs=0.03)
+    pd.testing.assert_frame_equal(model.predict(louder), expected)
+
+
 # -- known columns ---------------------------------------------------------------------------------
 
 
@@ -338,7 +359,7 @@ def test_columns_known_in_the_future_are_used(linear: bool) -> None:
         future_columns=["warm"],
         linear=linear,
     ).fit(table[:600])
-    blind = forecaster(12, 6, linear=linear).fit(table[["load"]][:600])
+    blind = forecaster(12, 6).fit(table[["load"]][:600])
     errors = forecast_errors(model, table[600:])["RMSE"]["model"]
     assert errors.max() < (0.2 if linear else 1.0)
     assert forecast_errors(blind, table[["load"]][600:])["RMSE"]["model"].min() > 1.8
@@ -453,6 +474,9 @@ def test_a_constant_column_stays_constant() -> None:
         found = forecaster(normalize=kind).fit(table).predict(table, interval=0.9)
         np.testing.assert_allclose(found.filter(like="price"), 7, atol=0.2)
         assert np.isfinite(found).all(axis=None)
+    with pytest.warns(TrainingWarning, match="no better than repeating the last value"):
+        model = forecaster().fit(np.full((200, 1), 7.0))
+    np.testing.assert_array_equal(model.predict(np.full((30, 1), 8.0), interval=0.9), 8)
 
 
 # -- errors of forecasts ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from backcast.forecast._prepared import Parts
 
 @dataclass(frozen=True)
 class Intervals:
-    """Absolute errors on held-out windows, in units of the window's spread.
+    """Absolute errors on held-out windows, in units of their windows.
 
     Attributes
     ----------
@@ -29,11 +29,11 @@ class Intervals:
 
     @classmethod
     def learn(cls, errors: Numbers) -> Intervals:
-        """Learn from errors (n, future, n_columns) of forecasts in units of the spread."""
+        """Learn from errors (n, future, n_columns) of forecasts in units of their windows."""
         return cls(np.sort(np.abs(errors), axis=0).astype(np.float32))
 
     def half_width(self, level: float) -> Numbers:
-        """Return half the width (future, n_columns) of intervals, in units of the spread.
+        """Return half the width (future, n_columns) of intervals, in units of the window.
 
         Of n errors that are exchangeable with a new one, the new one is at most the k-th smallest
         with probability k / (n + 1).
@@ -82,6 +82,6 @@ def with_intervals(
         )
     for level in levels:
         assert intervals is not None
-        half = intervals.half_width(level) * parts.spread
+        half = intervals.half_width(level) * parts.unit
         made += [middle - half, middle + half]
     return np.stack(made, axis=-1)

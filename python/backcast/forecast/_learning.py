@@ -72,6 +72,14 @@ def hold_out(rows: Recordings, past: int, future: int, part: float) -> tuple[Win
     return windows[train], windows[both & (windows.starts + past >= cut)]
 
 
+def evenly(windows: Windows, n_forecast: int) -> Windows:
+    """Return at most 1,000 of the windows, evenly; fewer where they have many numbers."""
+    numbers = max(1, n_forecast * (len(windows.frames) - windows.n_past))
+    n = min(len(windows), _HELD_OUT, max(20, _NUMBERS // numbers))
+    some: Windows = windows[np.linspace(0, len(windows) - 1, n).round().astype(np.intp)]
+    return some
+
+
 @dataclass(frozen=True)
 class Judge:
     """Held-out windows, and the error of forecasts of them.
@@ -89,10 +97,8 @@ class Judge:
 
     @classmethod
     def of(cls, windows: Windows, rows: Recordings, n_forecast: int) -> Judge:
-        """Take some of the held-out windows, evenly."""
-        numbers = max(1, n_forecast * (len(windows.frames) - windows.n_past))
-        n = min(len(windows), _HELD_OUT, max(20, _NUMBERS // numbers))
-        some = windows[np.linspace(0, len(windows) - 1, n).round().astype(np.intp)]
+        """Take some of the held-out windows."""
+        some = evenly(windows, n_forecast)
         frames = np.asarray(some, np.float64)
         codes = np.zeros(len(rows.values), np.intp)
         if rows.row_groups is not None:
@@ -149,9 +155,8 @@ class Judge:
             )
             if errors[0, 0] > 0:
                 worse = np.fmax(worse, errors / errors[0, 0])
-        if not worse.any():
-            return 1.0, 1.0
-        if worse.min() > 1 - _MARGIN:
+        # Series that never change have no error.
+        if not worse.any() or worse.min() > 1 - _MARGIN:
             return 0.0, 0.0
         # Of equal errors the largest weights.
         i, j = np.argwhere(worse <= worse.min() * (1 + 1e-9))[-1]
@@ -231,7 +236,7 @@ def learn(
         del errors["linear"]
     told = ", ".join(f"{name} {error:.4g}" for name, error in errors.items())
     _compare(weights, told)
-    intervals = Intervals.learn((judge.truth - made) / parts.spread)
+    intervals = Intervals.learn((judge.truth - made) / parts.unit)
     why["weights"] = (
         f"best beside the naive forecast in both halves of {len(judge.past):,} held-out windows: "
         f"{told}"

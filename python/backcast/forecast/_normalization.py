@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,16 +57,28 @@ class Normalization:
 
         Both are NaN where a past has no known number.
         """
-        mean, deviation = self.mean[columns], self.deviation[columns]
-        level, spread = last_known(past), deviation
+        mean, spread = self.mean[columns], self.deviation[columns]
+        level = last_known(past)
         if self.kind == "standard":
-            level, own = moments(past, 1)
-            spread = np.maximum(own, self.least[columns])
+            level, spread = moments(past, 1)[0], self._own(past, columns)
         elif self.kind == "mean":
             level = moments(past, 1)[0]
         elif self.kind is None:
             level = np.where(np.isnan(level), np.nan, mean)
         return level[:, np.newaxis], spread[:, np.newaxis]
+
+    def unit(self, past: Numbers, columns: NDArray[np.intp]) -> Numbers:
+        """Return the unit (n, C) in which errors of forecasts are compared among windows.
+
+        Errors are larger where a past varies more, but not in proportion: unless the model sees
+        windows by their own deviation, it is the geometric mean of that and of the training's.
+        """
+        own = self._own(past, columns)
+        return own if self.kind == "standard" else np.sqrt(own * self.deviation[columns])
+
+    def _own(self, past: Numbers, columns: NDArray[np.intp]) -> Numbers:
+        """Return the deviation (n, C) of each past, or the least one."""
+        return np.maximum(moments(past, 1)[1], self.least[columns])
 
 
 def moments(rows: Numbers, axis: int) -> tuple[Numbers, Numbers]:
@@ -97,8 +108,3 @@ def filled(past: Numbers) -> Numbers:
     place = np.maximum.accumulate(np.where(known, rows, 0), axis=1)
     found: Numbers = np.take_along_axis(past, place, axis=1)
     return np.where(np.isnan(found), 0.0, found)
-
-
-def any_dtype(rows: Any) -> Numbers:
-    """Return rows in double precision."""
-    return np.asarray(rows, np.float64)

@@ -20,12 +20,12 @@ _PIECE = 2**22
 
 
 class Parts(NamedTuple):
-    """Forecasts of windows, (n, future, C) each, and how far a normalised error of 1 is."""
+    """Forecasts of windows, (n, future, C) each, and the unit (n, 1, C) of the errors of each."""
 
     naive: Numbers
     linear: Numbers
     network: Numbers
-    spread: Numbers
+    unit: Numbers
 
     def blend(self, weights: tuple[float, float]) -> Numbers:
         """Return the naive forecast, plus parts of what the others change of it."""
@@ -99,7 +99,7 @@ class Preparation:
             naive=naive,
             linear=naive if self.linear is None else linear * spread + level,
             network=(linear + made) * spread + level,
-            spread=spread,
+            unit=self.normalization.unit(past, columns)[:, np.newaxis],
         )
 
     def _of_network(self, model: Any, seen: Numbers, known: Numbers) -> Numbers:

@@ -24,7 +24,7 @@ from backcast.forecast._calendar import periods_of
 from backcast.forecast._intervals import Intervals, ends_of, levels_of, with_intervals
 from backcast.forecast._known import future_rows, known_columns, rows_of, with_calendar
 from backcast.forecast._layout import auto_segment
-from backcast.forecast._learning import Choices, hold_out, learn
+from backcast.forecast._learning import Choices, evenly, hold_out, learn
 from backcast.forecast._normalization import NORMALIZE, Numbers
 from backcast.forecast._prepared import Parts, Preparation
 from backcast.model import Model
@@ -125,8 +125,10 @@ class Forecaster(BaseEstimator):
     ``pandas.get_dummies``.
 
     Intervals are split-conformal, for each step and column: their half width is a quantile of the
-    absolute errors in up to 1,000 held-out windows, in units of the window's spread. They keep
-    their level as far as the rows to come resemble the held-out ones.
+    absolute errors in up to 1,000 held-out windows. Errors are in units of their window, the
+    deviation of its past, or unless it is normalised by it the geometric mean of that and the
+    deviation in training. Intervals keep their level as far as the rows to come resemble the
+    held-out ones; `calibrate` learns them from others.
 
     The network alone is `model_`; ``model_.to_torch()`` converts it, without normalisation, linear
     forecast and intervals, which are not part of it.
@@ -296,6 +298,32 @@ class Forecaster(BaseEstimator):
         )
         self.weights_, self.held_out_ = learnt.weights, learnt.errors
         self.why_ = {"segment": why, **learnt.why}
+
+    def calibrate(self, series: Any) -> Self:
+        """Learn the widths of intervals anew, from other rows; nothing else changes.
+
+        Parameters
+        ----------
+        series : array_like or DataFrame
+            Rows as for `fit` that it was not trained on, for example the latest ones.
+
+        Returns
+        -------
+        Forecaster
+            This forecaster.
+
+        Raises
+        ------
+        NotFittedError, ArgumentError, ShapeError, DataError
+            If the forecaster was not fitted, or the data does not fit it.
+        """
+        n_forecast = len(self.columns_)
+        windows = evenly(self._origins(series, 1), n_forecast)
+        frames = np.asarray(windows, np.float64)
+        past, future = np.split(frames[..., :n_forecast], [windows.n_past], axis=1)
+        parts = self._parts(past, frames[..., n_forecast:])
+        self._intervals = Intervals.learn((future - parts.blend(self.weights_)) / parts.unit)
+        return self
 
     def _model(self) -> Model:
         given = self.model
