@@ -6,6 +6,7 @@ as a whole. No rule sees a label.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -20,10 +21,12 @@ from backcast.data._recordings import Recordings
 AUTO = "auto"
 """The word that leaves a setting to its rule."""
 
-# Rows of past in a window, at least and at most.
-SHORTEST, LONGEST = 25, 50
-# Updates of the weights at most, and their number times the rows of a window at most.
-_UPDATES, _FRAMES = 1_000, 60_000
+# Rows of past in a window; twice as many where most columns rest.
+LONGEST = 50
+# The fewest rows in which a period is looked for.
+_SHORTEST = 50
+# Passes over the windows; updates, at least and at most; and updates times rows of a window.
+_PASSES, _UPDATES, _FRAMES = 25, (200, 1_000), 60_000
 # What counts as most.
 _MOST = 0.5
 # A run of fewer windows than this is too short to hold rows out.
@@ -44,24 +47,24 @@ class Decision(NamedTuple):
 
 
 def past_of(rows: Recordings) -> Decision:
-    """Choose the rows of past: one period, from 25 to 50 and at most a tenth of the longest run.
+    """Choose the rows of past: as many whole periods as 50 rows hold, at most an eighth of a run.
 
     The period is the lag of the highest peak of the autocorrelation, averaged over the columns that
-    vary. A window of a whole period shows what is early or late; without one, longer windows
-    average over more rows. Where most columns rest, windows of 50 rows hold little, and take 100.
+    vary. A window of whole periods shows what is early or late; with a longer period or none it
+    takes 50 rows. Where most columns rest, windows of 50 rows hold little, and it takes 100.
     """
     values = _longest_run(rows)
-    tenth = max(2, len(values) // 10)
+    eighth = max(2, len(values) // 8)
     rest = _resting(values, LONGEST)
     if rest > _MOST:
-        past = min(2 * LONGEST, tenth)
         why = f"{rest:.0%} of the columns rest in most windows of {LONGEST}"
-        return Decision(past, f"{why}; {2 * LONGEST} rows, at most a tenth of a run")
-    period = _period(values)
-    past = min(LONGEST, max(period or LONGEST, SHORTEST), tenth)
-    found = f"a period of {period} rows" if period else "no period"
-    limits = f"{SHORTEST} to {LONGEST} rows, at most a tenth of a run"
-    return Decision(past, f"{found} in the autocorrelation; {limits}")
+        past, usual = min(2 * LONGEST, eighth), 2 * LONGEST
+    else:
+        period, usual = _period(values), LONGEST
+        why = f"{f'a period of {period} rows' if period else 'no period'} in the autocorrelation"
+        whole = LONGEST // period * period if period else 0
+        past = min(whole or LONGEST, eighth)
+    return Decision(past, f"{why}; {usual} rows or whole periods, at most an eighth of a run")
 
 
 def center_of(rows: Recordings, past: int) -> Decision:
@@ -86,10 +89,16 @@ def center_of(rows: Recordings, past: int) -> Decision:
     return Decision(drift > _MOST, f"{why}; a drift is more than half")
 
 
-def updates_of(length: int) -> Decision:
-    """Choose the updates of the weights, so that a fit takes about the same time for any window."""
-    updates = min(_UPDATES, _FRAMES // length)
-    return Decision(updates, f"{_UPDATES:,}, fewer for windows of more than {_FRAMES // _UPDATES}")
+def updates_of(n_windows: int, length: int, batch_size: int) -> Decision:
+    """Choose the updates of the weights: 25 passes over the windows, from 200 to 1,000 updates.
+
+    More passes over few windows learn them by heart. Windows of more than 60 rows get fewer
+    updates, so that a fit takes about the same time.
+    """
+    passes = math.ceil(_PASSES * n_windows / batch_size)
+    most = min(_UPDATES[1], _FRAMES // length)
+    updates = min(max(passes, _UPDATES[0]), most)
+    return Decision(updates, f"{_PASSES} passes over {n_windows:,} windows, at most {most:,}")
 
 
 def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | None]:
@@ -153,11 +162,16 @@ def _resting(values: Numbers, length: int) -> float:
 
 def _period(values: Numbers) -> int | None:
     """Return the lag of the highest peak of the mean autocorrelation, None where it is low."""
-    values = values - values.mean(0)
-    spread = values.std(0)
-    values = values[:, spread > 1e-12 * np.abs(values).max(0, initial=0)] / 1.0
     n = len(values)
-    if n < 2 * SHORTEST or not values.shape[1]:
+    if n < _SHORTEST:
+        return None
+    size = np.abs(values).max(0)
+    # A trend would hide the peaks.
+    time = np.linspace(-1, 1, n)
+    values = values - values.mean(0)
+    values = values - np.outer(time, time @ values / (time @ time))
+    values = values[:, values.std(0) > 1e-9 * size]
+    if not values.shape[1]:
         return None
     power = np.abs(np.fft.rfft(values, 2 * n, axis=0)) ** 2
     lags = np.fft.irfft(power, axis=0)[: n // 2]
