@@ -94,19 +94,16 @@ def once(rows: Array, labels: Array, n: int, seed: int, trained: bool, vus: bool
 
 
 def summary(records: list[dict[str, Any]]) -> list[list[str]]:
-    """Return rows of a table: set, series, seeds, measure, result, untrained, centred, seconds."""
+    """Return rows of a table, whose columns `HEADER` names."""
     table = []
     for name in SETS:
         own = [record for record in records if record["set"] == name]
-        if not own:
-            continue
         trained = [record for record in own if record["trained"]]
         untrained = [record for record in own if not record["trained"]]
+        if not trained or not untrained:
+            continue
         head = [name, f"{len({r['series'] for r in trained})}", f"{len({r['seed'] for r in own})}"]
-        tail = [
-            f"{np.mean([r['center'] for r in trained]):.0%}",
-            f"{np.mean([r['fit'] for r in trained]):.1f}",
-        ]
+        tail = [f"{_mean(trained, 'center'):.0%}", f"{_mean(trained, 'fit'):.1f}"]
         measures = SKAB_MEASURES if name == "skab" else {"VUS-PR": lambda r: _mean(r, "vus_pr")}
         table += [
             [*head, label, f"{of(trained):.3f}", f"{of(untrained):.3f}", *tail]
