@@ -399,6 +399,10 @@ def test_the_level_is_subtracted_where_it_drifts_or_columns_rest() -> None:
     assert rest.value is True
     assert rest.why.startswith("75% of the columns rest")
     assert _rules.center_of(rows_of(np.full(100, 3.0)), 50).value is True
+    few = _rules.center_of(rows_of(noise(30)), 25)
+    assert (few.value, few.why[:13]) == (False, "the rows do n")
+    with pytest.raises(ShapeError, match="series must have at least 1 row, got"):
+        AnomalyDetector(QUICK).fit(np.empty((0, 2)))
 
 
 def test_updates_follow_the_number_of_windows() -> None:
@@ -775,6 +779,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"quantile": 2}, ArgumentError, "quantile must be in 0..1, got 2"),
     ({"scoring": "loud"}, ArgumentError, 'scoring must be "wide" or "sharp", got \'loud\''),
     ({"center": "no"}, ArgumentError, "center must be True, False or \"auto\", got 'no'"),
+    ({"past": "auto", "future": 400}, ShapeError, "at least past \\+ future = 425 frames"),
     ({"past": "long"}, ArgumentError, "past must be a whole number, got 'long'"),
     ({"past": 500}, ShapeError, "series must have at least past \\+ future = 503 frames"),
     ({"group": "sensor"}, ArgumentError, "series must be a DataFrame, which has a group"),

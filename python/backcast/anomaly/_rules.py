@@ -12,17 +12,17 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from backcast.anomaly._scoring import Numbers, nanmean
 from backcast.data._recordings import Recordings
+from backcast.errors import ShapeError
 
 AUTO = "auto"
 """The word that leaves a setting to its rule."""
 
 # Rows of past in a window; twice as many where most columns rest.
-LONGEST = 50
+_PAST = 50
 # The fewest rows in which a period is looked for.
 _SHORTEST = 50
 # Passes over the windows; updates, at least and at most; and updates times rows of a window.
@@ -55,15 +55,15 @@ def past_of(rows: Recordings) -> Decision:
     """
     values = _longest_run(rows)
     eighth = max(2, len(values) // 8)
-    rest = _resting(values, LONGEST)
+    rest = _resting(values, _PAST)
     if rest > _MOST:
-        why = f"{rest:.0%} of the columns rest in most windows of {LONGEST}"
-        past, usual = min(2 * LONGEST, eighth), 2 * LONGEST
+        why = f"{rest:.0%} of the columns rest in most windows of {_PAST}"
+        past, usual = min(2 * _PAST, eighth), 2 * _PAST
     else:
-        period, usual = _period(values), LONGEST
+        period, usual = _period(values), _PAST
         why = f"{f'a period of {period} rows' if period else 'no period'} in the autocorrelation"
-        whole = LONGEST // period * period if period else 0
-        past = min(whole or LONGEST, eighth)
+        whole = _PAST // period * period if period else 0
+        past = min(whole or _PAST, eighth)
     return Decision(past, f"{why}; {usual} rows or whole periods, at most an eighth of a run")
 
 
@@ -75,14 +75,15 @@ def center_of(rows: Recordings, past: int) -> Decision:
     of most windows of the last fifth lie outside the range of the levels before.
     """
     values = _longest_run(rows)
-    rest = _resting(values, min(past, LONGEST))
+    rest = _resting(values, min(past, _PAST))
     if rest > _MOST:
         return Decision(True, f"{rest:.0%} of the columns rest in most windows")
-    varying = values[:, np.ptp(values, 0) > 0]
-    levels = nanmean(sliding_window_view(varying, min(past, len(values)), axis=0), 2)
+    varying = values[:, values.std(0) > 0]
+    levels = _sums(varying - varying.mean(0), past)
     first = len(values) - round(_HELD_OUT * len(values))
-    before, after = levels[: max(first - past + 1, 1)], levels[first:]
-    if not after.size:
+    # A level of the last fifth shares no row with those before.
+    before, after = levels[: max(first - past + 1, 0)], levels[first:]
+    if not before.size or not after.size:
         return Decision(False, "the rows do not show whether the level drifts")
     drift = float(((after > before.max(0)) | (after < before.min(0))).mean())
     why = f"{drift:.0%} of the levels of the last fifth lie outside those before"
@@ -148,6 +149,8 @@ def _longest_run(rows: Recordings) -> Numbers:
     """Return the last rows of the longest run, with the mean of the column for missing numbers."""
     run = int(np.argmax(rows.ends - rows.begins))
     begin, end = rows.begins[run], rows.ends[run]
+    if begin == end:
+        raise ShapeError(f"series must have at least 1 row, got shape {rows.values.shape}")
     values = np.asarray(rows.values[max(begin, end - _ROWS) : end], np.float64)
     values = np.where(np.isfinite(values), values, np.nan)
     return np.where(np.isnan(values), np.nan_to_num(nanmean(values, 0)), values)
@@ -155,9 +158,15 @@ def _longest_run(rows: Recordings) -> Numbers:
 
 def _resting(values: Numbers, length: int) -> float:
     """Return the fraction of the columns that do not change in most windows."""
-    windows = sliding_window_view(values, min(length, len(values)), axis=0)
-    rest: NDArray[Any] = (windows.max(-1) == windows.min(-1)).mean(0) > _MOST
-    return float(rest.mean())
+    changes = _sums(np.diff(values, axis=0) != 0, max(1, min(length, len(values)) - 1))
+    return float(((changes == 0).mean(0) > _MOST).mean()) if len(changes) else 0.0
+
+
+def _sums(values: NDArray[Any], length: int) -> Numbers:
+    """Return the sum of each window of that length, column by column; none of fewer rows."""
+    sums = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values]), 0)
+    found: Numbers = sums[length:] - sums[:-length]
+    return found
 
 
 def _period(values: Numbers) -> int | None:
