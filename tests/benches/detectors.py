@@ -28,7 +28,7 @@ class Detector(Protocol):
 class Backcast:
     """backcast's detector with its defaults, or with windows less their level."""
 
-    def __init__(self, seed: int, center: bool = False) -> None:
+    def __init__(self, seed: int, center: bool | str = "auto") -> None:
         from backcast import AnomalyDetector
 
         quiet = {"device": "cpu", "num_threads": 1, "verbose": 0}

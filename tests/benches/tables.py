@@ -4,8 +4,8 @@ python tests/benches/tables.py [FILE.json ...] [--write [PAGE] | --check [PAGE]]
 
 In a page, a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
 NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies,
-embeddings or forecasts. The default page is tests/benches/README.md, the default files are those in
-tests/benches/results.
+embeddings, forecasts or published. The default page is tests/benches/README.md, the default files are
+those in tests/benches/results.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import fmean, median, quantiles, stdev
 from typing import Any
 
+from published import HEADER, summary
 from sizes import Size
 
 COLUMNS = {
@@ -282,6 +283,15 @@ def forecasts(results: Results) -> str:
     return "\n\n".join([caption, table(header, rows)])
 
 
+def published(results: Results) -> str:
+    """Result of the detector by set, beside that of untrained weights."""
+    caption = (
+        "Means over series and seeds, with every setting at its default. SKAB: rows after the "
+        "first 400 of all files together. CPU seconds of a fit on one thread."
+    )
+    return "\n\n".join([caption, table(HEADER, summary(results["published"]))])
+
+
 # What is shown, and the results that it is made from.
 TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "training": ("training", training),
@@ -294,6 +304,7 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "anomalies": ("anomalies", anomalies),
     "embeddings": ("embeddings", embeddings),
     "forecasts": ("forecasts", forecasts),
+    "published": ("published", published),
 }
 
 

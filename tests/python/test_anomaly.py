@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import tracemalloc
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from backcast import AnomalyDetector, Model
-from backcast.anomaly import SCORES, _scorer, _scoring
+from backcast.anomaly import SCORES, _rules, _scorer, _scoring
+from backcast.data._recordings import Recordings
 from backcast.errors import (
     ArgumentError,
     DataError,
     FileFormatError,
     NotFittedError,
     ShapeError,
+    TrainingWarning,
 )
 
 QUICK: dict[str, Any] = {
@@ -71,9 +75,10 @@ def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]
     starts = range(len(series) - LENGTH + 1)
     squares: dict[tuple[int, bool], list[Any]] = {}
     inverse: dict[int, list[Any]] = {}
+    whole: dict[int, list[Any]] = {}
     for start in starts:
         window = series[start : start + LENGTH]
-        if found.center:
+        if found.center_:
             window = window - window[:PAST].mean(0)
         past = window[None, :PAST]
         made = np.concatenate([found.model_.reconstruct(past)[0], found.model_.predict(past)[0]])
@@ -81,17 +86,23 @@ def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]
         for step in range(LENGTH):
             squares.setdefault((start + step, step >= PAST), []).append(z[step] ** 2)
             inverse.setdefault(start + step, []).append(1 / (z**2).mean(0))
+            whole.setdefault(start + step, []).append((z**2).mean(0))
     scores = []
     for row in range(len(series)):
         each = [np.mean(squares[row, d], 0) for d in (False, True) if (row, d) in squares]
         own = each[0] if len(each) == 1 else np.sqrt(each[0] * each[1])
-        scores.append(np.sqrt(own / np.mean(inverse[row], 0)))
+        sharp = np.sqrt(own / np.mean(inverse[row], 0))
+        wide = np.sqrt(np.maximum(np.mean(whole[row], 0), sharp / 2))
+        scores.append({"sharp": sharp, "wide": wide}[found.scoring])
     return np.array(scores)
 
 
+@pytest.mark.parametrize("scoring", ["wide", "sharp"])
 @pytest.mark.parametrize("center", [False, True])
-def test_a_score_is_the_average_over_the_windows_that_cover_the_row(center: bool) -> None:
-    found = detector(center=center).fit(waves())
+def test_a_score_is_computed_from_the_windows_that_cover_the_row(
+    center: bool, scoring: str
+) -> None:
+    found = detector(center=center, scoring=scoring).fit(waves())
     series = waves(12, seed=1)
     scores = found.scores(series)
     np.testing.assert_allclose(scores, by_hand(found, series), rtol=1e-4)
@@ -118,7 +129,7 @@ def test_centred_windows_know_no_level() -> None:
     series[100] += 1e6
     assert 100 in np.argsort(found.score_samples(series))[:2]
     level = found.scores(np.where(np.arange(200)[:, None] < 100, waves(), waves() + 9))
-    assert (level[95:105, 0] > 10 * scores.max()).any()
+    assert (level[95:105, 0] ** 2 > 10 * scores.max() ** 2).any()
     np.testing.assert_allclose(level[120:180, 0], scores[120:180, 0], rtol=2e-3)
 
 
@@ -305,11 +316,14 @@ def test_an_index_of_time_and_a_series_of_pandas() -> None:
 
 def test_the_threshold_is_learnt_in_three_ways() -> None:
     series, calm = waves(300), waves(300, seed=1) * 0.1
-    scores = -detector().fit(series).score_samples(series)
     found = detector(contamination=0.1).fit(series)
     assert (found.predict(series) == -1).sum() == 30
     found = detector(quantile=0.98).fit(series)
-    np.testing.assert_allclose(-found.offset_, np.quantile(scores, 0.98))
+    held_out = -found.score_samples(series[240:])
+    margin = 1 + 0.5 / (60 / LENGTH)
+    np.testing.assert_allclose(-found.offset_, margin * np.quantile(held_out, 0.98))
+    found = detector(found.model_, quantile=0.98, future=FUTURE).fit(series)
+    np.testing.assert_allclose(-found.offset_, np.quantile(-found.score_samples(series), 0.98))
     assert (found.predict(series) == -1).sum() == 6
     found = detector(quantile=0.98).fit(series, held_out=calm)
     assert (found.predict(calm) == -1).sum() == 6
@@ -317,6 +331,204 @@ def test_the_threshold_is_learnt_in_three_ways() -> None:
     np.testing.assert_allclose(
         found.decision_function(series), found.score_samples(series) - found.offset_
     )
+
+
+def test_the_last_fifth_is_not_trained_on() -> None:
+    series = waves(300)
+    found = detector().fit(series)
+    assert found.decisions_["held_out"].startswith("the last 60 rows")
+    same = detector().fit(series[:240], held_out=series[240:])
+    changed = detector().fit(np.concatenate([series[:240], -series[240:]]))
+    for name, weights in found.model_.state_dict().items():
+        np.testing.assert_array_equal(weights, same.model_.state_dict()[name])
+        np.testing.assert_array_equal(weights, changed.model_.state_dict()[name])
+    assert changed.offset_ != found.offset_
+    # A patience takes the same rows.
+    stopped = detector(QUICK | {"patience": 2, "max_iter": 50}).fit(series)
+    assert "validation_loss" in stopped.model_.history_[-1]
+
+
+def test_recordings_give_their_last_fifth_or_every_fifth_is_held_out() -> None:
+    rows = table(60, groups=2)
+    assert "last 24 rows" in of_table().fit(rows).decisions_["held_out"]
+    assert "last 30 rows" in of_table().fit(table(30, groups=5)).decisions_["held_out"]
+    few = of_table().fit(table(30, groups=2))
+    assert few.decisions_["held_out"] == "too few rows to hold some out"
+    assert np.isfinite(few.offset_)
+
+
+# -- what is left to the rules ---------------------------------------------------------------------
+
+
+def rows_of(values: NDArray[Any]) -> Recordings:
+    return Recordings.of_array(values if values.ndim == 2 else values[:, None])
+
+
+def noise(n: int, seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(size=n)
+
+
+def test_the_window_holds_whole_periods() -> None:
+    t = np.arange(2000)
+    for period, past in ((24, 48), (20, 40), (7, 49), (50, 50), (90, 50)):
+        wave = np.sin(2 * np.pi * t / period) + 0.1 * noise(2000)
+        assert _rules.past_of(rows_of(wave)).value == past
+        assert f"a period of {period} rows" in _rules.past_of(rows_of(wave)).why
+    white = _rules.past_of(rows_of(noise(2000)))
+    assert (white.value, white.why[:9]) == (50, "no period")
+    assert _rules.past_of(rows_of(noise(200))).value == 25
+    assert _rules.past_of(rows_of(np.sin(2 * np.pi * t / 24) + t / 100)).value == 48
+    holed = np.where(noise(2000) < 1.5, np.sin(2 * np.pi * t / 20), np.nan)
+    assert _rules.past_of(rows_of(holed)).value == 40
+    resting = np.repeat(np.random.default_rng(0).integers(0, 3, (10, 4)), 200, axis=0)
+    assert _rules.past_of(rows_of(resting.astype(float))).value == 100
+
+
+def test_the_level_is_subtracted_where_it_drifts_or_columns_rest() -> None:
+    t = np.arange(1000)
+    still = np.sin(t / 5) + 0.1 * noise(1000)
+    assert _rules.center_of(rows_of(still), 50).value is False
+    drift = _rules.center_of(rows_of(still + t / 100), 50)
+    assert drift.value is True
+    assert drift.why.startswith("100% of the levels of the last fifth lie outside")
+    # A drift of one column of four, or one that ended, is none of the table.
+    assert not _rules.center_of(rows_of(np.stack([still + t / 100, *[still] * 3], 1)), 50).value
+    assert not _rules.center_of(rows_of(still + np.minimum(t, 500) / 100), 50).value
+    resting = np.repeat(np.random.default_rng(0).integers(0, 3, (10, 3)), 100, axis=0)
+    rest = _rules.center_of(rows_of(np.column_stack([resting, still])), 50)
+    assert rest.value is True
+    assert rest.why.startswith("75% of the columns rest")
+    assert _rules.center_of(rows_of(np.full(100, 3.0)), 50).value is True
+    few = _rules.center_of(rows_of(noise(30)), 25)
+    assert (few.value, few.why[:13]) == (False, "the rows do n")
+    with pytest.raises(ShapeError, match="series must have at least 1 row, got"):
+        AnomalyDetector(QUICK).fit(np.empty((0, 2)))
+
+
+def test_updates_follow_the_number_of_windows() -> None:
+    assert _rules.updates_of(100, 60, 32).value == 200
+    assert _rules.updates_of(640, 60, 32).value == 500
+    assert _rules.updates_of(10_000, 60, 32).value == 1000
+    assert _rules.updates_of(10_000, 120, 32).value == 500
+    given = detector(QUICK | {"max_iter": 3}).fit(waves())
+    assert given.model_.n_iter_ == 3
+    assert "max_iter" not in given.decisions_
+    left = {name: value for name, value in QUICK.items() if name != "max_iter"}
+    found = detector(left).fit(waves())
+    assert found.model_.n_iter_ == 200
+    assert found.decisions_["max_iter"].startswith("200: 25 passes over 152 windows")
+
+
+def test_choices_are_reported_and_can_be_made_by_hand(tmp_path: Path) -> None:
+    t = np.arange(800)
+    series = np.sin(2 * np.pi * t / 19) + t / 50
+    found = AnomalyDetector(QUICK).fit(series)
+    assert (found.past_, found.future_, found.center_) == (38, 7, True)
+    assert set(found.decisions_) == {
+        *("past", "future", "center", "held_out", "threshold", "baselines")
+    }
+    assert found.decisions_["past"].startswith("38: ")
+    found.save(tmp_path / "d.safetensors")
+    again = AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu")
+    twin = pickle.loads(pickle.dumps(found))
+    for other in (again, twin):
+        assert (other.past_, other.future_, other.center_) == (38, 7, True)
+        assert (other.decisions_, other.baselines_) == (found.decisions_, found.baselines_)
+        assert other.past == other.center == "auto"
+        np.testing.assert_array_equal(other.scores(series), found.scores(series))
+    by_hand = AnomalyDetector(QUICK, past=38, future=7, center=True).fit(series)
+    np.testing.assert_array_equal(by_hand.scores(series), found.scores(series))
+    assert by_hand.decisions_["center"] == "True: given"
+    reused = AnomalyDetector(found.model_, past=38).fit(series)
+    assert (reused.future_, reused.center_) == (7, False)
+    none = AnomalyDetector(QUICK, future=0).fit(series)
+    assert none.future_ == 0
+
+
+# -- simple models ---------------------------------------------------------------------------------
+
+
+def test_the_model_is_compared_with_simple_ones() -> None:
+    series = waves(300)
+    found = detector().fit(series, held_out=series[200:])
+    windows = np.lib.stride_tricks.sliding_window_view(series[200:], LENGTH, axis=0)
+    windows = windows.transpose(0, 2, 1)
+    past = windows[:, :PAST]
+    made = np.concatenate([found.model_.reconstruct(past), found.model_.predict(past)], axis=1)
+    variance = windows.var((0, 1))
+    expected = {
+        "model": ((windows - made) ** 2 / variance).mean(),
+        "mean": 1.0,
+        "model, predicted": ((windows - made)[:, PAST:] ** 2 / variance).mean(),
+        "last value": ((windows[:, PAST:] - past[:, -1:]) ** 2 / variance).mean(),
+    }
+    assert found.baselines_ == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("series", "simple"),
+    [
+        (np.concatenate([np.sin(np.arange(320)), noise(80)]), "the mean of the rows"),
+        (np.sin(2 * np.pi * np.arange(1000) / 200), "the last value"),
+        (np.sin(np.arange(400) / 3), ""),
+    ],
+)
+def test_a_model_that_is_no_better_than_a_simple_one_warns(series: Any, simple: str) -> None:
+    found = detector(QUICK | {"max_iter": 100, "learning_rate": 0.01}, center=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found.fit(series)
+    told = [w for w in caught if "no better than" in str(w.message)]
+    assert len(told) == bool(simple)
+    if simple:
+        assert f"the model is no better than {simple}" in str(told[0].message)
+        assert issubclass(told[0].category, TrainingWarning)
+
+
+def test_short_spikes_keep_the_highest_scores(trained: AnomalyDetector) -> None:
+    series = waves(1000, seed=3)
+    spikes = [150, 350, 500, 720, 860]
+    series[spikes, 0] += [2.0, 2.5, -2.0, 3.0, -2.5]
+    highest = np.argsort(trained.score_samples(series))[: len(spikes)]
+    assert sorted(highest) == spikes
+
+
+@pytest.fixture(scope="module")
+def city() -> tuple[pd.Series, list[tuple[int, int]]]:
+    """Hourly temperatures of a year whose level drifts, with six faults in the second half."""
+    rng, t = np.random.default_rng(0), np.arange(24 * 365)
+    weather = lfilter([0.35], [1, -0.98], rng.normal(size=len(t)))
+    daily, yearly = 4 * np.sin(2 * np.pi * (t - 9) / 24), -10 * np.cos(2 * np.pi * t / 8766)
+    x = 10 + yearly + daily + weather + 0.2 * rng.normal(size=len(t))
+    x[4700] += 9  # a spike
+    x[5200:5236] = x[5200]  # a sensor that hangs
+    x[5800:5820] += 8  # a warm place
+    x[6400:6424] += 3 * rng.normal(size=24)  # noise
+    x[7100:7148] = 2 * x[7100:7148].mean() - x[7100:7148]  # day and night exchanged
+    x[7900:7902] -= 9
+    faults = [(4700, 4701), (5200, 5236), (5800, 5820), (6400, 6424), (7100, 7148), (7900, 7902)]
+    index = pd.date_range("2025-01-01", periods=len(t), freq="h", name="time")
+    return pd.Series(x, index, name="temperature"), faults
+
+
+def test_the_default_finds_the_faults_of_a_year_whose_level_drifts(city: Any) -> None:
+    series, faults = city
+    half = len(series) // 2
+    found = AnomalyDetector({"random_state": 0, "device": "cpu", "verbose": 0}).fit(series[:half])
+    assert found.past_ == 48
+    assert found.baselines_["model"] < 0.2 * found.baselines_["mean"]
+    rows = series[half:]
+    outliers = pd.Series(found.predict(rows) == -1, index=rows.index)
+    hits = [series.index[[first, last - 1]] for first, last in faults]
+    assert all(outliers[first:last].any() for first, last in hits)
+    near = pd.Series(False, index=rows.index)
+    reach = pd.Timedelta(hours=found.past_ + found.future_)
+    for first, last in hits:
+        near[first - reach : last + reach] = True
+    assert outliers[~near].mean() < 0.05
+    events = found.events(rows)
+    for first, last in hits:
+        assert ((events.start <= last) & (events.end >= first)).any()
 
 
 # -- finding anomalies -----------------------------------------------------------------------------
@@ -363,9 +575,11 @@ def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame)
     np.testing.assert_allclose(scores[events.peak], events.score)
     assert (events.score > -trained.offset_).all()
     assert (events.start.to_numpy()[1:] > events.end.to_numpy()[:-1] + 6).all()
-    apart = trained.events(odd.to_numpy(), join=0)
+    sharp = AnomalyDetector(trained.model_, past=20, future=5, scoring="sharp").fit(waves(1000))
+    events, apart = (sharp.events(odd.to_numpy(), join=join) for join in (None, 0))
     assert len(apart) > len(events)
-    assert sum(apart.end - apart.start + 1) == (scores > -trained.offset_).sum()
+    scores = -sharp.score_samples(odd.to_numpy())
+    assert sum(apart.end - apart.start + 1) == (scores > -sharp.offset_).sum()
 
 
 def test_events_have_the_users_times_and_groups() -> None:
@@ -378,7 +592,7 @@ def test_events_have_the_users_times_and_groups() -> None:
     assert worst.sensor == "s1"
     assert worst.start <= rows.t[80] <= worst.end
     assert worst["columns"] == ["y"]
-    none = of_table(quantile=1.0).fit(rows).events(rows)
+    none = of_table(quantile=1.0).fit(rows, held_out=rows).events(rows)
     assert len(none) == 0
     assert list(none.columns) == list(events.columns)
 
@@ -563,7 +777,10 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"future": -1}, ArgumentError, "future must be at least 0, got -1"),
     ({"contamination": 0.7}, ArgumentError, r"contamination must be in \(0, 0.5\], got 0.7"),
     ({"quantile": 2}, ArgumentError, "quantile must be in 0..1, got 2"),
-    ({"scoring": "loud"}, ArgumentError, "scoring must be \"sharp\", got 'loud'"),
+    ({"scoring": "loud"}, ArgumentError, 'scoring must be "wide" or "sharp", got \'loud\''),
+    ({"center": "no"}, ArgumentError, "center must be True, False or \"auto\", got 'no'"),
+    ({"past": "auto", "future": 400}, ShapeError, "at least past \\+ future = 425 frames"),
+    ({"past": "long"}, ArgumentError, "past must be a whole number, got 'long'"),
     ({"past": 500}, ShapeError, "series must have at least past \\+ future = 503 frames"),
     ({"group": "sensor"}, ArgumentError, "series must be a DataFrame, which has a group"),
 ]

@@ -6,24 +6,27 @@ as a whole. No rule sees a label.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from backcast.anomaly._scoring import Numbers, nanmean
 from backcast.data._recordings import Recordings
+from backcast.errors import ShapeError
 
 AUTO = "auto"
 """The word that leaves a setting to its rule."""
 
-# Rows of past in a window, at least and at most.
-SHORTEST, LONGEST = 25, 50
-# Updates of the weights at most, and their number times the rows of a window at most.
-_UPDATES, _FRAMES = 1_000, 60_000
+# Rows of past in a window; twice as many where most columns rest.
+_PAST = 50
+# The fewest rows in which a period is looked for.
+_SHORTEST = 50
+# Passes over the windows; updates, at least and at most; and updates times rows of a window.
+_PASSES, _UPDATES, _FRAMES = 25, (200, 1_000), 60_000
 # What counts as most.
 _MOST = 0.5
 # A run of fewer windows than this is too short to hold rows out.
@@ -44,24 +47,24 @@ class Decision(NamedTuple):
 
 
 def past_of(rows: Recordings) -> Decision:
-    """Choose the rows of past: one period, from 25 to 50 and at most a tenth of the longest run.
+    """Choose the rows of past: as many whole periods as 50 rows hold, at most an eighth of a run.
 
     The period is the lag of the highest peak of the autocorrelation, averaged over the columns that
-    vary. A window of a whole period shows what is early or late; without one, longer windows
-    average over more rows. Where most columns rest, windows of 50 rows hold little, and take 100.
+    vary. A window of whole periods shows what is early or late; with a longer period or none it
+    takes 50 rows. Where most columns rest, windows of 50 rows hold little, and it takes 100.
     """
     values = _longest_run(rows)
-    tenth = max(2, len(values) // 10)
-    rest = _resting(values, LONGEST)
+    eighth = max(2, len(values) // 8)
+    rest = _resting(values, _PAST)
     if rest > _MOST:
-        past = min(2 * LONGEST, tenth)
-        why = f"{rest:.0%} of the columns rest in most windows of {LONGEST}"
-        return Decision(past, f"{why}; {2 * LONGEST} rows, at most a tenth of a run")
-    period = _period(values)
-    past = min(LONGEST, max(period or LONGEST, SHORTEST), tenth)
-    found = f"a period of {period} rows" if period else "no period"
-    limits = f"{SHORTEST} to {LONGEST} rows, at most a tenth of a run"
-    return Decision(past, f"{found} in the autocorrelation; {limits}")
+        why = f"{rest:.0%} of the columns rest in most windows of {_PAST}"
+        past, usual = min(2 * _PAST, eighth), 2 * _PAST
+    else:
+        period, usual = _period(values), _PAST
+        why = f"{f'a period of {period} rows' if period else 'no period'} in the autocorrelation"
+        whole = _PAST // period * period if period else 0
+        past = min(whole or _PAST, eighth)
+    return Decision(past, f"{why}; {usual} rows or whole periods, at most an eighth of a run")
 
 
 def center_of(rows: Recordings, past: int) -> Decision:
@@ -72,24 +75,31 @@ def center_of(rows: Recordings, past: int) -> Decision:
     of most windows of the last fifth lie outside the range of the levels before.
     """
     values = _longest_run(rows)
-    rest = _resting(values, min(past, LONGEST))
+    rest = _resting(values, min(past, _PAST))
     if rest > _MOST:
         return Decision(True, f"{rest:.0%} of the columns rest in most windows")
-    varying = values[:, np.ptp(values, 0) > 0]
-    levels = nanmean(sliding_window_view(varying, min(past, len(values)), axis=0), 2)
+    varying = values[:, values.std(0) > 0]
+    levels = _sums(varying - varying.mean(0), past)
     first = len(values) - round(_HELD_OUT * len(values))
-    before, after = levels[: max(first - past + 1, 1)], levels[first:]
-    if not after.size:
+    # A level of the last fifth shares no row with those before.
+    before, after = levels[: max(first - past + 1, 0)], levels[first:]
+    if not before.size or not after.size:
         return Decision(False, "the rows do not show whether the level drifts")
     drift = float(((after > before.max(0)) | (after < before.min(0))).mean())
     why = f"{drift:.0%} of the levels of the last fifth lie outside those before"
     return Decision(drift > _MOST, f"{why}; a drift is more than half")
 
 
-def updates_of(length: int) -> Decision:
-    """Choose the updates of the weights, so that a fit takes about the same time for any window."""
-    updates = min(_UPDATES, _FRAMES // length)
-    return Decision(updates, f"{_UPDATES:,}, fewer for windows of more than {_FRAMES // _UPDATES}")
+def updates_of(n_windows: int, length: int, batch_size: int) -> Decision:
+    """Choose the updates of the weights: 25 passes over the windows, from 200 to 1,000 updates.
+
+    More passes over few windows learn them by heart. Windows of more than 60 rows get fewer
+    updates, so that a fit takes about the same time.
+    """
+    passes = math.ceil(_PASSES * n_windows / batch_size)
+    most = min(_UPDATES[1], _FRAMES // length)
+    updates = min(max(passes, _UPDATES[0]), most)
+    return Decision(updates, f"{_PASSES} passes over {n_windows:,} windows, at most {most:,}")
 
 
 def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | None]:
@@ -139,6 +149,8 @@ def _longest_run(rows: Recordings) -> Numbers:
     """Return the last rows of the longest run, with the mean of the column for missing numbers."""
     run = int(np.argmax(rows.ends - rows.begins))
     begin, end = rows.begins[run], rows.ends[run]
+    if begin == end:
+        raise ShapeError(f"series must have at least 1 row, got shape {rows.values.shape}")
     values = np.asarray(rows.values[max(begin, end - _ROWS) : end], np.float64)
     values = np.where(np.isfinite(values), values, np.nan)
     return np.where(np.isnan(values), np.nan_to_num(nanmean(values, 0)), values)
@@ -146,18 +158,29 @@ def _longest_run(rows: Recordings) -> Numbers:
 
 def _resting(values: Numbers, length: int) -> float:
     """Return the fraction of the columns that do not change in most windows."""
-    windows = sliding_window_view(values, min(length, len(values)), axis=0)
-    rest: NDArray[Any] = (windows.max(-1) == windows.min(-1)).mean(0) > _MOST
-    return float(rest.mean())
+    changes = _sums(np.diff(values, axis=0) != 0, max(1, min(length, len(values)) - 1))
+    return float(((changes == 0).mean(0) > _MOST).mean()) if len(changes) else 0.0
+
+
+def _sums(values: NDArray[Any], length: int) -> Numbers:
+    """Return the sum of each window of that length, column by column; none of fewer rows."""
+    sums = np.cumsum(np.concatenate([np.zeros((1, values.shape[1])), values]), 0)
+    found: Numbers = sums[length:] - sums[:-length]
+    return found
 
 
 def _period(values: Numbers) -> int | None:
     """Return the lag of the highest peak of the mean autocorrelation, None where it is low."""
-    values = values - values.mean(0)
-    spread = values.std(0)
-    values = values[:, spread > 1e-12 * np.abs(values).max(0, initial=0)] / 1.0
     n = len(values)
-    if n < 2 * SHORTEST or not values.shape[1]:
+    if n < _SHORTEST:
+        return None
+    size = np.abs(values).max(0)
+    # A trend would hide the peaks.
+    time = np.linspace(-1, 1, n)
+    values = values - values.mean(0)
+    values = values - np.outer(time, time @ values / (time @ time))
+    values = values[:, values.std(0) > 1e-9 * size]
+    if not values.shape[1]:
         return None
     power = np.abs(np.fft.rfft(values, 2 * n, axis=0)) ** 2
     lags = np.fft.irfft(power, axis=0)[: n // 2]

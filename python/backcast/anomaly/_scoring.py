@@ -118,9 +118,9 @@ class Sharp(Score):
 class Wide(Sharp):
     """Scores that find long anomalies over their whole length and keep short ones on top.
 
-    The score is the larger of two errors, both root mean squares. The windows' error is averaged
+    The score is the root of the larger of two squared errors. The windows' error is averaged
     over their steps and over all windows that cover the row: it ranks long anomalies as a whole,
-    and spreads a short one over the rows within a window. Half of the error of the "sharp" score
+    and spreads a short one over the rows within a window. Half of the "sharp" score, a square too,
     is larger only in the rows of a short anomaly, which thereby rank above their neighbours.
     """
 
@@ -135,7 +135,7 @@ class Wide(Sharp):
     def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
         """Return the larger of both errors."""
         with np.errstate(all="ignore"):
-            scores: Numbers = np.sqrt(np.fmax(means["mean"], super().of_rows(means) / 4))
+            scores: Numbers = np.sqrt(np.fmax(means["mean"], super().of_rows(means) / 2))
         return scores
 
 

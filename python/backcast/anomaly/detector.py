@@ -60,7 +60,6 @@ _DEFAULTS: dict[str, Any] = {
     "schedule": "cosine",
     "max_grad_norm": 1.0,
     "batch_size": 32,
-    "patience": 20,
 }
 
 # Most held-out windows that are looked at to stop the training.
@@ -79,22 +78,23 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     depends only on rows less than a window away.
 
     What is left at "auto" is chosen by rules that look at the rows of `fit`; `decisions_` gives
-    each choice and its reason in words. A fifth of the rows of `fit` is held out: it stops the
-    training, gives the threshold and shows whether the model is better than a simple one.
+    each choice and its reason in words. A fifth of the rows of `fit` is held out from training: it
+    gives the threshold and shows whether the model is better than a simple one.
 
     Parameters
     ----------
     model : Model, mapping or None, default=None
         The model that reconstructs and predicts. A mapping holds parameters of `Model` that differ
         from the default, ``Model(64, feedback="none", scale="standard", learning_rate=1e-2,
-        schedule="cosine", max_grad_norm=1.0, batch_size=32, patience=20)``, with 1,000 updates,
-        fewer for windows of more than 60 rows. An unfitted `Model` gives all of its parameters; a
-        fitted one is used as it is and not trained.
+        schedule="cosine", max_grad_norm=1.0, batch_size=32)``, with updates for 25 passes over the
+        windows, 200 to 1,000. An unfitted `Model` gives all of its parameters; a fitted one is used
+        as it is and not trained. With a `patience`, the held-out rows stop the training.
     past : int or "auto", default="auto"
         Rows of a window that are reconstructed. A window should hold a whole period (a beat, a
         day): in a shorter window, a period that is too early or too late is not noticed. "auto"
-        takes the period that the autocorrelation shows, 25 to 50 rows; 100 where most columns rest
-        in most windows; at most a tenth of the longest run. With a fitted model it takes 50.
+        takes as many whole periods, as the autocorrelation shows them, as 50 rows hold; 50 rows
+        without one; 100 where most columns rest in most windows; at most an eighth of the longest
+        run. With a fitted model it takes 50.
     future : int or "auto", default="auto"
         Rows after them that are predicted; with ``future=0`` none are. "auto" takes a fifth of
         `past`; of a fitted model, the frames that it was fitted to predict.
@@ -338,10 +338,6 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         decisions = {"past": past, "future": future, "center": center}
         if train:
             model.set_params(horizon=future.value or None)
-            # A model, or a mapping with updates, says how many.
-            if not isinstance(self.model, Model) and "max_iter" not in (self.model or {}):
-                decisions["max_iter"] = updates_of(past.value + future.value)
-                model.set_params(max_iter=decisions["max_iter"].value)
         elif model.horizon_ and future.value > model.horizon_:
             warn(
                 f"future={future.value} is beyond the {model.horizon_} frames that the model was "
@@ -376,7 +372,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             model.set_params(patience=None)
         else:
             training = training | {"validation": validation}
-        model.fit(errors.windows(kept), **training)
+        windows = errors.windows(kept)
+        # A model, or a mapping with updates, says how many.
+        if not isinstance(self.model, Model) and "max_iter" not in (self.model or {}):
+            batch_size = integer("batch_size", model.batch_size, least=1)
+            updates, why = updates_of(len(windows), len(windows.frames), batch_size)
+            model.set_params(max_iter=updates)
+            self.decisions_["max_iter"] = f"{updates}: {why}"
+        model.fit(windows, **training)
         return normal
 
     def _learn_threshold(
