@@ -2,7 +2,7 @@
 
 python tests/benches/quality.py                              anomalies and embeddings, 3 seeds
 python tests/benches/quality.py anomalies                    one of them
-python tests/benches/quality.py --data FOLDER                series in that folder: the detector, forecasts
+python tests/benches/quality.py --data FOLDER                series there: the detector, forecasts
 python tests/benches/quality.py --data FOLDER nab forecasts  some of its sets
 
 Prints Markdown tables and writes a JSON file. aeon is needed, for its data and its measure; another

@@ -4,8 +4,8 @@ python tests/benches/tables.py [FILE.json ...] [--write [PAGE] | --check [PAGE]]
 
 In a page, a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
 NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies,
-embeddings, forecasts or published. The default page is tests/benches/README.md, the default files are
-those in tests/benches/results.
+embeddings, forecasts or published. The default page is tests/benches/README.md, the default files
+are those in tests/benches/results.
 """
 
 from __future__ import annotations
