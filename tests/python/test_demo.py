@@ -16,6 +16,7 @@ from PIL import Image
 import backcast
 from backcast import Model, data
 from backcast._training.progress import Progress
+from backcast.experiments import demo
 from backcast.experiments.cli import main
 
 FILES = [
@@ -182,6 +183,35 @@ def test_ctrl_c_keeps_the_training_and_draws_the_pictures(tmp_path, monkeypatch,
     assert model.n_iter_ == metrics["updates"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_preview_is_drawn_while_the_model_learns(tmp_path, monkeypatch):
+    pictures = []
+
+    def drawn(*arguments):
+        draw(*arguments)
+        pictures.append((tmp_path / "strip.png").read_bytes())
+
+    draw = demo._strip
+    monkeypatch.setattr(demo, "_strip", drawn)
+    monkeypatch.setattr(demo, "_FIRST_PREVIEW", 0.0)
+    monkeypatch.setattr(demo, "_NEXT_PREVIEW", 0.0)
+    assert inside("demo", "--quick", "--max-iter", "5", "--out", str(tmp_path)) == 0
+    # The last preview and the final picture are of the same weights.
+    assert len(pictures) == 6 and len(set(pictures)) == 5
+    assert pictures[-1] == pictures[-2]
+    assert all(picture.startswith(b"\x89PNG") for picture in pictures)
+
+
+def test_a_preview_that_cannot_be_drawn_does_not_end_the_training(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        monkeypatch.undo()
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(demo, "_strip", full)
+    monkeypatch.setattr(demo, "_FIRST_PREVIEW", 0.0)
+    assert inside("demo", "--quick", "--max-iter", "5", "--out", str(tmp_path)) == 0
+    assert "not drawn: no space left on device" in capsys.readouterr().out
 
 
 def test_help_names_every_file_and_option(capsys):

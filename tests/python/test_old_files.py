@@ -92,7 +92,9 @@ def test_an_old_detector_gives_its_numbers() -> None:
     same(detector.scores(TABLE), "scores")
 
 
-def test_an_old_detector_continues_its_stream() -> None:
+def test_an_old_detector_continues_its_stream(tmp_path: Path) -> None:
     detector = unpickled("detector_with_stream")
+    detector.save(tmp_path / "d.safetensors")
+    same(AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu").scores(TABLE), "scores")
     same(detector.scores(TABLE), "scores")
     same(detector.update(TABLE[20:30])[["a", "b"]], "stream")

@@ -21,12 +21,12 @@ from backcast.errors import ShapeError
 AUTO = "auto"
 """The word that leaves a setting to its rule."""
 
-# Rows of past in a window; twice as many where most columns rest.
+# Rows of past in a window, at most.
 _PAST = 50
 # The fewest rows in which a period is looked for.
 _SHORTEST = 50
-# Passes over the windows; updates, at least and at most; and updates times rows of a window.
-_PASSES, _UPDATES, _FRAMES = 25, (200, 1_000), 60_000
+# Passes over the windows; updates, at least and at most.
+_PASSES, _UPDATES = 25, (200, 1_000)
 # What counts as most.
 _MOST = 0.5
 # A run of fewer windows than this is too short to hold rows out.
@@ -51,20 +51,15 @@ def past_of(rows: Recordings) -> Decision:
 
     The period is the lag of the highest peak of the autocorrelation, averaged over the columns that
     vary. A window of whole periods shows what is early or late; with a longer period or none it
-    takes 50 rows. Where most columns rest, windows of 50 rows hold little, and it takes 100.
+    takes 50 rows.
     """
     values = _longest_run(rows)
-    eighth = max(2, len(values) // 8)
-    rest = _resting(values, _PAST)
-    if rest > _MOST:
-        why = f"{rest:.0%} of the columns rest in most windows of {_PAST}"
-        past, usual = min(2 * _PAST, eighth), 2 * _PAST
-    else:
-        period, usual = _period(values), _PAST
-        why = f"{f'a period of {period} rows' if period else 'no period'} in the autocorrelation"
-        whole = _PAST // period * period if period else 0
-        past = min(whole or _PAST, eighth)
-    return Decision(past, f"{why}; {usual} rows or whole periods, at most an eighth of a run")
+    period = _period(values)
+    whole = _PAST // period * period if period else 0
+    past = min(whole or _PAST, max(2, len(values) // 8))
+    found = f"a period of {period} rows" if period else "no period"
+    why = f"{found} in the autocorrelation; {_PAST} rows or whole periods"
+    return Decision(past, f"{why}, at most an eighth of a run")
 
 
 def center_of(rows: Recordings, past: int) -> Decision:
@@ -90,16 +85,15 @@ def center_of(rows: Recordings, past: int) -> Decision:
     return Decision(drift > _MOST, f"{why}; a drift is more than half")
 
 
-def updates_of(n_windows: int, length: int, batch_size: int) -> Decision:
+def updates_of(n_windows: int, batch_size: int) -> Decision:
     """Choose the updates of the weights: 25 passes over the windows, from 200 to 1,000 updates.
 
-    More passes over few windows learn them by heart. Windows of more than 60 rows get fewer
-    updates, so that a fit takes about the same time.
+    More passes over few windows learn them by heart.
     """
-    passes = math.ceil(_PASSES * n_windows / batch_size)
-    most = min(_UPDATES[1], _FRAMES // length)
-    updates = min(max(passes, _UPDATES[0]), most)
-    return Decision(updates, f"{_PASSES} passes over {n_windows:,} windows, at most {most:,}")
+    least, most = _UPDATES
+    updates = min(max(math.ceil(_PASSES * n_windows / batch_size), least), most)
+    why = f"{_PASSES} passes over {n_windows:,} windows, from {least} to {most:,}"
+    return Decision(updates, why)
 
 
 def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | None]:

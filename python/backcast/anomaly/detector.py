@@ -93,8 +93,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Rows of a window that are reconstructed. A window should hold a whole period (a beat, a
         day): in a shorter window, a period that is too early or too late is not noticed. "auto"
         takes as many whole periods, as the autocorrelation shows them, as 50 rows hold; 50 rows
-        without one; 100 where most columns rest in most windows; at most an eighth of the longest
-        run. With a fitted model it takes 50.
+        without one; at most an eighth of the longest run. With a fitted model it takes 50.
     future : int or "auto", default="auto"
         Rows after them that are predicted; with ``future=0`` none are. "auto" takes a fifth of
         `past`; of a fitted model, the frames that it was fitted to predict.
@@ -351,15 +350,17 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self, rows: Recordings, normal: Recordings | None, training: dict[str, Any]
     ) -> Recordings | None:
         """Train the model; return the rows that it was not trained on, if there are some."""
-        kept, why = rows, "given" if normal is not None else "none"
+        errors, model = self._errors(), self.model_
+        kept, why = rows, "given"
         if normal is None:
             kept, normal = hold_out(rows, sum(self._lengths))
-            why = "too few rows to hold some out"
-            if normal is not None:
+            # Both parts need a window that holds a number.
+            if normal and len(errors.windows(normal)) and len(errors.windows(kept)):
                 n = int((normal.ends - normal.begins).sum())
                 why = f"the last {n:,} rows: a fifth of each recording, at least a window"
+            else:
+                kept, normal, why = rows, None, "too few rows to hold some out"
         self.decisions_["held_out"] = why
-        errors, model = self._errors(), self.model_
         validation = training.get("validation")
         if validation is None and normal is not None and model.patience is not None:
             validation = errors.windows(normal)
@@ -376,7 +377,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         # A model, or a mapping with updates, says how many.
         if not isinstance(self.model, Model) and "max_iter" not in (self.model or {}):
             batch_size = integer("batch_size", model.batch_size, least=1)
-            updates, why = updates_of(len(windows), len(windows.frames), batch_size)
+            updates, why = updates_of(len(windows), batch_size)
             model.set_params(max_iter=updates)
             self.decisions_["max_iter"] = f"{updates}: {why}"
         model.fit(windows, **training)
@@ -681,8 +682,9 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             "lengths": self._lengths,
             "center": self._center,
             "scoring": self._scoring,
-            "decisions": self.decisions_,
-            "baselines": self.baselines_,
+            # A detector of an old pickle has made none.
+            "decisions": getattr(self, "decisions_", {}),
+            "baselines": getattr(self, "baselines_", {}),
             "offset": self.offset_,
             "mean": self._mean,
             "std": self._std,

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ __all__ = ["ONE_DIGIT", "QUICK", "TWO_DIGITS", "Settings", "run"]
 
 PAST = FUTURE = 10
 HELD_OUT_DIGITS = 500
+# Seconds of training before the first preview, and between two.
+_FIRST_PREVIEW, _NEXT_PREVIEW = 15.0, 20.0
 
 FILES = (
     "model.safetensors",
@@ -173,7 +176,8 @@ def run(
     say("digits", f"{windows.n_digits:,} of {windows.source}, {HELD_OUT_DIGITS} of them held out")
     say("windows", f"{len(windows.training):,} to train on, {len(windows.past):,} held out")
     say("training", f"{model.max_iter:,} updates; Ctrl-C ends it early; the pictures follow")
-    interrupted = _fit(model, windows.training)
+    say("preview", f"{target / 'strip.png'} within a minute, drawn anew as the model learns")
+    interrupted = _fit(model, windows.training, _Preview(windows, target / "strip.png"))
     # First of all: an error in what follows must not lose the training.
     model.save(target / "model.safetensors")
     seconds = round(time.monotonic() - start, 1)
@@ -248,10 +252,36 @@ def _windows(settings: Settings, folder: str | os.PathLike[str] | None, seed: in
     return _Windows(training, scaled[:, :PAST], scaled[:, PAST:], shown, len(images), source)
 
 
-def _fit(model: Model, windows: NDArray[np.uint8]) -> bool:
+class _Preview:
+    """Draws the first held-out window during the training: a callback of `fit`."""
+
+    def __init__(self, windows: _Windows, path: Path) -> None:
+        self._past, self._future, self._path = windows.past[:1], windows.future[:1], path
+        self._due = time.monotonic() + _FIRST_PREVIEW
+
+    def __call__(self, model: Model, _record: Mapping[str, float]) -> None:
+        """Draw, if the last picture is some time ago."""
+        if time.monotonic() < self._due:
+            return
+        made = model.reconstruct(self._past), model.predict(self._past)
+        try:
+            _strip((self._past[0], self._future[0]), (made[0][0], made[1][0]), self._path)
+            self._due = time.monotonic() + _NEXT_PREVIEW
+        except OSError as error:  # A full disk must not end the training.
+            say("preview", f"not drawn: {error}")
+            self._due = math.inf
+
+
+def _strip(truth: Sequence[_Frames], made: Sequence[_Frames], path: Path) -> None:
+    """Draw past and future of one window, each beside what the model makes of it."""
+    frames = (part for pair in zip(truth, made, strict=True) for part in pair)
+    plot.strip(*frames).savefig(path)
+
+
+def _fit(model: Model, windows: NDArray[np.uint8], preview: _Preview) -> bool:
     """Train; return whether Ctrl-C ended it after at least one update."""
     try:
-        model.fit(windows)
+        model.fit(windows, callback=preview)
     except KeyboardInterrupt:
         if not hasattr(model, "history_"):
             raise
@@ -286,8 +316,8 @@ def _draw(
     original, generated = map(tile, whole)
     file = target / "animation.gif"
     plot.animate(original, generated, file, past=PAST, titles=("truth", "model"))
-    first = (f[name][0] for name in truth for f in (truth, made))
-    plot.strip(*first).savefig(target / "strip.png")
+    first_truth, first_made = ([f[name][0] for name in truth] for f in (truth, made))
+    _strip(first_truth, first_made, target / "strip.png")
     plot.loss_curve(model).savefig(target / "loss.png")
 
 
