@@ -22,9 +22,10 @@ import numpy as np
 from backcast import AnomalyDetector, Classifier, Model
 
 HERE = Path(__file__).parent
-# Files that one process reads, and the time after which one of them has hung.
-ROUND = 200
+# Files that one process reads, and the seconds after which one has hung, or a process at its start.
+ROUND = 1000
 SECONDS = 60
+START = 600
 EXPECTED = {"read", "FileFormatError", "OutOfMemoryError"}
 
 
@@ -82,8 +83,9 @@ def _round(folder: Path, first: int, end: int, found: Counter[str]) -> int:
     ):
         assert process.stdout is not None
         watch = _Watch(process)
+        process.stdout.readline()
+        watch.fed()
         done = first
-        line = ""
         for line in process.stdout:
             watch.fed()
             fields = line.split(maxsplit=3)
@@ -107,12 +109,12 @@ class _Watch:
         self.hung = False
         self._process = process
         self._timer: threading.Timer | None = None
-        self.fed()
+        self.fed(START)
 
-    def fed(self) -> None:
+    def fed(self, seconds: float = SECONDS) -> None:
         """Begin anew."""
         self.stop()
-        self._timer = threading.Timer(SECONDS, self._kill)
+        self._timer = threading.Timer(seconds, self._kill)
         self._timer.start()
 
     def stop(self) -> None:

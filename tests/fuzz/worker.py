@@ -87,6 +87,7 @@ def main(folder: Path, first: int, end: int) -> None:
     limit = pages * resource.getpagesize() + MORE_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     path = folder / f"damaged-{os.getpid()}"
+    print("ready", flush=True)
     for number in range(first, end):
         name = list(READERS)[number % len(READERS)]
         path.write_bytes(damaged(whole[name], FORMATS.get(name, "safetensors"), number))

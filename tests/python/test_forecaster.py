@@ -28,7 +28,7 @@ from backcast.errors import (
 from backcast.forecast._calendar import features, periods_of
 from backcast.forecast._intervals import Intervals
 from backcast.forecast._layout import Layout, auto_segment
-from backcast.forecast._learning import Judge
+from backcast.forecast._learning import Judge, auto_updates
 from backcast.forecast._linear import fit_linear
 from backcast.forecast._normalization import Normalization
 from backcast.forecast._prepared import Parts
@@ -290,6 +290,14 @@ def test_a_short_series_is_trained_on_but_not_compared() -> None:
     assert np.isfinite(model.predict(TABLE)).all(axis=None)
     with pytest.raises(ArgumentError, match="no window was held out in fit"):
         model.predict(TABLE, interval=0.9)
+
+
+def test_updates_follow_from_the_number_of_samples() -> None:
+    found = [auto_updates(samples, 128) for samples in (100, 64_000, 80_000, 10**6)]
+    assert found == [1000, 1000, 1250, 1500]
+    silent = {"hidden_size": 2, "device": "cpu", "num_threads": 1, "verbose": 0, "random_state": 0}
+    assert Forecaster(24, 12, silent).fit(TABLE).model_.n_iter_ == 1000
+    assert Forecaster(24, 12, silent | {"max_iter": 3}).fit(TABLE).model_.n_iter_ == 3
 
 
 def test_patience_stops_by_the_held_out_windows() -> None:

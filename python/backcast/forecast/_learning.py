@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from backcast._warn import warn
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
-from backcast.errors import ArgumentError, DataError
+from backcast.errors import ArgumentError, DataError, TrainingWarning
 from backcast.forecast._intervals import Intervals
 from backcast.forecast._layout import Layout
 from backcast.forecast._linear import Linear, fit_linear
@@ -31,6 +32,9 @@ _MARGIN = 0.05
 # None is only on request: without normalisation, no forecast follows a level that training lacked.
 _CANDIDATES = ("last", "mean", "standard")
 _PENALTY = 1e-2
+# Updates of the default network: two passes over the samples, within these bounds. More passes
+# overfit where windows overlap, and many series gain from more updates; the most keeps the time.
+_PASSES, _FEWEST, _MOST = 2, 1000, 1500
 _GRID = np.linspace(0, 1, 21)
 
 
@@ -44,6 +48,8 @@ class Choices(NamedTuple):
     n_known: int
     together: bool
     linear: bool
+    # Whether the number of updates follows from that of the samples.
+    auto_updates: bool
 
 
 class Learnt(NamedTuple):
@@ -214,10 +220,16 @@ def learn(
             "intervals. Give more rows, or a shorter past or future"
         )
     preparation, why = _prepare(train, rows, choices, n_forecast, judge)
+    if choices.auto_updates:
+        model.max_iter = auto_updates(len(starts), model.batch_size)
     sides = [Samples(preparation, rows, starts, columns, future) for future in (False, True)]
     if model.patience is not None and judge is not None:
         training = training | {"validation": _validation(preparation, rest, other, n_forecast)}
-    model.fit(*sides, **training)
+    with warnings.catch_warnings():
+        if preparation.linear is not None:
+            # What a ridge regression leaves may be noise, of which only the mean can be learnt.
+            warnings.filterwarnings("ignore", "predict gives nearly the same", TrainingWarning)
+        model.fit(*sides, **training)
     if judge is None:
         return Learnt(preparation, None, (1.0, 1.0), {}, why | {"weights": "nothing held out"})
     parts = preparation.forecast(model, judge.past, judge.known)
@@ -242,6 +254,11 @@ def learn(
         f"{told}"
     )
     return Learnt(preparation, intervals, weights, errors, why)
+
+
+def auto_updates(n_samples: int, batch_size: int) -> int:
+    """Return the number of updates of the default network."""
+    return min(max(round(_PASSES * n_samples / batch_size), _FEWEST), _MOST)
 
 
 def _compare(weights: tuple[float, float], told: str) -> None:

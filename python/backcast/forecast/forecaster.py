@@ -40,7 +40,6 @@ _DEFAULTS: dict[str, Any] = {
     "learning_rate": 3e-3,
     "schedule": "cosine",
     "max_grad_norm": 1.0,
-    "max_iter": 1000,
 }
 # Windows that are forecast at a time; it bounds the memory.
 _PIECE = 1024
@@ -63,7 +62,8 @@ class Forecaster(BaseEstimator):
     model : Model, mapping or None, default=None
         The network. A mapping holds parameters of `Model` that differ from the default,
         ``Model(128, decoders="predict", feedback="none", learning_rate=3e-3, schedule="cosine",
-        max_grad_norm=1.0)``. An unfitted `Model` gives all of its parameters.
+        max_grad_norm=1.0)``, whose `max_iter` is that of two passes over the samples, from 1,000 to
+        1,500. An unfitted `Model` gives all of its parameters.
     segment : int or "auto", default="auto"
         Rows in a frame of the model. A recurrent network learns a few frames of many rows better
         and faster than many frames of one. Any number up to `past` will do; where it does not
@@ -288,7 +288,14 @@ class Forecaster(BaseEstimator):
             raise rows.too_short(past + future)
         rows.warn_of_groups_without(train)
         choices = Choices(
-            past, future, segment, self.normalize, n_known, bool(self.together), bool(self.linear)
+            past=past,
+            future=future,
+            segment=segment,
+            normalize=self.normalize,
+            n_known=n_known,
+            together=bool(self.together),
+            linear=bool(self.linear),
+            auto_updates=not isinstance(self.model, Model) and "max_iter" not in (self.model or {}),
         )
         learnt = learn(model, train, rest, rows, other, choices, training)
         self.model_, self._preparation, self._intervals = (
