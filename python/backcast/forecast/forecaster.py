@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from backcast._engine import tables
 from backcast._estimator.base import read, write
+from backcast._estimator.files import damaged
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import is_part
@@ -513,7 +514,7 @@ class Forecaster(BaseEstimator):
         if "forecaster" not in contents.fitted:
             raise FileFormatError(f"{path}: must be a backcast Forecaster, got another estimator")
         saved = contents.fitted["forecaster"]
-        try:
+        with damaged(path, "forecaster"):
             forecaster = cls(**saved["parameters"])
             forecaster._preparation = _files.preparation(saved["preparation"])
             forecaster._intervals = _files.intervals(saved["intervals"])
@@ -523,8 +524,6 @@ class Forecaster(BaseEstimator):
             forecaster.weights_ = tuple(saved["weights"])
             forecaster.held_out_, forecaster.why_ = saved["errors"], saved["why"]
             forecaster._set_names()
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(f"{path}: is a damaged backcast forecaster: {error}") from error
         forecaster.model_ = model
         return forecaster
 
