@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <iostream>
+#include <new>
 #include <streambuf>
 #include <string>
 
@@ -58,6 +59,8 @@ int backcast_caught(Function function, std::uintptr_t a, std::uintptr_t b, std::
     return 1;
   }
 }
+
+std::uint64_t* backcast_slot() noexcept { return new (std::nothrow) std::uint64_t; }
 
 void backcast_install() noexcept {
   // Never deleted: std::cerr is used until the process ends.

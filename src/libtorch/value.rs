@@ -21,12 +21,18 @@ pub unsafe fn tensor(tensor: Handle) -> u64 {
     out as u64
 }
 
-/// An optional that is present. libtorch frees the slot with `delete`, whose allocator is malloc's.
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    /// `caught.cpp`: room for one number, by C++'s `new`; null if there is none.
+    fn backcast_slot() -> *mut u64;
+}
+
+/// An optional that is present. libtorch frees the slot with `delete`.
 pub fn some(value: u64) -> u64 {
     // SAFETY: room for one number, checked before it is written.
     #[allow(unsafe_code)]
     unsafe {
-        let slot = libc::malloc(size_of::<u64>()).cast::<u64>();
+        let slot = backcast_slot();
         assert!(!slot.is_null(), "no memory for an argument");
         slot.write(value);
         slot as u64
