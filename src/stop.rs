@@ -16,7 +16,7 @@ use crate::error::Error;
 /// The shortest time between two questions: each takes a lock that Python's other threads want.
 pub const EVERY: Duration = Duration::from_millis(50);
 
-/// Multiplications between two looks: less than a millisecond, and so many that a look costs nothing.
+/// Multiplications between two looks. They take less than a millisecond; a look costs nothing beside them.
 const WORK: usize = 1 << 23;
 
 /// Answers with an error if the computation is to stop.
@@ -39,7 +39,7 @@ impl Asking {
         Self(ASK.replace(Some(ask)))
     }
 
-    /// Ask nobody, in what must be done whole.
+    /// Look for nothing while this lives: the work must not be left half done.
     pub fn nobody() -> Self {
         Self(ASK.replace(None))
     }
@@ -91,7 +91,7 @@ pub fn look() {
 pub struct Meter(usize);
 
 impl Meter {
-    /// Count so many multiplications.
+    /// Count `work` multiplications.
     #[inline(always)]
     pub fn add(&mut self, work: usize) {
         self.0 += work;

@@ -46,7 +46,7 @@ def make(folder: Path) -> None:
 
 
 def run(files: int, seed: int, minutes: float, processes: int) -> Counter[str]:
-    """Read so many damaged files, or as many as there is time for; count what came of them."""
+    """Read damaged files until all are read or the time is over; count the outcomes."""
     found: Counter[str] = Counter()
     rounds: Queue[tuple[int, int]] = Queue()
     start = seed * 10**9

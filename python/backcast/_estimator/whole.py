@@ -19,7 +19,7 @@ from backcast.errors import FileFormatError
 # Not of the file's own name, which may be as long as a name can be.
 _TEMPORARY = re.compile(r"\.backcast-([0-9a-f]{8})-[0-9a-f]{16}\.tmp")
 
-# Another machine's temporary file is left over for certain after so many seconds.
+# Seconds after which a temporary file of another machine is certainly left over.
 _OLD = 24 * 3600
 
 

@@ -157,7 +157,7 @@ def _enough_memory(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _idx(path: str | os.PathLike[str], file: BufferedIOBase, most: int) -> NDArray[Any]:
-    """Read an array from an open IDX file, of at most so many bytes."""
+    """Read an array from an open IDX file of limited size."""
     start = file.read(4)
     dtype = _IDX_DTYPES.get(start[2:3]) if start[:2] == b"\0\0" else None
     rank = start[3] if len(start) > 3 else 0
