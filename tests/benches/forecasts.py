@@ -34,7 +34,7 @@ def etth1(data: Path, seed: int) -> Record:
     x = np.load(data / "ETTh1.npz")["x"].astype(np.float64)
     first, second, past = 8640, 8640 + 2880, 96
     x = (x - x[:first].mean(axis=0)) / x[:first].std(axis=0)
-    fitted, seconds = fit(x[:first], seed, 96, 96, held_out=x[first - past : second])
+    fitted, seconds = fit(x[:first], seed, 96, 96, validation=x[first - past : second])
     from backcast import forecast_errors
 
     test = x[second - past : second + 2880]
@@ -87,7 +87,7 @@ def fit(
     seed: int,
     past: int,
     future: int,
-    held_out: Any = 0.2,
+    validation: Any = 0.2,
     **params: Any,
 ) -> tuple[Any, float]:
     """Fit the default forecaster; return it and the CPU seconds of the fit."""
@@ -98,7 +98,7 @@ def fit(
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        forecaster.fit(series, held_out=held_out)
+        forecaster.fit(series, validation=validation)
     return forecaster, time.process_time() - began
 
 

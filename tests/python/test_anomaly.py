@@ -285,7 +285,8 @@ def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
     holed = rows.drop(index=[20, *range(26, 30)])
     scores = found.scores(holed)
     assert scores.loc[21:25].isna().all(axis=None)
-    assert (found.predict(holed[20:25]) == 1).all()
+    with pytest.warns(TrainingWarning, match="windows of 9 rows, .* and series has 5. Give the 8"):
+        assert (found.predict(holed[20:25]) == 1).all()
     pd.testing.assert_frame_equal(scores.loc[:19], found.scores(rows[:20]), rtol=1e-5)
     pd.testing.assert_frame_equal(scores.loc[30:], found.scores(rows[30:]), rtol=1e-5)
 
@@ -294,8 +295,8 @@ def test_what_a_gap_is_was_learnt_in_training() -> None:
     rows = table(groups=1)
     found = of_table().fit(rows)
     assert found.gap_ == np.timedelta64(90, "s")
-    assert found.scores(rows[::2]).isna().all(axis=None)
-    assert found.predict(rows[:3]).tolist() == [1, 1, 1]
+    with pytest.warns(TrainingWarning, match="no row of series has a score.*0 days 00:01:30"):
+        assert found.scores(rows[::2]).isna().all(axis=None)
     wide = of_table(gap="5min").fit(rows)
     assert wide.scores(rows[::2]).notna().all(axis=None)
 
@@ -321,23 +322,139 @@ def test_the_threshold_is_learnt_in_three_ways() -> None:
     found = detector(quantile=0.98).fit(series)
     held_out = -found.score_samples(series[240:])
     margin = 1 + 0.5 / (60 / LENGTH)
-    np.testing.assert_allclose(-found.offset_, margin * np.quantile(held_out, 0.98))
+    np.testing.assert_allclose(found.threshold_, margin * np.quantile(held_out, 0.98))
     found = detector(found.model_, quantile=0.98, future=FUTURE).fit(series)
-    np.testing.assert_allclose(-found.offset_, np.quantile(-found.score_samples(series), 0.98))
+    np.testing.assert_allclose(found.threshold_, np.quantile(-found.score_samples(series), 0.98))
     assert (found.predict(series) == -1).sum() == 6
-    found = detector(quantile=0.98).fit(series, held_out=calm)
+    found = detector(quantile=0.98).fit(series, validation=calm)
     assert (found.predict(calm) == -1).sum() == 6
-    np.testing.assert_allclose(-found.offset_, np.quantile(-found.score_samples(calm), 0.98))
+    np.testing.assert_allclose(found.threshold_, np.quantile(-found.score_samples(calm), 0.98))
     np.testing.assert_allclose(
         found.decision_function(series), found.score_samples(series) - found.offset_
     )
 
 
+def test_a_threshold_may_be_set(tmp_path: Path) -> None:
+    series = pd.DataFrame(waves(300), columns=["a", "b"])
+    found = detector().fit(series)
+    scores = -found.score_samples(series)
+    found.threshold_ = scores.quantile(0.7)
+    assert found.decisions_["threshold"] == f"{found.threshold_:.4g}: set by hand"
+    found.save(tmp_path / "d.safetensors")
+    loaded = AnomalyDetector.load(tmp_path / "d.safetensors", device="cpu")
+    for each in (found, loaded, pickle.loads(pickle.dumps(found))):
+        assert (each.threshold_, each.offset_) == (found.threshold_, -found.threshold_)
+        assert (each.predict(series) == -1).sum() == 90
+        assert ((each.decision_function(series) < 0) == (scores > found.threshold_)).all()
+        assert (each.events(series).score > found.threshold_).all()
+        told = each.update(series)
+        assert (told["outlier"] == (told["score"] > found.threshold_)).all()
+    found.offset_ = -1.5
+    assert found.threshold_ == 1.5
+    for bad in (0, -3, np.nan, np.inf, "high"):
+        with pytest.raises(ArgumentError, match="threshold_ must be a"):
+            found.threshold_ = bad
+    assert found.threshold_ == 1.5
+    for wrong in ("threshold", "treshold_", "threshhold_"):
+        with pytest.raises(AttributeError, match=f"no attribute '{wrong}' to set; threshold_ is"):
+            setattr(found, wrong, 3)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        detector().threshold_ = 3
+    old = dict(found.__getstate__())
+    old["offset_"] = -old.pop("_threshold")
+    again = detector()
+    again.__setstate__(old)
+    assert again.threshold_ == 1.5
+
+
+def test_validation_is_a_part_of_the_rows_or_rows_of_its_own() -> None:
+    series = waves(300)
+    found = detector().fit(series, validation=0.5)
+    assert found.decisions_["validation"].startswith("the last 150 rows: 0.5 of each")
+    assert "validation_loss" in found.model_.history_[-1]
+    assert "validation_loss" not in detector().fit(series).model_.history_[-1]
+    few = of_table().fit(table(30, groups=4), validation=0.5)
+    assert few.decisions_["validation"].startswith("the last 60 rows")
+    with pytest.warns(FutureWarning, match="held_out is called validation now"):
+        old = detector().fit(series, held_out=waves(99))
+    assert old.threshold_ == detector().fit(series, validation=waves(99)).threshold_
+    with pytest.raises(ArgumentError, match="held_out must be None, as it is the old name"):
+        detector().fit(series, held_out=series, validation=series)
+    for bad in (1.0, 0, -0.2, True, "all"):
+        with pytest.raises(ArgumentError, match="validation must be a fraction between 0 and 1"):
+            detector().fit(series, validation=bad)
+    with pytest.raises(ShapeError, match="validation must have 2 columns, as in fit, got 3"):
+        detector().fit(series, validation=np.zeros((50, 3)))
+
+
+# -- the rows before -------------------------------------------------------------------------------
+
+
+def test_a_few_new_rows_are_scored_with_the_rows_before_them() -> None:
+    series = waves(200)
+    found = detector().fit(series)
+    new, before = series[150:155], series[:150]
+    so_far = found.scores(series[:155])[150:]
+    np.testing.assert_allclose(found.scores(new, context=before), so_far, rtol=1e-5)
+    np.testing.assert_allclose(found.scores(new, context=before[-8:]), so_far, rtol=1e-5)
+    np.testing.assert_allclose(found.scores(new, context=before.tolist()), so_far, rtol=1e-5)
+    expected = found.score_samples(series[:155])[150:]
+    np.testing.assert_allclose(found.score_samples(new, context=before), expected, rtol=1e-5)
+    decided = found.decision_function(new, context=before)
+    np.testing.assert_allclose(decided, expected + found.threshold_, rtol=1e-5)
+    found.threshold_ = float(np.median(-expected))
+    outliers = np.flatnonzero(found.predict(new, context=before) == -1)
+    events = found.events(new, context=before, join=0)
+    assert sum(events.end - events.start + 1) == len(outliers) == 2
+    np.testing.assert_array_equal(found.scores(series, context=series[:0]), found.scores(series))
+    assert found.scores(series[:0], context=series).shape == (0, 2)
+    with pytest.warns(TrainingWarning, match="series has 2 and context 3. Give the 8 rows"):
+        assert np.isnan(found.scores(new[:2], context=before[-3:])).all()
+
+
+def test_rows_before_those_of_a_table_are_found_by_group_and_time() -> None:
+    rows = table()
+    found = of_table().fit(rows)
+    late = rows.t >= rows.t[50]
+    so_far = found.scores(rows)[late]
+    new, before = rows[late], rows[~late]
+    given = found.scores(new.sample(frac=1, random_state=0), context=before)
+    pd.testing.assert_frame_equal(given.sort_index(), so_far, rtol=1e-5)
+    found.threshold_ = 0.1
+    events = found.events(new, context=before)
+    assert events.start.tolist() == [rows.t[50]] * 2
+    index = pd.date_range("2026-01-01", periods=200, freq="h", name="when")
+    series = pd.DataFrame(waves(), index=index, columns=["a", "b"])
+    found_on_index = detector().fit(series)
+    given = found_on_index.scores(series[150:155], context=series[:150])
+    pd.testing.assert_frame_equal(given, found_on_index.scores(series[:155])[150:], rtol=1e-5)
+    utc = series.tz_localize("UTC")
+    for context, error, message in (
+        (series[:151], DataError, "context must end before series begins, got rows up to"),
+        (series[160:], DataError, "context must end before series begins"),
+        (series[:140], DataError, "context must reach to series without a gap, got rows up to"),
+        (series[["a"]][:150], ArgumentError, "context must have the columns of fit, .*'b' missing"),
+        (series[:150].to_numpy(), ArgumentError, "context must be a table, as series, got an arr"),
+        (utc[:150], DataError, "series must have dates with a zone as times or labels, as those"),
+        (series[:150].reset_index(drop=True), DataError, "series must have numbers as times"),
+        (series[1:150:2], DataError, "context must have rows at the steps of fit"),
+    ):
+        with pytest.raises(error, match=message):
+            found_on_index.scores(series[150:155], context=context)
+    with pytest.raises(DataError, match="rows of 's1' up to"):
+        found.scores(new, context=rows[rows.t <= rows.t[50]])
+    with pytest.raises(DataError, match="the recordings of series, such as 's0', got 's1'"):
+        found.scores(new[new.sensor == "s0"], context=before[before.sensor == "s1"])
+    plain = detector().fit(rows[["x", "y"]][:60])
+    with pytest.raises(DataError, match="context must end before series begins"):
+        plain.scores(rows[["x", "y"]][40:60], context=rows[["x", "y"]][:41])
+
+
 def test_the_last_fifth_is_not_trained_on() -> None:
     series = waves(300)
     found = detector().fit(series)
-    assert found.decisions_["held_out"].startswith("the last 60 rows")
-    same = detector().fit(series[:240], held_out=series[240:])
+    assert found.decisions_["validation"].startswith("the last 60 rows")
+    same = detector().fit(series[:240], validation=series[240:])
     changed = detector().fit(np.concatenate([series[:240], -series[240:]]))
     for name, weights in found.model_.state_dict().items():
         np.testing.assert_array_equal(weights, same.model_.state_dict()[name])
@@ -350,13 +467,13 @@ def test_the_last_fifth_is_not_trained_on() -> None:
 
 def test_recordings_give_their_last_fifth_or_every_fifth_is_held_out() -> None:
     rows = table(60, groups=2)
-    assert "last 24 rows" in of_table().fit(rows).decisions_["held_out"]
-    assert "last 30 rows" in of_table().fit(table(30, groups=5)).decisions_["held_out"]
+    assert "last 24 rows" in of_table().fit(rows).decisions_["validation"]
+    assert "last 30 rows" in of_table().fit(table(30, groups=5)).decisions_["validation"]
     few = of_table().fit(table(30, groups=2))
-    assert few.decisions_["held_out"] == "too few rows to hold some out"
+    assert few.decisions_["validation"] == "too few rows to hold some out"
     blank = waves(100)
     blank[75:] = np.nan
-    assert detector().fit(blank).decisions_["held_out"] == "too few rows to hold some out"
+    assert detector().fit(blank).decisions_["validation"] == "too few rows to hold some out"
     assert np.isfinite(few.offset_)
 
 
@@ -426,7 +543,7 @@ def test_choices_are_reported_and_can_be_made_by_hand(tmp_path: Path) -> None:
     found = AnomalyDetector(QUICK).fit(series)
     assert (found.past_, found.future_, found.center_) == (38, 7, True)
     assert set(found.decisions_) == {
-        *("past", "future", "center", "held_out", "threshold", "baselines")
+        *("past", "future", "center", "validation", "threshold", "baselines")
     }
     assert found.decisions_["past"].startswith("38: ")
     found.save(tmp_path / "d.safetensors")
@@ -451,7 +568,7 @@ def test_choices_are_reported_and_can_be_made_by_hand(tmp_path: Path) -> None:
 
 def test_the_model_is_compared_with_simple_ones() -> None:
     series = waves(300)
-    found = detector().fit(series, held_out=series[200:])
+    found = detector().fit(series, validation=series[200:])
     windows = np.lib.stride_tricks.sliding_window_view(series[200:], LENGTH, axis=0)
     windows = windows.transpose(0, 2, 1)
     past = windows[:, :PAST]
@@ -574,13 +691,13 @@ def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame)
         assert event["columns"][0] in columns
     scores = -trained.score_samples(odd.to_numpy())
     np.testing.assert_allclose(scores[events.peak], events.score)
-    assert (events.score > -trained.offset_).all()
+    assert (events.score > trained.threshold_).all()
     assert (events.start.to_numpy()[1:] > events.end.to_numpy()[:-1] + 6).all()
     sharp = AnomalyDetector(trained.model_, past=20, future=5, scoring="sharp").fit(waves(1000))
     events, apart = (sharp.events(odd.to_numpy(), join=join) for join in (None, 0))
     assert len(apart) > len(events)
     scores = -sharp.score_samples(odd.to_numpy())
-    assert sum(apart.end - apart.start + 1) == (scores > -sharp.offset_).sum()
+    assert sum(apart.end - apart.start + 1) == (scores > sharp.threshold_).sum()
 
 
 def test_events_have_the_users_times_and_groups() -> None:
@@ -593,7 +710,7 @@ def test_events_have_the_users_times_and_groups() -> None:
     assert worst.sensor == "s1"
     assert worst.start <= rows.t[80] <= worst.end
     assert worst["columns"] == ["y"]
-    none = of_table(quantile=1.0).fit(rows, held_out=rows).events(rows)
+    none = of_table(quantile=1.0).fit(rows, validation=rows).events(rows)
     assert len(none) == 0
     assert list(none.columns) == list(events.columns)
 
@@ -621,7 +738,8 @@ def test_a_stream_gives_the_scores_of_the_batch(size: int, center: bool) -> None
     np.testing.assert_array_equal(last["final"], np.arange(60) <= 60 - LENGTH)
     for i, part in enumerate(told):
         # Every result is that of the rows so far, and final results come once.
-        so_far = found.scores(np.concatenate(parts[: i + 1]))[part.index]
+        rows = np.concatenate(parts[: i + 1])
+        so_far = found.scores(rows)[part.index] if len(rows) >= LENGTH else np.nan
         np.testing.assert_allclose(part[[0, 1]], so_far, rtol=1e-5)
     final = pd.concat(told).query("final")
     assert final.index.is_unique
@@ -655,6 +773,47 @@ def test_a_detector_of_tables_takes_a_stream_of_arrays() -> None:
     np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
     found.set_params(past=3)  # until the next fit, this is nothing to the detector
     np.testing.assert_allclose(told[["a", "b"]], found.scores(waves(30, seed=1)), rtol=1e-5)
+
+
+def test_a_row_of_a_stream_comes_in_any_form() -> None:
+    index = pd.date_range("2026-01-01", periods=200, freq="h", name="when")
+    rows = pd.DataFrame(waves(), index=index, columns=["a", "b"])
+    found = detector().fit(rows)
+    expected = [found.update(rows[i : i + 1]) for i in range(12)]
+    numbered = [e.reset_index(drop=True) for e in expected]
+    for form in (
+        lambda i: rows.iloc[i],
+        lambda i: rows.iloc[i].to_dict() | {"when": index[i]},
+        lambda i: [rows.iloc[i].to_dict() | {"when": index[i], "note": "x"}],
+        lambda i: rows.iloc[[i]].reset_index().to_dict("list"),
+    ):
+        found.reset()
+        for i in range(12):
+            told = found.update(form(i))
+            pd.testing.assert_frame_equal(told, expected[i], check_freq=False, check_names=False)
+    for form in (
+        lambda i: rows.iloc[i].to_dict(),
+        lambda i: rows.iloc[i].to_numpy(),
+        lambda i: rows.iloc[i].tolist(),
+        lambda i: rows.iloc[[i]].to_numpy(),
+    ):
+        found.reset()
+        for i in range(12):
+            told = found.update(form(i))
+            assert told.index[-1] == i
+            pd.testing.assert_frame_equal(told.reset_index(drop=True), numbered[i])
+    for row, message in (
+        ({"a": 1.0}, "rows must have the columns of fit, .* 'b' missing"),
+        ([1.0, 2.0, 3.0], "rows must have 2 columns, as in fit, got 3"),
+    ):
+        with pytest.raises((ArgumentError, ShapeError), match=message):
+            found.update(row)
+    one = detector().fit(waves()[:, 0])
+    assert one.update(0.5).index.tolist() == [0]
+    assert one.update([0.5, 0.6]).index.tolist() == [1, 2]
+    grouped = of_table().fit(table())
+    told = grouped.update({"sensor": "s1", "t": pd.Timestamp("2026-03-01"), "x": 0.1, "y": 3})
+    assert told.index.tolist() == [0]
 
 
 def test_another_stream_begins_after_reset_and_fit() -> None:
@@ -758,7 +917,8 @@ def test_a_saved_detector_is_the_same(tmp_path: Path, center: bool) -> None:
         "model": 0
     }
     # A gap, once learnt, is not learnt anew from what is scored.
-    assert again.scores(rows[::2]).isna().all(axis=None)
+    with pytest.warns(TrainingWarning, match="is a gap, as in fit"):
+        assert again.scores(rows[::2]).isna().all(axis=None)
     alone = Model.load(tmp_path / "d.safetensors", device="cpu")
     alone.save(tmp_path / "m.safetensors")
     wide = of_table(gap="5min").fit(rows)
@@ -802,10 +962,8 @@ def test_a_refused_fit_leaves_the_detector_as_it_was() -> None:
         found.fit(np.zeros((4, 4, 4)))
     with pytest.raises(DataError, match="series must hold real numbers"):
         found.fit(np.array(["a"]))
-    with pytest.raises(ArgumentError, match="contamination must be None with held_out rows"):
-        detector(contamination=0.1).fit(waves(), held_out=waves())
-    with pytest.raises(ShapeError, match="series must have at least past"):
-        found.fit(waves(), held_out=waves(5))
+    with pytest.raises(ShapeError, match="validation must have at least past"):
+        found.fit(waves(), validation=waves(5))
     assert found.offset_ == offset
     with pytest.raises(ShapeError, match="series must have 2 columns, as in fit, got 1"):
         found.scores(waves()[:, 0])
@@ -835,9 +993,14 @@ def test_the_training_of_a_detector_has_the_hooks_of_a_model(tmp_path: Path) -> 
     assert not hasattr(detector, "offset_")
     resumed = AnomalyDetector(parameters, past=8, future=2).fit(series[60:], **options)
     assert "validation_loss" in resumed.model_.history_[-1]
-    plain = AnomalyDetector(parameters, past=8, future=2).fit(series[60:])
+    plain = AnomalyDetector(parameters, past=8, future=2)
+    plain.fit(series[60:], validation=series[:60])
     np.testing.assert_array_equal(resumed.scores(series), plain.scores(series))
     part = AnomalyDetector(parameters, past=8, future=2).fit(series, validation=0.2)
     assert "validation_loss" in part.model_.history_[-1]
-    with pytest.raises(ArgumentError, match="checkpoint must be None with a fitted model"):
-        AnomalyDetector(plain.model_, past=8, future=2).fit(series, checkpoint=tmp_path / "x")
+    for refused, words in (
+        ({"checkpoint": tmp_path / "x"}, "checkpoint must be None"),
+        ({"validation": 0.2}, "validation must be rows"),
+    ):
+        with pytest.raises(ArgumentError, match=f"{words} with a fitted model"):
+            AnomalyDetector(plain.model_, past=8, future=2).fit(series, **refused)

@@ -233,7 +233,9 @@ def test_series_of_unequal_size_are_standardised() -> None:
     table = pd.concat(parts, keys=range(5), names=["site"])
     model = forecaster().fit(table)
     assert model.normalize_ == "standard"
-    assert "standard" in model.why_["normalize"] and "held-out" in model.why_["normalize"]
+    assert (
+        "standard" in model.decisions_["normalize"] and "held-out" in model.decisions_["normalize"]
+    )
     assert forecaster().fit(TABLE).normalize_ == "last"
 
 
@@ -246,15 +248,15 @@ def test_a_random_walk_is_forecast_as_the_last_value() -> None:
         model = forecaster(model={"max_iter": 300, "learning_rate": 0.02}).fit(walk[:600])
     assert model.weights_ == (0.0, 0.0)
     np.testing.assert_array_equal(model.predict(walk), np.tile(walk[-1], (12, 1)))
-    assert model.held_out_["forecaster"] == model.held_out_["naive"]
+    assert model.baselines_["forecaster"] == model.baselines_["naive"]
 
 
 def test_weights_have_a_small_error_on_held_out_windows(fitted: Forecaster) -> None:
-    told = fitted.held_out_
+    told = fitted.baselines_
     assert told["forecaster"] < 1.02 * min(told["linear"], told["network"])
     assert told["forecaster"] < 0.5 * told["naive"]
     assert all(0 <= weight <= 1 for weight in fitted.weights_)
-    assert f"naive {told['naive']:.4g}" in fitted.why_["weights"]
+    assert f"naive {told['naive']:.4g}" in fitted.decisions_["weights"]
 
 
 def test_weights_are_the_best_in_the_worse_half_of_the_windows() -> None:
@@ -272,15 +274,32 @@ def test_weights_are_the_best_in_the_worse_half_of_the_windows() -> None:
     assert judge.best_weights(Parts(naive, zero + 2, zero - 2, zero + 1)) == (1.0, 0.5)
 
 
+def test_old_names_still_work_and_say_the_new_ones(fitted: Forecaster) -> None:
+    with pytest.warns(FutureWarning, match="held_out is called validation now"):
+        old = forecaster().fit(TABLE, held_out=0.3)
+    assert old.baselines_ == forecaster().fit(TABLE, validation=0.3).baselines_
+    with pytest.raises(ArgumentError, match="held_out must be None, as it is the old name of"):
+        forecaster().fit(TABLE, held_out=0.3, validation=TABLE)
+    with pytest.warns(FutureWarning, match="why_ is called decisions_ now"):
+        assert fitted.why_ is fitted.decisions_
+    with pytest.warns(FutureWarning, match="held_out_ is called baselines_ now"):
+        assert fitted.held_out_ is fitted.baselines_
+    pickled = dict(fitted.__getstate__())
+    pickled["why_"] = pickled.pop("decisions_")
+    again = Forecaster(1, 1)
+    again.__setstate__(pickled)
+    assert again.decisions_ == fitted.decisions_
+
+
 def test_held_out_rows_may_be_a_table_of_their_own() -> None:
     one, other = (
         forecaster(model={"max_iter": 150, "learning_rate": 0.02}, linear=False) for _ in range(2)
     )
-    model = one.fit(TABLE[:400], held_out=TABLE[350:])
-    alone = other.fit(TABLE[:400], held_out=hourly(200, seed=5))
+    model = one.fit(TABLE[:400], validation=TABLE[350:])
+    alone = other.fit(TABLE[:400], validation=hourly(200, seed=5))
     for name, weights in model.model_.state_dict().items():
         np.testing.assert_array_equal(weights, alone.model_.state_dict()[name])
-    assert model.held_out_ != alone.held_out_
+    assert model.baselines_ != alone.baselines_
 
 
 def test_a_short_series_is_trained_on_but_not_compared() -> None:
@@ -560,7 +579,7 @@ def test_a_file_and_a_pickle_give_the_same_numbers(known: bool, tmp_path: Path) 
         pd.testing.assert_frame_equal(
             other.predict(table[:400], interval=0.9, future=future), expected
         )
-        for name in ("weights_", "why_", "held_out_", "columns_", "segment_", "normalize_"):
+        for name in ("weights_", "decisions_", "baselines_", "columns_", "segment_", "normalize_"):
             assert getattr(other, name) == getattr(model, name), name
         assert list(other.feature_names_in_) == list(model.feature_names_in_)
         # It can be fitted anew.
@@ -613,15 +632,15 @@ def test_bad_data_is_refused_and_leaves_the_fitted_one_as_it_was(fitted: Forecas
         model.fit(TABLE[:30])
     with pytest.raises(DataError, match="got only NaN"):
         model.fit(TABLE * np.nan)
-    with pytest.raises(ArgumentError, match="held_out must be a fraction between 0 and 1"):
-        model.fit(TABLE, held_out=1.5)
+    with pytest.raises(ArgumentError, match="validation must be a fraction between 0 and 1"):
+        model.fit(TABLE, validation=1.5)
     with pytest.raises(ShapeError, match="past \\+ future = 36 frames"):
-        model.fit(TABLE, held_out=TABLE[:20])
+        model.fit(TABLE, validation=TABLE[:20])
     with pytest.raises(
         ArgumentError, match="interval must be between 0 and 1, such as 0.9, got 90"
     ):
         model.predict(TABLE, interval=90)
-    with pytest.raises(ArgumentError, match="columns must be in the table, got 'load'"):
+    with pytest.raises(ArgumentError, match="must have the columns of fit, .*: 'load' missing"):
         model.predict(TABLE[["price"]])
     with pytest.raises(ShapeError, match="series must have 2 columns, as in fit, got 3"):
         model.predict(np.zeros((50, 3)))

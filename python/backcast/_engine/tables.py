@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backcast._warn import warn
 from backcast.errors import ArgumentError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Convertible(Protocol):
+    """A table of another library than pandas, as polars' and pyarrow's."""
+
+    def to_pandas(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
+
+
+Table: TypeAlias = "pd.DataFrame | pd.Series[Any] | Convertible"
+"""A table, for type checkers; `is_table` looks closer."""
 
 # Values of a column of words that are tried as numbers.
 _SAMPLE = 1000

@@ -79,7 +79,7 @@ def is_count(value: Any) -> bool:
 
 
 def read_header(file: BufferedReader, size: int) -> Header:
-    """Read the header of a file of so many bytes.
+    """Read the header of a file of `size` bytes.
 
     Raises
     ------

@@ -145,6 +145,17 @@ def is_part(validation: Any) -> bool:
     return isinstance(validation, Real) and not isinstance(validation, bool)
 
 
+def part_of(validation: Any) -> float | None:
+    """Return the fraction of rows to hold out; None if `validation` has rows of its own."""
+    if isinstance(validation, bool | str | bytes) or (
+        is_part(validation) and not 0 < validation < 1
+    ):
+        raise ArgumentError(
+            f"validation must be a fraction between 0 and 1, or rows, got {validation!r}"
+        )
+    return float(validation) if is_part(validation) else None
+
+
 def validation_pair(validation: Any, own: Pair, *, predicts: bool) -> Pair:
     """Return held-out windows: one array, or a pair of them."""
     if isinstance(validation, bool | str | bytes):

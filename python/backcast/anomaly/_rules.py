@@ -96,14 +96,17 @@ def updates_of(n_windows: int, batch_size: int) -> Decision:
     return Decision(updates, why)
 
 
-def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | None]:
+def hold_out(
+    rows: Recordings, length: int, part: float | None
+) -> tuple[Recordings, Recordings | None]:
     """Split rows into those to train on and those to hold out; None where rows are too few.
 
-    Each run of at least four windows gives its last fifth, at least one window. Where no run is
-    that long, every fifth run that holds a window is held out.
+    Each run of at least four windows gives its last part, by default a fifth, and at least one
+    window. Where no run is that long, every fifth run that holds a window is held out.
     """
+    part = _HELD_OUT if part is None else part
     sizes = rows.ends - rows.begins
-    held = np.maximum(np.round(_HELD_OUT * sizes), length).astype(np.intp)
+    held = np.maximum(np.round(part * sizes), length).astype(np.intp)
     held[sizes < _WINDOWS_IN_A_RUN * length] = 0
     if held.any():
         middles = rows.ends - held
@@ -112,17 +115,17 @@ def hold_out(rows: Recordings, length: int) -> tuple[Recordings, Recordings | No
             replace(rows, ends=middles),
             replace(rows, begins=middles[kept], ends=rows.ends[kept]),
         )
-    usable = np.flatnonzero(sizes >= length)
-    if len(usable) < 5:
+    usable, every = np.flatnonzero(sizes >= length), max(2, round(1 / part))
+    if len(usable) < every:
         return rows, None
     last = np.zeros(len(sizes), bool)
-    last[usable[4::5]] = True
+    last[usable[every - 1 :: every]] = True
     train = replace(rows, begins=rows.begins[~last], ends=rows.ends[~last])
     return train, replace(rows, begins=rows.begins[last], ends=rows.ends[last])
 
 
 def margin_of(n_windows: float) -> float:
-    """Return what to multiply a threshold with that so many windows without common rows gave.
+    """Return the factor of a threshold that comes from `n_windows` windows without common rows.
 
     The highest score of few windows is far from that of many. One window raises the threshold by
     half, five by a tenth, fifty by a hundredth.

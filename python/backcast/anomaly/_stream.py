@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -38,6 +38,27 @@ class Stream(NamedTuple):
     table: pd.DataFrame
     sums: Numbers
     counts: Numbers
+
+
+def as_rows(given: Any, columns: list[Any], time: Any, seen: int) -> Any:
+    """Return rows of a stream as a table or an array; a dict or a flat array is one row.
+
+    Rows in dicts are numbered from `seen` on, unless they have a date beside the columns.
+    """
+    pandas = require_pandas()
+    several = isinstance(given, list | tuple) and given and isinstance(given[0], Mapping)
+    if isinstance(given, Mapping) or several:
+        whole = several or any(np.ndim(value) for value in given.values())
+        table = pandas.DataFrame(given if whole else [given])
+        table.index = pandas.RangeIndex(seen, seen + len(table))
+        dates = [name for name in table if name not in columns and table[name].dtype.kind == "M"]
+        return table.set_index(dates[0]) if time is None and len(dates) == 1 else table
+    if not hasattr(given, "iloc") and not hasattr(given, "columns"):
+        if np.ndim(given) == 0:
+            return [[given]]
+        if np.ndim(given) == 1 and len(columns) > 1 and len(given):
+            return [given]
+    return given
 
 
 def update(
@@ -128,14 +149,17 @@ def _joined(
         table = pandas.DataFrame(alone.values, index=index, columns=columns)
     if stream:
         if len(stream.table):
-            table = _like(table, stream.table, time)
+            table = like(table, stream.table, time, ("rows", "those before them"))
         table = pandas.concat([stream.table, table])
     return table, seen + len(alone.values)
 
 
-def _like(table: pd.DataFrame, before: pd.DataFrame, time: Any) -> pd.DataFrame:
+def like(
+    table: pd.DataFrame, before: pd.DataFrame, time: Any, names: tuple[str, str]
+) -> pd.DataFrame:
     """Return new rows whose times are of the kind of those before; others are refused."""
     pandas = require_pandas()
+    name, others = names
 
     def stamps(rows: pd.DataFrame) -> Any:
         if time is not None and time in rows.columns:
@@ -155,11 +179,11 @@ def _like(table: pd.DataFrame, before: pd.DataFrame, time: Any) -> pd.DataFrame:
     new, old = stamps(table), stamps(before)
     if kind(new) != kind(old):
         raise DataError(
-            f"rows must have {kind(old)} as times or labels, as those before them, got {kind(new)}"
+            f"{name} must have {kind(old)} as times or labels, as {others}, got {kind(new)}"
         )
     if table.index.nlevels != before.index.nlevels:
         raise DataError(
-            f"rows must have an index of {before.index.nlevels} levels, as those before them, got "
+            f"{name} must have an index of {before.index.nlevels} levels, as {others}, got "
             f"{table.index.nlevels}"
         )
     if getattr(new, "tz", None) is not None and str(new.tz) != str(old.tz):

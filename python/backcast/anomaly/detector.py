@@ -5,9 +5,11 @@ This file is longer than 700 lines because 280 of them are docstrings of the pub
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +22,9 @@ from backcast._estimator.files import damaged
 from backcast._parameters import Number, flag, integer, number
 from backcast._training.advice import enough
 from backcast._training.hooks import Callback
-from backcast._training.windows import is_part
-from backcast._warn import warn
+from backcast._training.windows import part_of
+from backcast._warn import renamed, warn
+from backcast.anomaly._context import joined
 from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._rules import (
     AUTO,
@@ -35,21 +38,28 @@ from backcast.anomaly._rules import (
 )
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
-from backcast.anomaly._stream import Stream, update
+from backcast.anomaly._stream import Stream, as_rows, update
 from backcast.data._clock import describe, has_times, is_plain, median_step, restored_gap, saved_gap
-from backcast.data._recordings import Recordings, is_table, of_series
+from backcast.data._recordings import (
+    Recordings,
+    check_savable,
+    is_table,
+    of_series,
+    same_columns,
+)
 from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
     DataError,
     FileFormatError,
     NotFittedError,
-    ShapeError,
 )
 from backcast.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from backcast._engine.tables import Table
 
 # Parameters of the default model.
 _DEFAULTS: dict[str, Any] = {
@@ -62,10 +72,27 @@ _DEFAULTS: dict[str, Any] = {
     "batch_size": 32,
 }
 
-# Most held-out windows that are looked at to stop the training.
-_WINDOWS_TO_STOP = 100
+# Most held-out windows whose losses come into the history.
+_WINDOWS_TO_LOOK_AT = 100
+# What a user may set of what `fit` learns, and what it learns beside properties.
+_SETTABLE = ("threshold_", "offset_")
+_LEARNT = {"baselines_", "columns_", "decisions_", "feature_names_in_", "gap_", "model_"}
+_LEARNT |= {"n_features_in_"}
 # What a fitted model got before there was a rule.
 _PAST_OF_A_FITTED_MODEL = 50
+
+
+class _Scored(NamedTuple):
+    """Rows with the scores of their numbers, and which rows are only context."""
+
+    rows: Recordings
+    scores: Numbers
+    before: NDArray[np.bool_]
+
+    @property
+    def in_given_order(self) -> Numbers:
+        """The scores of the rows to score, in the order of the user's rows."""
+        return self.rows.in_given_order(self.scores)[self.before.sum() :]
 
 
 class AnomalyDetector(OutlierMixin, BaseEstimator):
@@ -119,23 +146,26 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Fraction of the training rows, in (0, 0.5], that are outliers.
     quantile : float, default=0.995
         Without `contamination`: rows are outliers if they score higher than this fraction of
-        normal rows that the model was not trained on: those that `fit` holds out, or the
-        `held_out` ones. The threshold of the former is raised, the more the fewer windows they
-        hold that share no row.
+        normal rows that the model was not trained on, the `validation` rows of `fit`. The threshold
+        of rows that `fit` holds out itself is raised, the more the fewer windows they hold that
+        share no row.
 
     Attributes
     ----------
     model_ : Model
         The fitted model.
+    threshold_ : float
+        Rows with a higher score are outliers. `fit` learns it, and it may be set:
+        ``detector.threshold_ = 4``.
     offset_ : float
-        Lowest `score_samples` of an inlier: minus the threshold of the scores.
+        Lowest `score_samples` of an inlier, ``-threshold_``, as scikit-learn has it.
     past_, future_, center_ : int, int, bool
         Rows of past and future in a window, and whether its level is subtracted.
     decisions_ : dict of str
         One line for each choice of `fit` that says why: of the window's length, its level, the
-        held-out rows, the threshold, and the comparison with simple models.
+        validation rows, the threshold, and the comparison with simple models.
     baselines_ : dict of float
-        Mean squared error of the model in the held-out windows, in units of the columns' variance
+        Mean squared error of the model in the validation rows, in units of the columns' variance
         there ("model"), that of their mean ("mean"), and, for predicted rows, that of the model
         ("model, predicted") and of the last value of the past ("last value").
     columns_ : list
@@ -158,7 +188,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     score NaN and are inliers. Series are scored in pieces: beside the scores, memory is bounded.
 
     A model reconstructs its training rows better than others. Therefore more of the rows that
-    follow are outliers than `contamination` says. A threshold learnt from `held_out` rows that
+    follow are outliers than `contamination` says. A threshold learnt from `validation` rows that
     resemble the rows to score keeps to the quantile. Where there are too few rows to hold some out,
     and with a fitted model, the threshold comes from the rows of `fit`.
 
@@ -179,7 +209,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
     gap_: Any
     model_: Model
     n_features_in_: int
-    offset_: float
+    _threshold: float
     # Pickles made before there was a choice lack these.
     scoring: str = "sharp"
     _scoring: str = "sharp"
@@ -227,11 +257,11 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         series: Any,
         y: object = None,
         *,
-        held_out: Any = None,
         validation: Any = None,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
+        held_out: Any = None,
     ) -> Self:
         """Choose what is left at "auto", train the model, learn its errors and the threshold.
 
@@ -242,15 +272,15 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             harm.
         y : object, default=None
             Ignored.
-        held_out : array_like or DataFrame, default=None
-            Normal rows from which the threshold is learnt; the model is not trained on them. By
-            default the last fifth of each recording is held out.
         validation : float, array_like or DataFrame, default=None
-            Rows whose losses come into the model's `history_`, or the fraction of the windows, 0 to
-            1, to hold out from training. By default the held-out rows, if the model has a
-            `patience`.
+            Normal rows that the model is not trained on: the last fraction of each recording, by
+            default a fifth, or rows of their own. They give the threshold (without
+            `contamination`), `baselines_` and, if they are given or the model has a `patience`, the
+            validation losses in the model's `history_`.
         callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
             As in `Model.fit`, for the training of the model.
+        held_out : array_like or DataFrame, default=None
+            The old name of `validation`.
 
         Returns
         -------
@@ -266,20 +296,20 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         # A new detector learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
-        training = {"validation": validation, "callback": callback, "checkpoint": checkpoint}
+        validation = renamed("held_out", held_out, "validation", validation)
+        training: dict[str, Any] = {"callback": callback, "checkpoint": checkpoint}
         if any(value is not None for value in training.values()):
             training["checkpoint_minutes"] = checkpoint_minutes
         else:
             training = {}
-        new._fit(series, held_out, training)
+        new._fit(series, validation, training)
         self.__dict__.pop("feature_names_in_", None)
         self.__dict__.update(new.__dict__)
         return self
 
-    def _fit(self, series: Any, held_out: Any, training: dict[str, Any]) -> None:
+    def _fit(self, series: Any, validation: Any, training: dict[str, Any]) -> None:
         outliers = self._outlier_fraction()
-        if held_out is not None and self.contamination is not None:
-            raise ArgumentError("contamination must be None with held_out rows")
+        part = None if validation is None else part_of(validation)
         score_of(self.scoring)
         model, train = self._model()
         columns: Any = self.columns
@@ -296,18 +326,20 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         rows.warn_of_groups_without(windows)
         self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
         self._set_names()
-        normal = None if held_out is None else self._same_columns(held_out)
-        if train:
-            normal = self._train(rows, normal, training)
-        elif training:
-            raise ArgumentError(
-                f"{next(name for name, value in training.items() if value is not None)} must be "
-                "None with a fitted model, which is not trained"
-            )
-        self._mean, self._std = self._errors().learn(windows)
+        given = validation is not None and part is None
+        normal = self._same_columns(validation, name="validation") if given else None
         if normal is not None:
-            self._check_any(self._errors().windows(normal), normal)
-        self._learn_threshold(rows, normal, 1 - outliers, given=held_out is not None)
+            self._check_any(self._errors().windows(normal), normal, "validation")
+        if train:
+            looks = validation is not None or model.patience is not None
+            normal = self._train(rows, normal, part, training, looks=looks)
+        elif training or part is not None:
+            name = "validation" if part is not None else ""
+            name = name or next(name for name, value in training.items() if value is not None)
+            rest = "rows with" if part is not None else "None with"
+            raise ArgumentError(f"{name} must be {rest} a fitted model, which is not trained")
+        self._mean, self._std = self._errors().learn(windows)
+        self._learn_threshold(rows, normal, 1 - outliers, given=given)
         self._compare(normal)
 
     def _decide(self, rows: Recordings, model: Model, train: bool) -> None:
@@ -347,32 +379,37 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             self.decisions_[name] = f"{value}: {why}"
 
     def _train(
-        self, rows: Recordings, normal: Recordings | None, training: dict[str, Any]
+        self,
+        rows: Recordings,
+        normal: Recordings | None,
+        part: float | None,
+        training: dict[str, Any],
+        *,
+        looks: bool,
     ) -> Recordings | None:
-        """Train the model; return the rows that it was not trained on, if there are some."""
+        """Train the model; return the rows that it was not trained on, if there are some.
+
+        With `looks`, their losses come into the history.
+        """
         errors, model = self._errors(), self.model_
         kept, why = rows, "given"
         if normal is None:
-            kept, normal = hold_out(rows, sum(self._lengths))
+            kept, normal = hold_out(rows, sum(self._lengths), part)
             # Both parts need a window that holds a number.
             if normal and len(errors.windows(normal)) and len(errors.windows(kept)):
                 n = int((normal.ends - normal.begins).sum())
-                why = f"the last {n:,} rows: a fifth of each recording, at least a window"
+                share = "a fifth" if part is None else f"{part:.4g}"
+                why = f"the last {n:,} rows: {share} of each recording, at least a window"
             else:
                 kept, normal, why = rows, None, "too few rows to hold some out"
-        self.decisions_["held_out"] = why
-        validation = training.get("validation")
-        if validation is None and normal is not None and model.patience is not None:
-            validation = errors.windows(normal)
+        self.decisions_["validation"] = why
+        if looks and normal is not None:
             # Some are enough to see when to stop, and cost less than the training.
-            validation = validation[:: -(-len(validation) // _WINDOWS_TO_STOP) or 1]
-            validation = validation if len(validation) else None
-        elif validation is not None and not is_part(validation):
-            validation = errors.windows(self._same_columns(validation))
-        if validation is None:
-            model.set_params(patience=None)
+            some = errors.windows(normal)
+            some = some[:: -(-len(some) // _WINDOWS_TO_LOOK_AT)]
+            training = training | {"validation": some}
         else:
-            training = training | {"validation": validation}
+            model.set_params(patience=None)
         windows = errors.windows(kept)
         # A model, or a mapping with updates, says how many.
         if not isinstance(self.model, Model) and "max_iter" not in (self.model or {}):
@@ -387,41 +424,41 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self, rows: Recordings, normal: Recordings | None, quantile: float, *, given: bool
     ) -> None:
         """Set the threshold to the quantile of scores; raise that of the rows held out here."""
-        source = "held-out rows"
+        source = "validation rows"
         if normal is None or self.contamination is not None:
             normal, source, given = rows, "rows of fit", True
         scores = row_scores(self._scorer().scores(normal))
         threshold, margin = float(np.nanquantile(scores, quantile)), 1.0
         if not given:
             margin = margin_of(np.isfinite(scores).sum() / sum(self._lengths))
-        self.offset_ = -threshold * margin
+        self._threshold = threshold * margin
         raised = f", times {margin:.2f} as they are few" if margin > 1 else ""
         self.decisions_["threshold"] = (
-            f"{-self.offset_:.4g}: quantile {quantile:.4g} of the scores of the {source}{raised}"
+            f"{self._threshold:.4g}: quantile {quantile:.4g} of the scores of the {source}{raised}"
         )
 
     def _compare(self, normal: Recordings | None) -> None:
-        """Compare the model with simple ones in held-out windows; warn where it is no better."""
+        """Compare the model with simple ones in validation rows; warn where it is no better."""
         self.baselines_ = {}
         if normal is None:
             return
         self.baselines_ = self._errors().compare(self._errors().windows(normal))
         worse = worse_than(self.baselines_)
         found = ", ".join(f"{name} {value:.3g}" for name, value in self.baselines_.items())
-        self.decisions_["baselines"] = f"squared errors in held-out windows: {found}"
+        self.decisions_["baselines"] = f"squared errors in the validation rows: {found}"
         if worse and enough(self.model_.n_iter_):
             warn(
-                f"on held-out rows the model is no better than {worse} ({found}): its scores "
+                f"on validation rows the model is no better than {worse} ({found}): its scores "
                 "are no better than a simple distance. Try more rows, more updates (max_iter), "
                 "another window (past), or center=True where the level drifts"
             )
 
-    def _check_any(self, windows: Windows, rows: Recordings) -> None:
+    def _check_any(self, windows: Windows, rows: Recordings, name: str = "series") -> None:
         if not len(windows):
             length = len(windows.frames)
             if (rows.ends - rows.begins >= length).any():
-                raise DataError("series must hold numbers, got only NaN")
-            raise rows.too_short(length)
+                raise DataError(f"{name} must hold numbers, got only NaN")
+            raise rows.too_short(length, name)
 
     def _set_names(self) -> None:
         self.n_features_in_ = len(self.columns_)
@@ -474,19 +511,62 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """Whether the level of a window is subtracted."""
         return self._center
 
+    @property
+    def threshold_(self) -> float:
+        """Score above which a row is an outlier."""
+        self._check_fitted()
+        return self._threshold
+
+    @threshold_.setter
+    def threshold_(self, threshold: float) -> None:
+        self._check_fitted()
+        check = Number("a finite number above 0", lambda x: 0 < x < math.inf)
+        self._threshold = check("threshold_", threshold)
+        self.decisions_ = self.decisions_ | {"threshold": f"{self._threshold:.4g}: set by hand"}
+
+    @property
+    def offset_(self) -> float:
+        """Minus the threshold."""
+        return -self.threshold_
+
+    @offset_.setter
+    def offset_(self, offset: float) -> None:
+        self.threshold_ = -number("offset_", offset)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, but none that looks as if it were learnt and would do nothing."""
+        looks_learnt = name.endswith("_") and not name.startswith("_")
+        if (looks_learnt or f"{name}_" in _SETTABLE) and name not in (*_LEARNT, *dir(type(self))):
+            near = difflib.get_close_matches(f"{name.rstrip('_')}_", _SETTABLE, 1)
+            hint = f"; {near[0]} is one" if near else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r} to set{hint}")
+        super().__setattr__(name, value)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle; those of before there was a threshold hold its negative."""
+        if "offset_" in state:
+            state = {k: v for k, v in state.items() if k != "offset_"} | {
+                "_threshold": -state["offset_"]
+            }
+        super().__setstate__(state)
+
     # -- scores ------------------------------------------------------------------------------------
 
     @overload
-    def scores(self, series: pd.DataFrame | pd.Series[Any]) -> pd.DataFrame: ...
+    def scores(self, series: Table, *, context: Any = None) -> pd.DataFrame: ...
     @overload
-    def scores(self, series: ArrayLike) -> NDArray[np.float64]: ...
-    def scores(self, series: Any) -> pd.DataFrame | NDArray[np.float64]:
+    def scores(self, series: ArrayLike, *, context: Any = None) -> NDArray[np.float64]: ...
+    def scores(self, series: Any, *, context: Any = None) -> pd.DataFrame | NDArray[np.float64]:
         """Score each number of each row: about 1 in ordinary rows, higher in others.
 
         Parameters
         ----------
         series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
             Rows as for `fit`, with the same columns.
+        context : array_like or DataFrame, default=None
+            The rows before `series`, of the same kind. Windows begin in them, so that the first
+            rows of `series`, and few rows alone, have scores too. They are not scored. The last
+            ``past_ + future_ - 1`` rows (of each recording) will do.
 
         Returns
         -------
@@ -497,63 +577,85 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         Raises
         ------
         NotFittedError, ArgumentError, ShapeError, DataError
-            If the detector was not fitted, or the data does not fit it.
+            If the detector was not fitted, or the data does not fit it; also if `context` does not
+            end right before `series`.
+
+        Warns
+        -----
+        TrainingWarning
+            If no row has a score; the message says why.
         """
-        rows = self._checked_rows(series)
-        scores = rows.in_given_order(self._scorer().scores(rows))
+        scores = self._scored(series, context).in_given_order
         if not is_table(series):
             return scores
         import pandas as pd
 
-        table = self._table(series, self.columns_)
-        return pd.DataFrame(scores, index=table.index, columns=self.columns_)
+        index = self._table(series, self.columns_).index
+        return pd.DataFrame(scores, index=index, columns=self.columns_)
 
-    def score_samples(self, series: Any) -> NDArray[np.float64]:
+    @overload
+    def score_samples(self, series: Table, *, context: Any = None) -> pd.Series[float]: ...
+    @overload
+    def score_samples(self, series: ArrayLike, *, context: Any = None) -> NDArray[np.float64]: ...
+    def score_samples(self, series: Any, *, context: Any = None) -> Any:
         """Score each row: the higher, the more normal.
 
         Parameters
         ----------
-        series : array_like or DataFrame
+        series, context : array_like or DataFrame, default=None for `context`
             As in `scores`.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
-            Minus the root mean square of the `scores` of the row's numbers.
+        Series or ndarray of shape (n_rows,)
+            Minus the root mean square of the `scores` of the row's numbers; on the index of a
+            table.
         """
-        return -self._row_scores(series)
+        return self._like_rows(series, -self._row_scores(series, context), "score_samples")
 
-    def decision_function(self, series: Any) -> NDArray[np.float64]:
+    @overload
+    def decision_function(self, series: Table, *, context: Any = None) -> pd.Series[float]: ...
+    @overload
+    def decision_function(
+        self, series: ArrayLike, *, context: Any = None
+    ) -> NDArray[np.float64]: ...
+    def decision_function(self, series: Any, *, context: Any = None) -> Any:
         """Score each row relative to the threshold: negative for outliers.
 
         Parameters
         ----------
-        series : array_like or DataFrame
+        series, context : array_like or DataFrame, default=None for `context`
             As in `scores`.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
-            ``score_samples(series) - offset_``.
+        Series or ndarray of shape (n_rows,)
+            ``score_samples(series) + threshold_``.
         """
-        return self.score_samples(series) - self.offset_
+        scores = self._row_scores(series, context)
+        return self._like_rows(series, self.threshold_ - scores, "decision_function")
 
-    def predict(self, series: Any) -> NDArray[np.int64]:
+    @overload
+    def predict(self, series: Table, *, context: Any = None) -> pd.Series[int]: ...
+    @overload
+    def predict(self, series: ArrayLike, *, context: Any = None) -> NDArray[np.int64]: ...
+    def predict(self, series: Any, *, context: Any = None) -> Any:
         """Label rows as outliers or inliers.
 
         Parameters
         ----------
-        series : array_like or DataFrame
+        series, context : array_like or DataFrame, default=None for `context`
             As in `scores`.
 
         Returns
         -------
-        ndarray of shape (n_rows,)
+        Series or ndarray of shape (n_rows,)
             -1 for outliers, 1 for inliers and for rows without a score.
         """
-        return np.where(self.decision_function(series) < 0, -1, 1)
+        outlier = self._row_scores(series, context) > self.threshold_
+        return self._like_rows(series, np.where(outlier, -1, 1), "predict")
 
-    def events(self, series: Any, *, join: int | None = None) -> pd.DataFrame:
+    def events(self, series: Any, *, join: int | None = None, context: Any = None) -> pd.DataFrame:
         """List the outliers as events: runs of rows that belong together.
 
         Parameters
@@ -562,6 +664,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             As in `scores`.
         join : int, default=None
             Outliers with at most `join` rows between them are one event; `future_` by default.
+        context : array_like or DataFrame, default=None
+            As in `scores`. An event that begins in the context is cut at the first row of `series`.
 
         Returns
         -------
@@ -579,11 +683,10 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             If pandas is not installed.
         """
         require_pandas()
-        rows = self._checked_rows(series)
+        self._check_fitted()
         join = integer("join", self.future_ if join is None else join, least=0)
-        scores = self._scorer().scores(rows)
-        self._warn_of_none(rows, row_scores(scores))
-        return events_of(rows, scores, -self.offset_, join)
+        rows, scores, _ = self._scored(series, context)
+        return events_of(rows, scores, self.threshold_, join)
 
     # -- a live stream -----------------------------------------------------------------------------
 
@@ -592,17 +695,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        rows : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
-            Rows that come after all those given since `fit`, `load` or `reset`.
+        rows : DataFrame, Series, dict or array_like
+            Rows that come after all those given since `fit`, `load` or `reset`: a table or an
+            array of rows, or one row as a Series, a dict by the names of the columns (also of the
+            time and the group) or an array of its numbers.
 
         Returns
         -------
         pandas.DataFrame
             The new rows, and earlier ones whose score has changed or become final, on their index
-            (for arrays, the number of the row since the stream began): ``score``, ``outlier``
-            (whether the score is above the threshold), ``final``, and the scores of each column. A
-            score is final once no later window can cover the row, at the latest after a gap; until
-            then it is computed from the windows so far.
+            (for arrays and dicts, the number of the row since the stream began): ``score``,
+            ``outlier`` (whether the score is above the threshold), ``final``, and the scores of
+            each column. A score is final once no later window can cover the row, at the latest
+            after a gap; until then it is computed from the windows so far.
 
         Raises
         ------
@@ -620,14 +725,14 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         """
         require_pandas()
         self._check_fitted()
-        columns, threshold = self.columns_, -self.offset_
+        columns, seen = self.columns_, self._stream.seen if self._stream else 0
         self._stream, changed = update(
             self._stream,
-            self._table(rows, columns),
+            self._table(as_rows(rows, columns, self.time, seen), columns),
             columns,
             self._rows_of_stream,
             self._scorer(),
-            threshold,
+            self.threshold_,
             self.time,
         )
         return changed
@@ -668,10 +773,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         The rows given to `update` are not saved; a pickle keeps them.
         """
         self._check_fitted()
-        groups = self.group if isinstance(self.group, list) else [self.group]
-        for label in (*self.columns_, *groups, self.time):
-            if not isinstance(label, str | int | float | np.number | None):
-                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        check_savable(self.columns_, self.group, self.time)
         parameters = self.get_params(deep=False) | {"model": None, "gap": saved_gap(self.gap)}
         if self.columns is not None:
             parameters["columns"] = self.columns_
@@ -764,7 +866,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 raise ValueError(f"mean and std must be {shape} numbers")
         if model.frame_shape_ != (len(labels),) or not (self._std > 0).all():
             raise ValueError("the model is not one of these columns")
-        self.offset_ = Number()("offset", saved["offset"])
+        self._threshold = -Number()("offset", saved["offset"])
         self.model_ = model
         self._set_names()
 
@@ -777,39 +879,68 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         return Scorer(self._errors(), self._mean, self._std, score_of(self._scoring))
 
     def _check_fitted(self) -> None:
-        if not hasattr(self, "offset_"):
+        if not self.__sklearn_is_fitted__():
             raise NotFittedError("this AnomalyDetector is not fitted yet; call fit or load first")
-
-    def _checked_rows(self, series: Any) -> Recordings:
-        """Return rows to score."""
-        self._check_fitted()
-        return self._same_columns(series)
 
     def _rows_of_stream(self, series: Any) -> Recordings:
         """Return rows of a stream, without advice: they are few.
 
         An infinite number, which a later window would be refused for, does not enter the stream.
         """
-        rows = self._same_columns(series, advise=False)
+        rows = self._same_columns(series, "rows", advise=False)
         if np.isinf(rows.values).any():
             raise DataError("rows must hold finite numbers or NaN, got an infinite one")
         return rows
 
-    def _row_scores(self, series: Any) -> NDArray[np.float64]:
-        """Score each row; warn where gaps leave none with a score."""
-        rows = self._checked_rows(series)
-        scores = row_scores(rows.in_given_order(self._scorer().scores(rows)))
-        self._warn_of_none(rows, scores)
-        return scores
+    def _row_scores(self, series: Any, context: Any) -> NDArray[np.float64]:
+        """Score each row, in the given order."""
+        return row_scores(self._scored(series, context).in_given_order)
 
-    def _warn_of_none(self, rows: Recordings, scores: NDArray[np.float64]) -> None:
-        if len(scores) >= sum(self._lengths) and np.isnan(scores).all():
-            cause = "no window holds a number"
-            if rows.timed and (rows.ends - rows.begins).max() < sum(self._lengths):
-                cause = f"a step of more than {describe(rows.gap)} is a gap, as in fit"
-            warn(f"no row of series has a score, and all count as inliers: {cause}")
+    def _scored(self, series: Any, context: Any) -> _Scored:
+        """Score the rows of a series; say why where none has a score."""
+        self._check_fitted()
+        if context is None:
+            rows = self._same_columns(series)
+            before = np.zeros(len(rows.values), np.bool_)
+        else:
+            rows, before = joined(
+                self._table(series, self.columns_),
+                self._table(context, self.columns_),
+                self._same_columns,
+                sum(self._lengths),
+                self.time,
+            )
+        scores = self._scorer().scores(rows)
+        scores[before] = np.nan
+        if not before.all() and np.isnan(scores).all():
+            warn(self._why_none(rows, before))
+        return _Scored(rows, scores, before)
 
-    def _warn_of_rate(self, rows: Recordings) -> None:
+    def _why_none(self, rows: Recordings, before: NDArray[np.bool_]) -> str:
+        """Say in words why no row has a score, and what to do."""
+        length, n = sum(self._lengths), int((~before).sum())
+        if (rows.ends - rows.begins).max() >= length:
+            why = "no window holds a number"
+        elif rows.timed and len(before) >= length and rows.gap is not None:
+            why = f"a step of more than {describe(rows.gap)} is a gap, as in fit"
+        else:
+            have = f"has {n}" if len(before) == n else f"has {n} and context {len(before) - n}"
+            why = (
+                f"scores come from windows of {length} rows, past_ + future_, and series {have}. "
+                f"Give the {length - 1} rows before it too, scores(series, context=rows_before), "
+                "or give all rows in turn to update"
+            )
+        return f"no row of series has a score, and all count as inliers: {why}"
+
+    def _like_rows(self, series: Any, values: NDArray[Any], name: str) -> Any:
+        """Return one value for each row as a Series on a table's index; for an array, an array."""
+        if not is_table(series):
+            return values
+        import pandas as pd
+
+        return pd.Series(values, index=self._table(series, self.columns_).index, name=name)
+
+    def _warn_of_rate(self, rows: Recordings, name: str) -> None:
         """Warn where rows follow each other faster than those of `fit`."""
         learnt = self.gap is None and isinstance(self.gap_, float | np.timedelta64)
         if not rows.timed or not learnt:
@@ -817,7 +948,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         median, known = median_step(rows.row_labels, rows.begins, rows.ends), self.gap_ / 1.5
         if median is not None and len(rows.values) > 9 and median < known / 1.5:
             warn(
-                f"the rows of series are {median} apart, those of fit {known}: scores of "
+                f"the rows of {name} are {median} apart, those of fit {known}: scores of "
                 "series of another rate mean little; resample it"
             )
 
@@ -833,24 +964,28 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             return row
         return tables.table_of(series)
 
-    def _same_columns(self, series: Any, *, advise: bool = True) -> Recordings:
+    def _same_columns(
+        self, series: Any, name: str = "series", *, advise: bool = True
+    ) -> Recordings:
         """Return rows of the fitted columns."""
-        rows = self._rows(self._table(series, self.columns_), self.columns_, self.gap_)
+        rows = same_columns(
+            name,
+            self._table(series, self.columns_),
+            self.columns_,
+            lambda given: self._rows(given, self.columns_, self.gap_, name),
+        )
         if advise:
-            self._warn_of_rate(rows)
-        if len(rows.columns) != self.n_features_in_:
-            raise ShapeError(
-                f"series must have {self.n_features_in_} columns, as in fit, "
-                f"got {len(rows.columns)}"
-            )
+            self._warn_of_rate(rows, name)
         return rows
 
-    def _rows(self, series: Any, columns: list[Any] | None, gap: Any) -> Recordings:
+    def _rows(
+        self, series: Any, columns: list[Any] | None, gap: Any, name: str = "series"
+    ) -> Recordings:
         if is_table(series):
             series = tables.table_of(series)
             if self.gap is None and self.time is None and not has_times(series.index):
                 gap = None
-        return of_series(series, self.group, self.time, columns, gap)
+        return of_series(series, self.group, self.time, columns, gap, name)
 
     # -- scikit-learn ------------------------------------------------------------------------------
 
@@ -870,4 +1005,4 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there is a threshold."""
-        return hasattr(self, "offset_")
+        return hasattr(self, "_threshold")

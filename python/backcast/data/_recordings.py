@@ -95,14 +95,14 @@ class Recordings:
                 UserWarning,
             )
 
-    def too_short(self, length: int) -> ShapeError:
+    def too_short(self, length: int, name: str = "series") -> ShapeError:
         """Return the error that there is no window of that length."""
         longest = int((self.ends - self.begins).max(initial=0))
         remedy = ""
         if self.timed and len(self.ends) > 1 and not isinstance(self.gap, dict):
             remedy = f"; a step of more than {describe(self.gap)} is a gap, gap=... allows more"
         return ShapeError(
-            f"series must have at least past + future = {length} frames of one recording without "
+            f"{name} must have at least past + future = {length} frames of one recording without "
             f"a gap, got {longest} at most{remedy}"
         )
 
@@ -112,21 +112,51 @@ def is_table(series: Any) -> bool:
     return tables.is_table(series) or tables.has_time_axis(series)
 
 
-def of_series(series: Any, group: Any, time: Any, columns: Any, gap: Any) -> Recordings:
+def of_series(
+    series: Any, group: Any, time: Any, columns: Any, gap: Any, name: str = "series"
+) -> Recordings:
     """Order the rows of a table, or take an array (n_rows,) or (n_rows, n_columns)."""
     if is_table(series):
         return recordings(tables.table_of(series), group, time, columns, gap)
-    for name, value in (("group", group), ("time", time)):
+    for what, value in (("group", group), ("time", time)):
         if value is not None:
-            raise ArgumentError(f"series must be a DataFrame, which has a {name}, got an array")
-    array = tables.as_plain_numbers(real("series", series))
+            raise ArgumentError(f"{name} must be a DataFrame, which has a {what}, got an array")
+    array = tables.as_plain_numbers(real(name, series))
     if array.ndim not in (1, 2):
         raise ShapeError(
-            f"series must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
+            f"{name} must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
         )
     if array.shape[1:] == (0,):
-        raise DataError(f"series must have at least 1 column, got shape {array.shape}")
+        raise DataError(f"{name} must have at least 1 column, got shape {array.shape}")
     return Recordings.of_array(array if array.ndim == 2 else array[:, np.newaxis])
+
+
+def same_columns(
+    name: str, series: Any, columns: list[Any], take: Callable[[Any], Recordings]
+) -> Recordings:
+    """Take rows that must have the columns of `fit`."""
+    if is_table(series):
+        series = tables.table_of(series)
+        missing = [label for label in columns if label not in series.columns]
+        if missing:
+            raise ArgumentError(
+                f"{name} must have the columns of fit, {columns}, got {list(series.columns)}: "
+                f"{', '.join(map(repr, missing))} missing"
+            )
+    rows = take(series)
+    if len(rows.columns) != len(columns):
+        raise ShapeError(
+            f"{name} must have {len(columns)} columns, as in fit, got {len(rows.columns)}"
+        )
+    return rows
+
+
+def check_savable(columns: list[Any], group: Any, time: Any) -> None:
+    """Refuse labels that a file cannot hold."""
+    groups = group if isinstance(group, list) else [group]
+    for label in (*columns, *groups, time):
+        if not isinstance(label, str | int | float | np.number | None):
+            raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
 
 
 def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Recordings:

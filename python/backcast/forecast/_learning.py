@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backcast._warn import warn
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
-from backcast.errors import ArgumentError, DataError, TrainingWarning
+from backcast.errors import DataError, TrainingWarning
 from backcast.forecast._intervals import Intervals
 from backcast.forecast._layout import Layout
 from backcast.forecast._linear import Linear, fit_linear
@@ -67,8 +67,6 @@ def hold_out(rows: Recordings, past: int, future: int, part: float) -> tuple[Win
 
     Both sides share no row of a future. A run that is too short for both is trained on.
     """
-    if not 0 < part < 1:
-        raise ArgumentError(f"held_out must be a fraction between 0 and 1, or rows, got {part}")
     windows = rows.cut(Windows, past, future)
     run = np.searchsorted(rows.ends, windows.starts, side="right")
     begins, ends = rows.begins[run], rows.ends[run]

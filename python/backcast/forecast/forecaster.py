@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
-from backcast._engine import tables
 from backcast._estimator.base import read, write
 from backcast._estimator.files import damaged
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
-from backcast._training.windows import is_part
+from backcast._training.windows import part_of
+from backcast._warn import renamed, warn
 from backcast.data._clock import has_times, restored_gap, saved_gap
-from backcast.data._recordings import Recordings, is_table
+from backcast.data._recordings import Recordings, check_savable, is_table, same_columns
 from backcast.data.series import Windows
-from backcast.errors import ArgumentError, DataError, FileFormatError, NotFittedError, ShapeError
+from backcast.errors import ArgumentError, DataError, FileFormatError, NotFittedError
 from backcast.forecast import _files
 from backcast.forecast._calendar import periods_of
 from backcast.forecast._intervals import Intervals, ends_of, levels_of, with_intervals
@@ -101,10 +101,10 @@ class Forecaster(BaseEstimator):
         of the linear one, is used; from 0 to 1. Both are those for which the error, by that of the
         naive forecast, is the least in the worse half of the held-out windows; both are 0, and the
         forecast repeats the last value, where that gains less than 5 %.
-    why_ : dict of str
+    decisions_ : dict of str
         One line of why for each of "segment", "normalize" and "weights".
-    held_out_ : dict of float
-        Errors of "forecaster", "network", "linear" and "naive" on the held-out windows: the mean
+    baselines_ : dict of float
+        Errors of "forecaster", "network", "linear" and "naive" on the validation windows: the mean
         over series of their root mean squared error by their mean change in one row.
     columns_ : list
         Labels of the columns that are forecast; of an array, their numbers.
@@ -157,11 +157,11 @@ class Forecaster(BaseEstimator):
 
     columns_: list[Any]
     gap_: Any
-    held_out_: dict[str, float]
+    baselines_: dict[str, float]
+    decisions_: dict[str, str]
     model_: Model
     n_features_in_: int
     weights_: tuple[float, float]
-    why_: dict[str, str]
     # Labels of the known columns of the table, and periods of the calendar.
     _known: list[Any]
     _periods: tuple[str, ...]
@@ -206,10 +206,11 @@ class Forecaster(BaseEstimator):
         series: Any,
         y: object = None,
         *,
-        held_out: Any = 0.2,
+        validation: Any = 0.2,
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
+        held_out: Any = None,
     ) -> Self:
         """Choose the normalisation, train the network, learn weights and intervals.
 
@@ -219,11 +220,13 @@ class Forecaster(BaseEstimator):
             Rows ordered by time, or a table as for `backcast.data.windows`.
         y : object, default=None
             Ignored.
-        held_out : float, array_like or DataFrame, default=0.2
+        validation : float, array_like or DataFrame, default=0.2
             Rows to choose and to calibrate on, which are not trained on: the last fraction of the
             rows of every recording, or rows of their own, which begin with a past.
         callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
             As in `Model.fit`, for the training of the network.
+        held_out : float, array_like or DataFrame, default=None
+            The old name of `validation`.
 
         Returns
         -------
@@ -240,11 +243,12 @@ class Forecaster(BaseEstimator):
         Warns
         -----
         TrainingWarning
-            If the forecasts are not clearly better than the last value on the held-out windows and
-            repeat it therefore, or no window could be held out.
+            If the forecasts are not clearly better than the last value on the validation windows
+            and repeat it therefore, or no window could be held out.
         """
         # A new forecaster learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
+        validation = renamed("held_out", held_out, "validation", validation, default=0.2)
         training: dict[str, Any] = {}
         if callback is not None or checkpoint is not None:
             training = {
@@ -252,14 +256,14 @@ class Forecaster(BaseEstimator):
                 "checkpoint": checkpoint,
                 "checkpoint_minutes": checkpoint_minutes,
             }
-        new._fit(series, held_out, training)
+        new._fit(series, validation, training)
         self.__dict__.pop("feature_names_in_", None)
         self.__dict__.update(new.__dict__)
         return self
 
-    def _fit(self, series: Any, held_out: Any, training: dict[str, Any]) -> None:
+    def _fit(self, series: Any, validation: Any, training: dict[str, Any]) -> None:
         past, future = integer("past", self.past, 1), integer("future", self.future, 1)
-        model = self._model()
+        model, part = self._model(), part_of(validation)
         Word(("auto", *NORMALIZE))("normalize", self.normalize)
         segment, why = auto_segment(past, future)
         if self.segment != "auto":
@@ -277,14 +281,14 @@ class Forecaster(BaseEstimator):
                 f"past must be at least future = {future} with future_columns or a calendar, as "
                 f"the past shows the model the known columns of the future, got {past}"
             )
-        if is_part(held_out):
-            train, rest = hold_out(rows, past, future, float(held_out))
+        if part is not None:
+            train, rest = hold_out(rows, past, future, part)
             other = rows
         else:
-            other = self._same_columns(held_out)
+            other = self._same_columns(validation, "validation")
             train, rest = rows.cut(Windows, past, future), other.cut(Windows, past, future)
             if not len(rest):
-                raise other.too_short(past + future)
+                raise other.too_short(past + future, "validation")
         if not len(train):
             raise rows.too_short(past + future)
         rows.warn_of_groups_without(train)
@@ -304,8 +308,8 @@ class Forecaster(BaseEstimator):
             learnt.preparation,
             learnt.intervals,
         )
-        self.weights_, self.held_out_ = learnt.weights, learnt.errors
-        self.why_ = {"segment": why, **learnt.why}
+        self.weights_, self.baselines_ = learnt.weights, learnt.errors
+        self.decisions_ = {"segment": why, **learnt.why}
 
     def calibrate(self, series: Any) -> Self:
         """Learn the widths of intervals anew, from other rows; nothing else changes.
@@ -464,10 +468,7 @@ class Forecaster(BaseEstimator):
             If the file cannot be written; an existing one keeps its contents.
         """
         self._fitted()
-        groups = self.group if isinstance(self.group, list) else [self.group]
-        for label in (*self.columns_, *self._known, *groups, self.time):
-            if not isinstance(label, str | int | float | np.number | None):
-                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        check_savable([*self.columns_, *self._known], self.group, self.time)
         model = self.model
         parameters = self.get_params(deep=False) | {
             "model": model.get_params(deep=False) if isinstance(model, Model) else model,
@@ -480,8 +481,8 @@ class Forecaster(BaseEstimator):
             "periods": self._periods,
             "gap": saved_gap(self.gap_),
             "weights": self.weights_,
-            "errors": self.held_out_,
-            "why": self.why_,
+            "errors": self.baselines_,
+            "why": self.decisions_,
             "preparation": _files.plain(self._preparation),
             "intervals": self._intervals and _files.plain(self._intervals),
         }
@@ -522,12 +523,29 @@ class Forecaster(BaseEstimator):
             forecaster._periods = tuple(saved["periods"])
             forecaster.gap_ = restored_gap(saved["gap"])
             forecaster.weights_ = tuple(saved["weights"])
-            forecaster.held_out_, forecaster.why_ = saved["errors"], saved["why"]
+            forecaster.baselines_, forecaster.decisions_ = saved["errors"], saved["why"]
             forecaster._set_names()
         forecaster.model_ = model
         return forecaster
 
     # -- rows --------------------------------------------------------------------------------------
+
+    @property
+    def why_(self) -> dict[str, str]:
+        """The old name of `decisions_`."""
+        warn("why_ is called decisions_ now", FutureWarning)
+        return self.decisions_
+
+    @property
+    def held_out_(self) -> dict[str, float]:
+        """The old name of `baselines_`."""
+        warn("held_out_ is called baselines_ now", FutureWarning)
+        return self.baselines_
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickle, also one with the old names."""
+        new = {"why_": "decisions_", "held_out_": "baselines_"}
+        super().__setstate__({new.get(name, name): value for name, value in state.items()})
 
     @property
     def segment_(self) -> int:
@@ -550,22 +568,16 @@ class Forecaster(BaseEstimator):
         if all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)
 
-    def _same_columns(self, series: Any) -> Recordings:
+    def _same_columns(self, series: Any, name: str = "series") -> Recordings:
         """Return rows of the fitted columns."""
-        gap = self.gap_
-        if is_table(series):
-            series = tables.table_of(series)
-            if self.gap is None and self.time is None and not has_times(series.index):
-                gap = None
-        else:
-            gap = None
-        rows = self._rows(series, self.columns_ if is_table(series) else None, gap)
-        if len(rows.columns) != self.n_features_in_:
-            raise ShapeError(
-                f"series must have {self.n_features_in_} columns, as in fit, "
-                f"got {len(rows.columns)}"
-            )
-        return self._with_calendar(rows)
+
+        def take(given: Any) -> Recordings:
+            gap = self.gap_ if is_table(given) else None
+            if is_table(given) and self.gap is None and self.time is None:
+                gap = gap if has_times(given.index) else None
+            return self._rows(given, self.columns_ if is_table(given) else None, gap)
+
+        return self._with_calendar(same_columns(name, series, [*self.columns_, *self._known], take))
 
     def _rows(self, series: Any, columns: Any, gap: Any) -> Recordings:
         rows = rows_of(series, self._known, columns, self.group, self.time, gap)
