@@ -7,7 +7,6 @@ as a whole. No rule sees a label.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -128,15 +127,6 @@ def margin_of(n_windows: float) -> float:
     half, five by a tenth, fifty by a hundredth.
     """
     return 1 + 0.5 / max(n_windows, 1.0)
-
-
-def worse_than(errors: Mapping[str, float]) -> str:
-    """Return the simple model that the errors of `Errors.compare` show to be as good; or ""."""
-    if errors["model"] >= errors["mean"]:
-        return "the mean of the rows"
-    if errors.get("model, predicted", -1.0) >= errors.get("last value", 0.0):
-        return "the last value"
-    return ""
 
 
 def _longest_run(rows: Recordings) -> Numbers:

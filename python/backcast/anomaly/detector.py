@@ -17,8 +17,11 @@ from backcast._engine import tables
 from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged
+from backcast._estimator.fitted import Fitted
+from backcast._estimator.view import Shown
 from backcast._parameters import Number, flag, integer, number
-from backcast._training.advice import enough
+from backcast._training.advice import advise_on_baselines, enough, without_baselines
+from backcast._training.baselines import LAST, MEAN
 from backcast._training.hooks import Callback
 from backcast._training.windows import is_part
 from backcast._warn import warn
@@ -31,7 +34,6 @@ from backcast.anomaly._rules import (
     margin_of,
     past_of,
     updates_of,
-    worse_than,
 )
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
@@ -68,7 +70,7 @@ _WINDOWS_TO_STOP = 100
 _PAST_OF_A_FITTED_MODEL = 50
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
     """Outlier detector for series: it scores how badly a `Model` reconstructs and predicts rows.
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
@@ -380,7 +382,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             updates, why = updates_of(len(windows), batch_size)
             model.set_params(max_iter=updates)
             self.decisions_["max_iter"] = f"{updates}: {why}"
-        model.fit(windows, **training)
+        with without_baselines():
+            model.fit(windows, **training)
         return normal
 
     def _learn_threshold(
@@ -405,15 +408,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.baselines_ = {}
         if normal is None:
             return
-        self.baselines_ = self._errors().compare(self._errors().windows(normal))
-        worse = worse_than(self.baselines_)
-        found = ", ".join(f"{name} {value:.3g}" for name, value in self.baselines_.items())
-        self.decisions_["baselines"] = f"squared errors in held-out windows: {found}"
-        if worse and enough(self.model_.n_iter_):
-            warn(
-                f"on held-out rows the model is no better than {worse} ({found}): its scores "
-                "are no better than a simple distance. Try more rows, more updates (max_iter), "
-                "another window (past), or center=True where the level drifts"
+        found = self._errors().compare(self._errors().windows(normal))
+        self.baselines_ = found
+        told = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
+        self.decisions_["baselines"] = f"squared errors in held-out windows: {told}"
+        if enough(self.model_.n_iter_):
+            errors = {f"{MEAN} of the rows": (found["model"], found["mean"])}
+            if "last value" in found:
+                errors[LAST] = found["model, predicted"], found["last value"]
+            advise_on_baselines(
+                errors,
+                "held-out rows",
+                "more rows, more updates (max_iter), another window (past), or center=True where "
+                "the level drifts: scores are no better than a simple distance",
             )
 
     def _check_any(self, windows: Windows, rows: Recordings) -> None:
@@ -861,6 +868,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         fitted = isinstance(model, Model) and model.__sklearn_is_fitted__()
         copied = {name: clone(value, safe=False) for name, value in parameters.items()}
         return type(self)(model if fitted else clone(model, safe=False), **copied)
+
+    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
+        if not self.__sklearn_is_fitted__():
+            return None, {}
+        # A detector of an old pickle has made no decisions.
+        return fitted_of(self.model_), getattr(self, "decisions_", {})
 
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._training.advice import without_baselines
 from backcast._warn import warn
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
@@ -225,7 +226,8 @@ def learn(
     sides = [Samples(preparation, rows, starts, columns, future) for future in (False, True)]
     if model.patience is not None and judge is not None:
         training = training | {"validation": _validation(preparation, rest, other, n_forecast)}
-    with warnings.catch_warnings():
+    # The forecasts are compared with the naive one below, after the linear part was added.
+    with without_baselines():
         if preparation.linear is not None:
             # What a ridge regression leaves may be noise, of which only the mean can be learnt.
             warnings.filterwarnings("ignore", "predict gives nearly the same", TrainingWarning)
