@@ -28,7 +28,7 @@ PYTHON = (
     "_estimator",
     "_torch",
     "model",
-    "classifier forecast",
+    "classifier embedding forecast",
     "anomaly",
     "plot",
     "__init__",
