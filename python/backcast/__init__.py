@@ -4,8 +4,9 @@
 Representations using LSTMs" (ICML 2015, arXiv 1502.04681). `Classifier` starts from its encoder,
 `AnomalyDetector` scores the rows of a series by the errors of a model, `Forecaster` forecasts
 tables with a model and intervals, `forecast_errors` measures forecasts, and `Embedder` makes
-embeddings of whole sequences. `backcast.data` makes
-moving digits and windows, `backcast.plot` draws, and `backcast.errors` has the exceptions.
+embeddings of whole sequences. `suggest` looks at a table and says which parameters fit it.
+`backcast.data` makes moving digits and windows, `backcast.plot` draws, and `backcast.errors` has
+the exceptions.
 """
 
 from importlib import import_module
@@ -16,6 +17,7 @@ from backcast import _libtorch
 _libtorch.load()
 
 from backcast import errors  # noqa: E402
+from backcast._suggest import suggest  # noqa: E402
 from backcast.anomaly import AnomalyDetector  # noqa: E402
 from backcast.classifier import Classifier  # noqa: E402
 from backcast.embedding import Embedder  # noqa: E402
@@ -35,6 +37,7 @@ __all__ = [
     "errors",
     "forecast_errors",
     "plot",
+    "suggest",
 ]
 __version__ = "0.1.0"
 

@@ -30,6 +30,7 @@ PYTHON = (
     "model",
     "classifier embedding forecast",
     "anomaly",
+    "_suggest",
     "plot",
     "__init__",
     "experiments",

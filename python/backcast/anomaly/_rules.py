@@ -61,6 +61,16 @@ def past_of(rows: Recordings) -> Decision:
     return Decision(past, f"{why}, at most an eighth of a run")
 
 
+def future_of(past: int) -> Decision:
+    """Choose the rows that are predicted after so many rows of past."""
+    return Decision(max(1, past // 5), "a fifth of past")
+
+
+def period_of(rows: Recordings) -> int | None:
+    """Return the period of the longest run in rows; None where its autocorrelation shows none."""
+    return _period(_longest_run(rows))
+
+
 def center_of(rows: Recordings, past: int) -> Decision:
     """Choose whether to subtract the level, the mean of a window's past.
 

@@ -30,6 +30,7 @@ from backcast.anomaly._rules import (
     AUTO,
     Decision,
     center_of,
+    future_of,
     hold_out,
     margin_of,
     past_of,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # Parameters of the default model.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "hidden_size": 64,
     "feedback": "none",
     "scale": "standard",
@@ -325,7 +326,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         elif self.future != AUTO:
             future = Decision(integer("future", self.future, least=0), "given")
         elif train:
-            future = Decision(max(1, past.value // 5), "a fifth of past")
+            future = future_of(past.value)
         else:
             future = Decision(model.horizon_ or 0, "the model was fitted to predict these")
         if isinstance(self.center, str) and self.center != AUTO:
@@ -454,7 +455,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
                 return given, False
             model = clone(given)
         elif given is None or isinstance(given, Mapping):
-            model = Model(**(_DEFAULTS | dict(given or {})))
+            model = Model(**(DEFAULTS | dict(given or {})))
         else:
             got = f"a {type(given).__name__}"
             raise ArgumentError(

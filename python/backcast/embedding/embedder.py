@@ -204,12 +204,10 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         self.decisions_ = {"window": f"{self.window_}: {why}"}
         self._n_parts = 0
         if parts:
-            most = _STATISTICS // (len(PARTS) * given.width)
-            self._n_parts = min(_PARTS, most)
-            why = f"at most {_PARTS}, and at most {_STATISTICS} numbers"
+            self._n_parts, why = auto_parts(given.width)
             self.decisions_["parts"] = f"{self._n_parts}: {why}"
         self._scales = {name: _scale_of(given, see) for name, see in VIEWS.items()}
-        future = max(1, self.window_ // 2)
+        future = future_of(self.window_)
         views = [runs for name in VIEWS for runs in self._view(given, name)]
         every = -(-sum(len(run) for runs in views for run in runs) // _TRAINING)
         cuts = [windows_of(runs, self.window_ + future)[::every] for runs in views]
@@ -451,6 +449,17 @@ def auto_window(lengths: list[int]) -> tuple[int, str]:
     """Choose the rows of a window from those of the sequences; say why."""
     window = max(1, min(_WINDOW, (min(lengths) + 1) // 2))
     return window, f"at most {_WINDOW} rows, and half of the shortest sequence"
+
+
+def future_of(window: int) -> int:
+    """Return the rows after a window that are predicted in training."""
+    return max(1, window // 2)
+
+
+def auto_parts(width: int) -> tuple[int, str]:
+    """Choose the number of parts of a sequence of so many columns; say why."""
+    n_parts = min(_PARTS, _STATISTICS // (len(PARTS) * width))
+    return n_parts, f"at most {_PARTS}, and at most {_STATISTICS} features"
 
 
 def _scale_of(given: Given, see: Callable[[Numbers], Numbers]) -> tuple[Numbers, Numbers]:

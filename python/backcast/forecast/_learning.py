@@ -259,7 +259,7 @@ def learn(
 
 
 def auto_updates(n_samples: int, batch_size: int) -> int:
-    """Return the number of updates of the default network."""
+    """Return the number of updates of the default network: two passes, from 1,000 to 1,500."""
     return min(max(round(_PASSES * n_samples / batch_size), _FEWEST), _MOST)
 
 
