@@ -34,7 +34,8 @@ _WINDOWS, _PIECE = 1000, 4096
 def windows_of(runs: list[Numbers], length: int) -> NDArray[np.float32]:
     """Return windows (n, length, D) of a sequence's runs: at most 1,000, evenly; at least one.
 
-    Where all runs are shorter than a window, the longest is filled up with its first row.
+    Where all runs are shorter than a window, the longest is filled up with its first row. Windows
+    without a number are left out; where all are, zeros take their place.
     """
     long = [run for run in runs if len(run) >= length]
     if not long:
@@ -43,7 +44,9 @@ def windows_of(runs: list[Numbers], length: int) -> NDArray[np.float32]:
         long = [np.concatenate([np.repeat(first, length - len(run), axis=0), run])]
     cuts = [sliding_window_view(run, length, axis=0).swapaxes(1, 2) for run in long]
     every = -(-sum(map(len, cuts)) // _WINDOWS)
-    return np.concatenate([cut[::every] for cut in cuts]).astype(np.float32)
+    windows = np.concatenate([cut[::every] for cut in cuts]).astype(np.float32)
+    known = ~np.isnan(windows).all((1, 2))
+    return windows[known] if known.any() else np.zeros_like(windows[:1])
 
 
 def in_pieces(
