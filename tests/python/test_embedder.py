@@ -81,8 +81,9 @@ def test_features_are_statistics_of_windows_of_the_series_and_of_its_differences
         for a, b in zip(edges[:-1], edges[1:], strict=True):
             part = scaled[a:b]
             expected += [part.mean(0), part.std(0), part.min(0), part.max(0)]
+        expected.append([np.log(len(x))])
         np.testing.assert_allclose(embedding, np.concatenate(expected), rtol=1e-4, atol=1e-5)
-    assert names[0] == "series_mean_h0" and names[-1] == "part7_most_1"
+    assert names[0] == "series_mean_h0" and names[-2:] == ["part7_most_1", "log_rows"]
     assert names.index("differences_positive_h0") == 25
 
 
@@ -110,7 +111,7 @@ def test_a_table_has_one_row_for_each_recording_on_its_label() -> None:
     found = embedder.transform(table)
     assert found.index.tolist() == [f"r{i}" for i in range(6)] and found.index.name == "name"
     assert found.columns.tolist() == list(embedder.get_feature_names_out())
-    assert found.columns[-1] == "part7_most_b"
+    assert found.columns[-2] == "part7_most_b"
     np.testing.assert_array_equal(found, Embedder(QUICK).fit(sequences).transform(sequences))
     assert embedder.feature_names_in_.tolist() == ["a", "b"]
     alone = Embedder(QUICK).fit(table[table.name == "r0"].drop(columns="name"))

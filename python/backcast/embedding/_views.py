@@ -72,7 +72,7 @@ def statistics(runs: list[Numbers], n_parts: int) -> Numbers:
     whole = _moments(rows, 0.0)
     edges = np.linspace(0, len(rows), n_parts + 1).round().astype(int)
     parts = [_moments(rows[a:b], whole) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-    return np.concatenate([part.ravel() for part in parts])
+    return np.concatenate([np.empty(0), *(part.ravel() for part in parts)])
 
 
 def _moments(rows: Numbers, otherwise: Any) -> Numbers:

@@ -39,7 +39,7 @@ AUTO = "auto"
 # The longest window that is chosen.
 _WINDOW = 20
 # Parts of a sequence, and numbers that their statistics take, at most.
-_PARTS, _STATISTICS = 8, 128
+_PARTS, _STATISTICS = 8, 127
 # Windows in training, at most; those of more sequences are taken evenly.
 _TRAINING = 50_000
 
@@ -62,8 +62,9 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         Rows of a window. "auto" takes 20, at most half of the shortest sequence. Half as many rows
         after them are predicted in training.
     parts : bool, default=True
-        Whether statistics of the numbers in equal parts of a sequence are among the features: up to
-        eight parts, and fewer where columns are many, so that they are at most 128 features.
+        Whether statistics of the numbers in equal parts of a sequence, and the logarithm of its
+        rows, are among the features: up to eight parts, and fewer where columns are many, so that
+        they are at most 128 features.
     group, time, columns, gap : label, list or duration, default=None
         As in `backcast.data.windows`, for a table: each recording is a sequence.
 
@@ -110,7 +111,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     >>> model = {"hidden_size": 8, "max_iter": 50, "random_state": 0, "verbose": 0}
     >>> embedder = Embedder(model | {"device": "cpu"}).fit(waves)
     >>> embedder.transform(waves).shape
-    (40, 80)
+    (40, 81)
     """
 
     decisions_: dict[str, str]
@@ -260,9 +261,10 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         self._check_fitted()
         given = self._same_columns(sequences)
         parts = [self._pooled(self._view(given, name)) for name in VIEWS]
-        if self._n_parts:
+        if self.parts:
             runs = self._view(given, "series")
             parts.append(np.stack([statistics(each, self._n_parts) for each in runs]))
+            parts.append(np.log(given.lengths)[:, np.newaxis])
         embeddings = np.concatenate(parts, axis=1).astype(np.float32)
         if given.index is None:
             return embeddings
@@ -293,6 +295,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
             for statistic in PARTS
             for column in columns
         ]
+        names += ["log_rows"] if self.parts else []
         return np.array(names, dtype=object)
 
     def _pooled(self, view: list[list[Numbers]]) -> NDArray[np.float64]:
@@ -459,7 +462,7 @@ def future_of(window: int) -> int:
 def auto_parts(width: int) -> tuple[int, str]:
     """Choose the number of parts of a sequence of so many columns; say why."""
     n_parts = min(_PARTS, _STATISTICS // (len(PARTS) * width))
-    return n_parts, f"at most {_PARTS}, and at most {_STATISTICS} features"
+    return n_parts, f"at most {_PARTS}, and at most {_STATISTICS} statistics of them"
 
 
 def _scale_of(given: Given, see: Callable[[Numbers], Numbers]) -> tuple[Numbers, Numbers]:
