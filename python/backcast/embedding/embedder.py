@@ -99,7 +99,6 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     ----------
     Differences and statistics beside embeddings: A. Auer et al., "Pre-trained Forecasting Models:
     Strong Zero-Shot Feature Extractors for Time Series Classification", arXiv 2510.26777.
-    Proportions: A. Dempster et al., "MiniRocket", KDD 2021.
 
     Examples
     --------
@@ -111,7 +110,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     >>> model = {"hidden_size": 8, "max_iter": 50, "random_state": 0, "verbose": 0}
     >>> embedder = Embedder(model | {"device": "cpu"}).fit(waves)
     >>> embedder.transform(waves).shape
-    (40, 81)
+    (40, 65)
     """
 
     decisions_: dict[str, str]
