@@ -109,28 +109,6 @@ def some(name: str, seed: int, only: str, updates: int = 400) -> tuple[Array, Ar
     return known[:, chosen], new[:, chosen]
 
 
-def of_wholes(name: str, seed: int, pooling: str) -> tuple[Array, Array]:
-    """Embeddings of whole sequences, of a `Model` that was trained on them."""
-    from backcast import Model
-
-    train, _, test, _ = load(name)
-    fitted = Model(
-        SIZE,
-        pooling=pooling,
-        horizon=3,
-        feedback="none",
-        learning_rate=1e-2,
-        schedule="cosine",
-        max_grad_norm=1.0,
-        max_iter=400,
-        device="cpu",
-        num_threads=1,
-        random_state=seed,
-        verbose=0,
-    ).fit(train)
-    return fitted.encode(train), fitted.encode(test)
-
-
 def pca(name: str, seed: int) -> tuple[Array, Array]:
     """Mean and deviation of principal components of windows of 20 rows."""
     train, _, test, _ = load(name)
@@ -202,12 +180,12 @@ class Contestant:
 CONTESTANTS = [
     Contestant("backcast `Embedder`", backcast, random=True),
     Contestant("the same, not trained", partial(backcast, updates=0), random=True),
-    Contestant("`parts=False`", partial(some, only="series|differences"), random=True),
-    Contestant("of the series alone, without parts", partial(some, only="series"), random=True),
-    Contestant("the same, mean and deviation", partial(some, only="series_[md]"), random=True),
+    Contestant("`parts=False`", partial(some, only="series|diff"), random=True),
+    Contestant("the same, of the series alone", partial(some, only="series"), random=True),
+    Contestant(
+        "`parts=False`, not trained", partial(some, only="series|diff", updates=0), random=True
+    ),
     Contestant("parts and length alone", partial(some, only="part|log", updates=0)),
-    Contestant("whole sequences, `Model`", partial(of_wholes, pooling="last"), random=True),
-    Contestant('the same, `pooling="mean"`', partial(of_wholes, pooling="mean"), random=True),
     Contestant("PCA, windows", pca),
     Contestant("aeon `MiniRocket`", minirocket, random=True, compiled=True),
     Contestant("aeon `Catch22`", catch22, compiled=True),
