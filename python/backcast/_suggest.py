@@ -20,7 +20,7 @@ from backcast.anomaly._rules import (
 from backcast.anomaly.detector import DEFAULTS
 from backcast.data._recordings import Recordings, of_series
 from backcast.data.series import Windows
-from backcast.embedding import embedder
+from backcast.embedding import _rules
 from backcast.embedding._sequences import given_of
 from backcast.errors import DataError, ShapeError
 from backcast.forecast import _learning
@@ -199,9 +199,9 @@ def _of_sequences(series: Any, given: Parameters, named: Parameters) -> dict[str
             "series must hold at least two sequences to embed, got one: name its recordings with "
             'group=..., or embed windows of it, suggest(series, "windows")'
         )
-    window = Decision(*embedder.auto_window(lengths))
-    future = Decision(embedder.future_of(window.value), "half of past, predicted in training")
-    parts = Decision(*embedder.auto_parts(sequences.width))
+    window = Decision(*_rules.auto_window(lengths))
+    future = Decision(_rules.future_of(window.value), "half of past, predicted in training")
+    parts = Decision(*_rules.auto_parts(sequences.width))
     decisions = {"window": window, "future": future, "parts": parts}
     n, least, most = len(lengths), min(lengths), max(lengths)
     return {

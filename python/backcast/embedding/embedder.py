@@ -21,6 +21,7 @@ from backcast._training.advice import without_baselines
 from backcast._training.hooks import Callback
 from backcast.data._clock import restored_gap, saved_gap
 from backcast.data._recordings import is_table
+from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
 from backcast.embedding._sequences import Given, Numbers, given_of
 from backcast.embedding._views import PARTS, POOLS, VIEWS, in_pieces, statistics, windows_of
 from backcast.errors import ArgumentError, FileFormatError, NotFittedError, ShapeError
@@ -36,10 +37,6 @@ _DEFAULTS: dict[str, Any] = {
     "max_iter": 400,
 }
 AUTO = "auto"
-# The longest window that is chosen.
-_WINDOW = 20
-# Parts of a sequence, and numbers that their statistics take, at most.
-_PARTS, _STATISTICS = 8, 127
 # Windows in training, at most; those of more sequences are taken evenly.
 _TRAINING = 50_000
 
@@ -384,7 +381,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         width = integer("width", saved["width"], least=1)
         columns = labels_of(saved["columns"])
         self.window_ = integer("window", saved["window"], least=1)
-        self._n_parts, self._scales = integer("n_parts", saved["n_parts"], 0, _PARTS), {}
+        self._n_parts, self._scales = integer("n_parts", saved["n_parts"], 0, MOST_PARTS), {}
         for name in VIEWS:
             mean, deviation = (_numbers(numbers, width) for numbers in saved["scales"][name])
             if not (deviation > 0).all():
@@ -445,23 +442,6 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether there are embeddings."""
         return hasattr(self, "model_")
-
-
-def auto_window(lengths: list[int]) -> tuple[int, str]:
-    """Choose the rows of a window from those of the sequences; say why."""
-    window = max(1, min(_WINDOW, (min(lengths) + 1) // 2))
-    return window, f"at most {_WINDOW} rows, and half of the shortest sequence"
-
-
-def future_of(window: int) -> int:
-    """Return the rows after a window that are predicted in training."""
-    return max(1, window // 2)
-
-
-def auto_parts(width: int) -> tuple[int, str]:
-    """Choose the number of parts of a sequence of so many columns; say why."""
-    n_parts = min(_PARTS, _STATISTICS // (len(PARTS) * width))
-    return n_parts, f"at most {_PARTS}, and at most {_STATISTICS} statistics of them"
 
 
 def _scale_of(given: Given, see: Callable[[Numbers], Numbers]) -> tuple[Numbers, Numbers]:
