@@ -3,7 +3,6 @@
 
 import backcast
 
-
 project = "backcast"
 version = release = backcast.__version__
 copyright = "the backcast developers, Apache License 2.0"

@@ -138,6 +138,10 @@ class Model(TransformerMixin, CompositeEstimator):
     feature_names_in_ : ndarray
         Labels of the columns, if it was fitted on windows of a table, or on a list of tables.
         Windows with other columns, or in another order, are refused.
+    baselines_ : dict of float
+        Losses of simple models, as `baselines` gives them, on up to 64 windows: of `validation` or
+        else of the training. `fit` warns where the model is no better on these. It is empty after
+        less than 100 updates.
     horizon_ : int or None
         Number of future frames that the model was fitted on; None if unknown.
     n_iter_ : int
@@ -620,14 +624,54 @@ class Model(TransformerMixin, CompositeEstimator):
         NotFittedError, ShapeError, DataError, ArgumentError
             If the model was not fitted, or the data does not fit it.
         """
-        if per not in ("number", "frame"):
-            raise ArgumentError(f'per must be "number" or "frame", got {per!r}')
         with self._reading() as fitted:
+            each = fitted.numbers(per)
             windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
             fitted.check_frames(*windows)
             columns = fitted.engine_columns(*windows, targets=True)
             losses = fitted.core.losses(*columns, None, self._inference())
-        each = fitted.frame_size if per == "frame" else 1
+        return {name: loss * each for name, loss in losses.items()}
+
+    def baselines(
+        self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"
+    ) -> dict[str, float]:
+        """Mean loss of a simple model in place of each decoder, to compare `losses` with.
+
+        Parameters
+        ----------
+        past, future : array_like or list, default=None for `future`
+            As in `losses`; they are read into memory.
+        per : {"number", "frame"}, default="number"
+            As in `losses`.
+
+        Returns
+        -------
+        dict of float
+            With the keys of `losses`. "reconstruct" is the loss of the mean of each number of a
+            frame over all windows and steps, "predict" that of the last value of the past, repeated
+            (with ``loss="bce"``, of the mean). A model that has learnt something is below both.
+
+        Raises
+        ------
+        NotFittedError, ShapeError, DataError, ArgumentError
+            As in `losses`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from backcast import Model
+        >>> t = np.arange(20) / 3 + np.random.default_rng(0).uniform(0, 6, size=(64, 1))
+        >>> waves = np.sin(t)[..., None]
+        >>> model = Model(hidden_size=16, max_iter=300, learning_rate=0.01, random_state=0,
+        ...               device="cpu", verbose=0).fit(waves)
+        >>> model.losses(waves)["predict"] < 0.2 * model.baselines(waves)["predict"]
+        True
+        """
+        with self._reading() as fitted:
+            each = fitted.numbers(per)
+            windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
+            fitted.check_frames(*windows)
+            losses = self._baselines(windows)
         return {name: loss * each for name, loss in losses.items()}
 
     def score(self, past: Any, future: Any = None) -> float:

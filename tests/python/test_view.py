@@ -3,6 +3,7 @@
 import math
 import pickle
 import re
+import warnings
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,14 @@ import pytest
 import sklearn
 from nbclient import NotebookClient
 
-from backcast import Classifier, Model
+from backcast import AnomalyDetector, Classifier, Forecaster, Model
 from backcast._training.progress import Progress
 from small import FUTURE, PAST, X, small_model
 
 LABELS = np.arange(12) % 3
 
 
-def table(estimator: Model | Classifier) -> dict[str, str]:
+def table(estimator: Any) -> dict[str, str]:
     """Return the rows that we add to scikit-learn's view."""
     ours = estimator._repr_html_().rpartition("</body>")[2]  # what comes after scikit-learn's
     assert "<script" not in ours and "color" not in ours  # of the notebook's theme
@@ -93,6 +94,34 @@ def test_a_fitted_classifier_tells_of_itself() -> None:
 )
 def test_the_view_tells_what_the_model_was_trained_on(params: Any, train: Any, told: str) -> None:
     assert table(train(small_model(**params)))["trained on"] == told
+
+
+def test_the_losses_are_drawn_in_the_colour_of_the_text() -> None:
+    model = small_model(max_iter=20).fit(X, validation=X)
+    drawn = model._repr_html_().rpartition("</body>")[2]
+    lines = re.findall(r'<polyline points="([^"]*)"', drawn)
+    assert [len(line.split()) for line in lines] == [20, 20]
+    heights = [float(point.split(",")[1]) for point in lines[1].split()]
+    losses = [record["validation_loss"] for record in model.history_]
+    np.testing.assert_array_equal(np.argsort(heights), np.argsort(losses)[::-1])
+    assert drawn.count('stroke="currentColor"') == drawn.count("stroke-dasharray") == 1
+    assert "<svg" not in small_model(max_iter=1).fit(X)._repr_html_().rpartition("</body>")[2]
+
+
+def test_a_detector_and_a_forecaster_say_what_they_chose() -> None:
+    options = {"hidden_size": 4, "max_iter": 2, "random_state": 0, "device": "cpu", "verbose": 0}
+    series = np.sin(np.arange(300) / 3)[:, np.newaxis]
+    for estimator, chosen in (
+        (AnomalyDetector(options), "decisions_"),
+        (Forecaster(24, 12, options), "why_"),
+    ):
+        assert table(estimator) == {}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.fit(series)
+        rows = table(estimator)
+        assert getattr(estimator, chosen).items() <= rows.items()
+        assert rows["updates"] == "2"
 
 
 def test_a_refused_training_changes_nothing_in_the_view() -> None:

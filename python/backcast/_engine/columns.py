@@ -52,7 +52,7 @@ class Lazy:
         # h5py reads rows in ascending order only.
         order = np.argsort(rows, kind="stable")
         frames = slice(self.frames.start, self.frames.stop)
-        picked = self.source[rows[order] + self.rows.start, frames]
+        picked = self.source[rows[order] * self.rows.step + self.rows.start, frames]
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return _array(self.name, np.asarray(picked)[back])

@@ -24,7 +24,7 @@ from backcast._engine.memory import check_memory
 from backcast._engine.scale import Scale, scale_of
 from backcast._estimator import files
 from backcast._estimator.fitted import Fitted
-from backcast._estimator.view import view
+from backcast._estimator.view import Shown
 from backcast._estimator.whole import try_place
 from backcast._parameters import (
     PARAMETERS,
@@ -58,7 +58,7 @@ _TRAINING: dict[int, int] = {}
 _Kind = TypeVar("_Kind", bound="Estimator")
 
 
-class Estimator(BaseEstimator):
+class Estimator(Shown, BaseEstimator):
     """An estimator with an engine in its fitted record."""
 
     _fitted: Fitted | None = None
@@ -470,19 +470,8 @@ class Estimator(BaseEstimator):
         init = {"init": "pytorch", "forget_bias": None, "seed": record["seed"]}
         return _core.Core(record["architecture"], init, *self._place(), weights=weights)
 
-    # -- display in notebooks ----------------------------------------------------------------------
-
-    @property
-    def _repr_html_(self) -> Callable[[], str]:
-        """Scikit-learn's view with our table below; absent if scikit-learn's is switched off."""
-        return partial(view, self, self._fitted, super()._repr_html_)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        """Return the representations that a notebook chooses from."""
-        bundle = {"text/plain": repr(self)}
-        if hasattr(self, "_repr_html_"):
-            bundle["text/html"] = self._repr_html_()
-        return bundle
+    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
+        return self._fitted, {}
 
 
 def fitted_of(estimator: Estimator) -> Fitted:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.columns import floats, is_iterable
@@ -14,11 +15,20 @@ from backcast._estimator.base import Estimator
 from backcast._estimator.files import Contents
 from backcast._estimator.fitted import Fitted
 from backcast._parameters import DECODERS, LOSS_RANGES, check, value, values_of
-from backcast._training.advice import advise_on_outputs, enough
+from backcast._training import baselines
+from backcast._training.advice import (
+    advise_on_baselines,
+    advise_on_outputs,
+    advise_on_units,
+    enough,
+)
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair, hold_out, is_part, pair_of, validation_pair
 from backcast.errors import ArgumentError
+
+# Windows that the advice looks at.
+_SOME = 64
 
 
 class CompositeEstimator(Estimator):
@@ -38,6 +48,11 @@ class CompositeEstimator(Estimator):
     def horizon_(self) -> int | None:
         """Number of future frames that the model was fitted on."""
         return self._record().horizon
+
+    @property
+    def baselines_(self) -> dict[str, float]:
+        """Losses of simple models on windows that the last fit was compared on."""
+        return dict(self._record().baselines or {})
 
     # -- training ----------------------------------------------------------------------------------
 
@@ -64,12 +79,14 @@ class CompositeEstimator(Estimator):
         if hooks.done:
             return
         first = self._plan()
+        if resumed is None and not first and enough(self._record().end):
+            self._advise_on_units(windows)
         self._remember(windows, windows=n)
         source, until = self._source(windows, batches), self._record().end
         looks = batches is None and windows.is_checked_first
         self._train(source, until=until, hooks=hooks, check=looks)
         if enough(self.n_iter_ - first):
-            self._advise(windows)
+            self._advise(windows, held_out)
 
     def _one_pass(self, past: Any, future: Any) -> None:
         """Train for one pass over windows or batches, from the present weights."""
@@ -192,9 +209,46 @@ class CompositeEstimator(Estimator):
             self._change(end=done + value(self, "max_iter"))
         return done
 
-    def _advise(self, windows: Pair) -> None:
-        """Warn if a decoder has nearly the same output for all of up to 64 windows."""
-        fitted, some = self._record(), windows.cut(slice(min(len(windows.pasts), 64)))
+    def _advise_on_units(self, windows: Pair) -> None:
+        """Warn before a long training if some windows are far from unit scale."""
+        if self.scale is None and self.loss == "mse" and not windows.pasts.is_bytes:
+            pasts = windows.some(_SOME).pasts
+            frames = pasts.frames if isinstance(pasts.frames, list) else [pasts.array()]
+            rows = [floats(each).reshape(-1, self._record().frame_size) for each in frames]
+            advise_on_units(np.concatenate(rows), pasts.columns)
+
+    def _advise(self, windows: Pair, held_out: Pair | None) -> None:
+        """Warn if a decoder has nearly one output for all windows, or is no better than a baseline.
+
+        Up to 64 held-out windows are looked at, or else windows of the training.
+        """
+        some = windows.some(_SOME)
+        same = self._advise_on_outputs(some)
+        where = "training windows"
+        if held_out is not None:
+            some, where = held_out.some(_SOME), "held-out windows"
+        fitted, simple = self._record(), self._baselines(some)
+        columns = fitted.engine_columns(*some, targets=True)
+        losses = fitted.core.losses(*columns, None, self._inference(silent=True))
+        self._change(baselines=simple)
+        names = baselines.names_of(self.loss)
+        errors = {names[decoder]: (loss, simple[decoder]) for decoder, loss in losses.items()}
+        if not same:
+            advise_on_baselines(
+                errors,
+                where,
+                "more updates (max_iter), a larger learning_rate, "
+                'feedback="none", more windows, or windows of another length',
+            )
+
+    def _baselines(self, windows: Pair) -> dict[str, float]:
+        """Return the loss of the simple model that each decoder is compared with."""
+        found = baselines.losses_of(windows, self.loss, self._record().scale)
+        return {decoder: found[decoder] for decoder in self._present() if decoder in found}
+
+    def _advise_on_outputs(self, some: Pair) -> bool:
+        """Warn if a decoder has nearly the same output for all of some windows."""
+        fitted = self._record()
         column = fitted.past(some.pasts)
         found: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
         for decoder, side in (("predict", some.futures), ("reconstruct", some.pasts)):
@@ -206,7 +260,7 @@ class CompositeEstimator(Estimator):
                 continue
             made = fitted.core.generate(column, decoder, steps, self._inference(silent=True))
             found[decoder] = fitted.frames(made, decoder), floats(targets)
-        advise_on_outputs(found)
+        return advise_on_outputs(found)
 
     # -- parameters, as the engine takes them ------------------------------------------------------
 
@@ -219,7 +273,10 @@ class CompositeEstimator(Estimator):
         }
 
     def _restored(self, contents: Contents) -> Fitted:
-        return self._new_from(contents, horizon=contents.fitted["horizon"])
+        fitted = contents.fitted
+        return self._new_from(
+            contents, horizon=fitted["horizon"], baselines=fitted.get("baselines")
+        )
 
     def _total(self, losses: dict[str, float]) -> float:
         """Return the weighted sum of the decoders' losses."""

@@ -99,6 +99,7 @@ def _items(fitted: Fitted) -> dict[str, Any]:
         "trained_on": fitted.trained_on,
         "horizon": fitted.horizon,
         "columns": _labels(fitted.columns),
+        "baselines": fitted.baselines,
     }
     if fitted.classes is not None:
         classes = fitted.classes

@@ -15,7 +15,7 @@ from backcast._engine.columns import Column, Sequences, check_names, sequences, 
 from backcast._engine.scale import Scale, undo
 from backcast._estimator.safetensors import is_count
 from backcast._parameters import LOSS_RANGES
-from backcast.errors import DataError, ShapeError
+from backcast.errors import ArgumentError, DataError, ShapeError
 
 Record = dict[str, float]
 Columns = tuple[Column, Column | None]
@@ -49,11 +49,19 @@ class Fitted:
     history: list[Record] = field(default_factory=list)
     # Labels of the numbers in a frame, where the windows had them.
     columns: tuple[Any, ...] | None = None
+    # Losses of simple models, by decoder, beside those of the last long training.
+    baselines: Mapping[str, float] | None = None
 
     @property
     def frame_size(self) -> int:
         """Numbers in a frame."""
         return math.prod(self.frame_shape)
+
+    def numbers(self, per: str) -> int:
+        """Return the numbers in what losses are means over: one number, or a frame."""
+        if per not in ("number", "frame"):
+            raise ArgumentError(f'per must be "number" or "frame", got {per!r}')
+        return self.frame_size if per == "frame" else 1
 
     @property
     def _needs_unit_range(self) -> bool:
@@ -176,14 +184,13 @@ def _is_scale(value: Any) -> bool:
 
 
 def _is_history(value: Any) -> bool:
-    """Whether each record has numbers alone; a loss on held-out windows may be NaN."""
+    """Whether each record has numbers alone, the step and the seconds among them."""
+    return _are(lambda one: _is_record(one) and {"step", "seconds"} <= {*one}, value)
 
-    def is_record(record: Any) -> bool:
-        return isinstance(record, dict) and all(
-            isinstance(record.get(name), int | float) for name in {*record, "step", "seconds"}
-        )
 
-    return _are(is_record, value)
+def _is_record(value: Any) -> bool:
+    """Whether it is a table of numbers; a loss on held-out windows may be NaN."""
+    return isinstance(value, dict) and all(isinstance(one, int | float) for one in value.values())
 
 
 def _is_trained_on(value: Any) -> bool:
@@ -232,6 +239,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "history": _is_history,
     "trained_on": _is_trained_on,
     "horizon": _is_count_or_none,
+    "baselines": lambda value: value is None or _is_record(value),
     "columns": lambda value: value is None or _are(is_label, value),
     "training": _is_training,
     "watch": _is_watch,

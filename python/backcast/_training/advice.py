@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backcast._warn import warn
+from backcast.errors import TrainingWarning
 
 # After this many updates, the losses show how a training goes.
 _ENOUGH = 100
+# Root mean squares of numbers of unit scale, at least and at most.
+_SMALL, _LARGE = 0.05, 20.0
 
 
 def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> None:
@@ -39,8 +44,11 @@ def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> 
         )
 
 
-def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> None:
-    """Warn once if outputs (n, steps, ...) of a decoder are nearly the same for every window."""
+def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]]) -> bool:
+    """Warn once if outputs (n, steps, ...) of a decoder are nearly the same for every window.
+
+    Return whether it warned.
+    """
     same = {}
     for decoder, (outputs, targets) in by_decoder.items():
         # Numbers that are missing in all windows, such as known columns of a future, do not count.
@@ -58,6 +66,56 @@ def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]
             'mean. Try more updates (max_iter), a larger learning_rate, feedback="none", or '
             'scale="standard"'
         )
+    return bool(same)
+
+
+def advise_on_baselines(
+    errors: Mapping[str, tuple[float, float]], where: str, remedies: str
+) -> None:
+    """Warn once where a model is no better than simple ones.
+
+    Parameters
+    ----------
+    errors : mapping
+        By the name of a simple model: the error of the model, and that of the simple one.
+    where : str
+        What they were compared on.
+    remedies : str
+        What may help.
+    """
+    worse = [name for name, (own, simple) in errors.items() if own >= simple]
+    if worse:
+        told = "; ".join(f"{own:.3g}, {name} {one:.3g}" for name, (own, one) in errors.items())
+        warn(
+            f"on {where} the model is no better than {' and '.join(worse)} (errors of the model "
+            f"and of these: {told}). Try {remedies}"
+        )
+
+
+@contextmanager
+def without_baselines() -> Iterator[None]:
+    """Leave the comparison with simple models to the caller, who makes one in the user's units."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "on .* the model is no better than", TrainingWarning)
+        yield
+
+
+def advise_on_units(frames: NDArray[np.float64], columns: tuple[Any, ...] | None) -> None:
+    """Warn where numbers (n, D) of frames that are not scaled are far from unit scale."""
+    known = np.isfinite(frames)
+    n = np.maximum(known.sum(0), 1)
+    given = np.where(known, frames, 0.0)
+    size = np.sqrt((given**2).sum(0) / n)
+    worst = int(np.argmax(size))
+    if _SMALL <= size[worst] <= _LARGE or not size[worst]:
+        return
+    name = "numbers" if columns is None else f"numbers of {columns[worst]!r}"
+    mean = given[:, worst].sum() / n[worst]
+    warn(
+        f"the {name} are far from unit scale, for which learning_rate is made (mean "
+        f"{mean:.4g}, root mean square {size[worst]:.4g}), and none are scaled. Try "
+        'scale="standard": results stay in your units'
+    )
 
 
 def advise_on_dropout(dropout: float, num_layers: int) -> None:

@@ -34,6 +34,10 @@ class Pair(NamedTuple):
         """Return some of the windows, without copying."""
         return Pair(self.pasts.cut(rows), self.futures and self.futures.cut(rows))
 
+    def some(self, n: int) -> Pair:
+        """Return at most `n` of the windows, evenly, without copying."""
+        return self.cut(slice(None, None, -(-len(self.pasts) // n)))
+
 
 def pair_of(
     past: Any,

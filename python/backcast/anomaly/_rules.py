@@ -7,7 +7,6 @@ as a whole. No rule sees a label.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -60,6 +59,16 @@ def past_of(rows: Recordings) -> Decision:
     found = f"a period of {period} rows" if period else "no period"
     why = f"{found} in the autocorrelation; {_PAST} rows or whole periods"
     return Decision(past, f"{why}, at most an eighth of a run")
+
+
+def future_of(past: int) -> Decision:
+    """Choose the rows that are predicted after so many rows of past."""
+    return Decision(max(1, past // 5), "a fifth of past")
+
+
+def period_of(rows: Recordings) -> int | None:
+    """Return the period of the longest run in rows; None where its autocorrelation shows none."""
+    return _period(_longest_run(rows))
 
 
 def center_of(rows: Recordings, past: int) -> Decision:
@@ -131,15 +140,6 @@ def margin_of(n_windows: float) -> float:
     half, five by a tenth, fifty by a hundredth.
     """
     return 1 + 0.5 / max(n_windows, 1.0)
-
-
-def worse_than(errors: Mapping[str, float]) -> str:
-    """Return the simple model that the errors of `Errors.compare` show to be as good; or ""."""
-    if errors["model"] >= errors["mean"]:
-        return "the mean of the rows"
-    if errors.get("model, predicted", -1.0) >= errors.get("last value", 0.0):
-        return "the last value"
-    return ""
 
 
 def _longest_run(rows: Recordings) -> Numbers:

@@ -19,8 +19,11 @@ from backcast._engine import tables
 from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged
+from backcast._estimator.fitted import Fitted
+from backcast._estimator.view import Shown
 from backcast._parameters import Number, flag, integer, number
-from backcast._training.advice import enough
+from backcast._training.advice import advise_on_baselines, enough, without_baselines
+from backcast._training.baselines import LAST, MEAN
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
 from backcast._warn import renamed, warn
@@ -30,11 +33,11 @@ from backcast.anomaly._rules import (
     AUTO,
     Decision,
     center_of,
+    future_of,
     hold_out,
     margin_of,
     past_of,
     updates_of,
-    worse_than,
 )
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
@@ -62,7 +65,7 @@ if TYPE_CHECKING:
     from backcast._engine.tables import Table
 
 # Parameters of the default model.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "hidden_size": 64,
     "feedback": "none",
     "scale": "standard",
@@ -95,7 +98,7 @@ class _Scored(NamedTuple):
         return self.rows.in_given_order(self.scores)[self.before.sum() :]
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator):
+class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
     """Outlier detector for series: it scores how badly a `Model` reconstructs and predicts rows.
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
@@ -355,7 +358,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         elif self.future != AUTO:
             future = Decision(integer("future", self.future, least=0), "given")
         elif train:
-            future = Decision(max(1, past.value // 5), "a fifth of past")
+            future = future_of(past.value)
         else:
             future = Decision(model.horizon_ or 0, "the model was fitted to predict these")
         if isinstance(self.center, str) and self.center != AUTO:
@@ -417,7 +420,8 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
             updates, why = updates_of(len(windows), batch_size)
             model.set_params(max_iter=updates)
             self.decisions_["max_iter"] = f"{updates}: {why}"
-        model.fit(windows, **training)
+        with without_baselines():
+            model.fit(windows, **training)
         return normal
 
     def _learn_threshold(
@@ -442,15 +446,19 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         self.baselines_ = {}
         if normal is None:
             return
-        self.baselines_ = self._errors().compare(self._errors().windows(normal))
-        worse = worse_than(self.baselines_)
-        found = ", ".join(f"{name} {value:.3g}" for name, value in self.baselines_.items())
-        self.decisions_["baselines"] = f"squared errors in the validation rows: {found}"
-        if worse and enough(self.model_.n_iter_):
-            warn(
-                f"on validation rows the model is no better than {worse} ({found}): its scores "
-                "are no better than a simple distance. Try more rows, more updates (max_iter), "
-                "another window (past), or center=True where the level drifts"
+        found = self._errors().compare(self._errors().windows(normal))
+        self.baselines_ = found
+        told = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
+        self.decisions_["baselines"] = f"squared errors in validation windows: {told}"
+        if enough(self.model_.n_iter_):
+            errors = {f"{MEAN} of the rows": (found["model"], found["mean"])}
+            if "last value" in found:
+                errors[LAST] = found["model, predicted"], found["last value"]
+            advise_on_baselines(
+                errors,
+                "validation rows",
+                "more rows, more updates (max_iter), another window (past), or center=True where "
+                "the level drifts: scores are no better than a simple distance",
             )
 
     def _check_any(self, windows: Windows, rows: Recordings, name: str = "series") -> None:
@@ -484,7 +492,7 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
                 return given, False
             model = clone(given)
         elif given is None or isinstance(given, Mapping):
-            model = Model(**(_DEFAULTS | dict(given or {})))
+            model = Model(**(DEFAULTS | dict(given or {})))
         else:
             got = f"a {type(given).__name__}"
             raise ArgumentError(
@@ -996,6 +1004,12 @@ class AnomalyDetector(OutlierMixin, BaseEstimator):
         fitted = isinstance(model, Model) and model.__sklearn_is_fitted__()
         copied = {name: clone(value, safe=False) for name, value in parameters.items()}
         return type(self)(model if fitted else clone(model, safe=False), **copied)
+
+    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
+        if not self.__sklearn_is_fitted__():
+            return None, {}
+        # A detector of an old pickle has made no decisions.
+        return fitted_of(self.model_), getattr(self, "decisions_", {})
 
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""

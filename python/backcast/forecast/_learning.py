@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._training.advice import without_baselines
 from backcast._warn import warn
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
@@ -223,7 +224,8 @@ def learn(
     sides = [Samples(preparation, rows, starts, columns, future) for future in (False, True)]
     if model.patience is not None and judge is not None:
         training = training | {"validation": _validation(preparation, rest, other, n_forecast)}
-    with warnings.catch_warnings():
+    # The forecasts are compared with the naive one below, after the linear part was added.
+    with without_baselines():
         if preparation.linear is not None:
             # What a ridge regression leaves may be noise, of which only the mean can be learnt.
             warnings.filterwarnings("ignore", "predict gives nearly the same", TrainingWarning)
@@ -255,7 +257,7 @@ def learn(
 
 
 def auto_updates(n_samples: int, batch_size: int) -> int:
-    """Return the number of updates of the default network."""
+    """Return the number of updates of the default network: two passes, from 1,000 to 1,500."""
     return min(max(round(_PASSES * n_samples / batch_size), _FEWEST), _MOST)
 
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
-from backcast._estimator.base import read, write
+from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged
+from backcast._estimator.fitted import Fitted
+from backcast._estimator.view import Shown
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
@@ -46,7 +48,7 @@ _DEFAULTS: dict[str, Any] = {
 _PIECE = 1024
 
 
-class Forecaster(BaseEstimator):
+class Forecaster(Shown, BaseEstimator):
     """Forecaster of tables and series: a `Model` on normalised windows, with intervals.
 
     The columns of every window are normalised by their own past, a ridge regression on the past
@@ -592,6 +594,11 @@ class Forecaster(BaseEstimator):
         return with_calendar(rows, self._periods)
 
     # -- scikit-learn ------------------------------------------------------------------------------
+
+    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
+        if not self.__sklearn_is_fitted__():
+            return None, {}
+        return fitted_of(self.model_), self.why_
 
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""
