@@ -32,6 +32,7 @@ PYTHON = (
     "anomaly",
     "plot",
     "__init__",
+    "commands",
     "experiments",
     "demo paper",
     "__main__",

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, clone
 
 from backcast._engine import tables
 from backcast._estimator.base import read, write
-from backcast._estimator.files import damaged
+from backcast._estimator.files import damaged, kind_of
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import is_part
@@ -512,7 +512,7 @@ class Forecaster(BaseEstimator):
         """
         model, contents = read(Model, path, device)
         if "forecaster" not in contents.fitted:
-            raise FileFormatError(f"{path}: must be a backcast Forecaster, got another estimator")
+            raise FileFormatError(f"{path}: must be a backcast Forecaster, got a {kind_of(path)}")
         saved = contents.fitted["forecaster"]
         with damaged(path, "forecaster"):
             forecaster = cls(**saved["parameters"])
