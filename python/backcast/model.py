@@ -117,7 +117,9 @@ class Model(TransformerMixin, CompositeEstimator):
         "auto" is "tf32" on CUDA and "fp32" on the CPU. On the CPU, "bf16" and "fp16" show what a
         GPU would learn; they are slower than "fp32".
     num_threads : int, default=None
-        Threads of the CPU; None uses as many as torch.
+        Threads of the CPU; None uses as many as torch, whose number OMP_NUM_THREADS sets. Without
+        that variable, a process that multiprocessing has started (a pool, a DataLoader) uses one. A
+        forked process always has one.
     random_state : int, RandomState instance or None, default=None
         Seed of the first weights, the order of windows, dropout and scheduled feedback.
     warm_start : bool, default=False

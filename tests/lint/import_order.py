@@ -33,6 +33,7 @@ PYTHON = (
     "_suggest",
     "plot",
     "__init__",
+    "commands",
     "experiments",
     "demo paper",
     "__main__",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
+import multiprocessing
 import os
 import threading
 import warnings
@@ -126,7 +128,7 @@ class Estimator(Shown, BaseEstimator):
             verbose=self.verbose,
             hooks=hooks,
             check=check,
-            num_threads=value(self, "num_threads"),
+            num_threads=self._threads(),
         )
 
     def _settings(self) -> dict[str, Any]:
@@ -303,7 +305,16 @@ class Estimator(Shown, BaseEstimator):
     def _inference(self, *, silent: bool = False) -> Inference:
         """Return how the engine passes over windows; a long call shows a bar unless `silent`."""
         on_rows = None if silent else RowBar(self.verbose)
-        return Inference(value(self, "batch_size"), value(self, "num_threads"), on_rows)
+        return Inference(value(self, "batch_size"), self._threads(), on_rows)
+
+    def _threads(self) -> int | None:
+        """Return the number of threads; None is torch's number.
+
+        Processes that multiprocessing starts are many, so that one thread each is the default.
+        """
+        given: int | None = value(self, "num_threads")
+        is_worker = multiprocessing.parent_process() is not None
+        return 1 if given is None and is_worker and "OMP_NUM_THREADS" not in os.environ else given
 
     def _place(self) -> tuple[str, str]:
         """Return the device and the precision of the products there."""
@@ -369,6 +380,11 @@ class Estimator(Shown, BaseEstimator):
             If the estimator was not fitted.
         OSError
             If the file cannot be written; an existing one keeps its contents.
+
+        Notes
+        -----
+        A pickle holds the same as a file without the training, so that it is small where it goes
+        to many workers. ``copy.deepcopy`` copies the training too.
         """
         self._current()
         write(self, path, training=training)
@@ -431,14 +447,34 @@ class Estimator(Shown, BaseEstimator):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the weights and the state of the training instead of the engine."""
+        """Pickle what `save` writes: the weights, but not the optimizer's moments.
+
+        A pickle goes to every worker that encodes or scores, and the moments are two thirds of it.
+        """
+        return self._state(training=False)
+
+    def __copy__(self) -> Self:
+        """Copy the state of the training too, so that the copy trains on identically."""
+        return self.__deepcopy__(None)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> Self:
+        """Copy the state of the training too, so that the copy trains on identically."""
+        new = type(self).__new__(type(self))
+        state = self._state(training=True)
+        new.__setstate__(state if memo is None else copy.deepcopy(state, memo))
+        return new
+
+    def _state(self, *, training: bool) -> dict[str, Any]:
+        """Return the weights, and the state of the training if asked for, without the engine."""
         state = dict(super().__getstate__())
         state.pop("_trainings", None)
         fitted = state.pop("_fitted", None)
         if fitted is not None:
             record = {name: item for name, item in vars(fitted).items() if name != "core"}
             record["history"] = list(fitted.history)
-            state["_pickled"] = (fitted.core.weights(), fitted.core.training_state())
+            core = fitted.core
+            kept = core.training_state() if training else (None, None, [0, core.progress[0], 0, 0])
+            state["_pickled"] = (core.weights(), kept)
             state["_pickled_record"] = record
         return state
 

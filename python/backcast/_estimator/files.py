@@ -197,6 +197,28 @@ def read(
     return Contents(parameters, fitted, weights, first, second, best)
 
 
+def kind_of(path: str | os.PathLike[str]) -> str:
+    """Return the name of the class whose `load` reads a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    FileFormatError
+        If it is not a file of backcast.
+    """
+    file, size = open_regular(path)
+    with file, _refused(path, "is not a backcast model"):
+        metadata = safetensors.read_header(file, size).metadata
+        if metadata.get("format") != "backcast":
+            raise ValueError("it is another safetensors file")
+        items = safetensors.parse(metadata["fitted"])
+        for item, kind in (("detector", "AnomalyDetector"), ("forecaster", "Forecaster")):
+            if item in items:
+                return kind
+        return str(metadata.get("estimator", "Model"))
+
+
 def _check_moments(first: Arrays, second: Arrays) -> None:
     """Refuse moments that no training has: an update by them could make weights infinite."""
     for name, squares in second.items():

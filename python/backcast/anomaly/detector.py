@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from backcast._engine import tables
 from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of, read, write
-from backcast._estimator.files import damaged
+from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
 from backcast._parameters import Number, flag, integer, number
@@ -828,7 +828,9 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         model, contents = read(Model, path, device)
         fitted = contents.fitted
         if "detector" not in fitted:
-            raise FileFormatError(f"{path}: must be a backcast AnomalyDetector, got a Model")
+            raise FileFormatError(
+                f"{path}: must be a backcast AnomalyDetector, got a {kind_of(path)}"
+            )
         saved = fitted["detector"]
         with damaged(path, "detector"):
             # Files from before there was a choice hold no score, and that was "sharp".

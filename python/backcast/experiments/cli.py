@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from backcast import __version__
+from backcast.commands import cli as archives
 from backcast.errors import BackcastError
 from backcast.experiments import demo, paper
 
@@ -223,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
         help="time between two checkpoints (default: %(default)g)",
     )
     _add_place(paper_parser)
+    archives.add_to(commands)
     return parser
 
 

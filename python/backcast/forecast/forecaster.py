@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, clone
 
 from backcast._estimator.base import fitted_of, read, write
-from backcast._estimator.files import damaged
+from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
 from backcast._parameters import Word, integer
@@ -515,7 +515,7 @@ class Forecaster(Shown, BaseEstimator):
         """
         model, contents = read(Model, path, device)
         if "forecaster" not in contents.fitted:
-            raise FileFormatError(f"{path}: must be a backcast Forecaster, got another estimator")
+            raise FileFormatError(f"{path}: must be a backcast Forecaster, got a {kind_of(path)}")
         saved = contents.fitted["forecaster"]
         with damaged(path, "forecaster"):
             forecaster = cls(**saved["parameters"])

@@ -1,0 +1,1 @@
+"""The commands that encode, score and forecast files larger than memory."""

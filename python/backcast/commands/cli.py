@@ -1,0 +1,155 @@
+"""The options of `embed`, `score` and `forecast`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from backcast.commands._files import KINDS
+from backcast.commands._jobs import Options
+from backcast.commands._run import run
+
+_ALL = f"""\
+Files are {KINDS}; they may be larger than memory. A table of more
+than one part must have its rows in the order of group and time. The results are a folder of Parquet
+files, which pandas, polars, DuckDB and Spark read as one table. An interrupted command goes on
+where it stopped when it is given again."""
+
+_EMBED = f"""\
+Encode all windows of files by a Model: one row for each window, with the name of the file, the
+number, recording and time of the window's last row, and the embedding (h0, h1, ...). Windows
+without any known number are left out. An array of at least three dimensions holds windows; with
+--past, it holds the frames of one recording.
+
+{_ALL}"""
+
+_SCORE = f"""\
+Score all rows of files by an AnomalyDetector: one row for each, with the name of the file, the
+number, recording and time of the row, its score, whether it is an outlier, and the scores of the
+columns. Group, time and columns are those of the detector.
+
+{_ALL}"""
+
+_FORECAST = f"""\
+Forecast the rows after each recording of files by a Forecaster: one row for each step, with the
+name of the file, recording and time, the forecasts and their intervals. Group, time and columns
+are those of the forecaster. Steps of time are those of the last 4,096 rows of a recording.
+
+{_ALL}"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the commands to the parser of ``backcast``.
+
+    Parameters
+    ----------
+    commands : object
+        What `argparse.ArgumentParser.add_subparsers` returns.
+    """
+    embed = _add(commands, "embed", "encode files by a Model", _EMBED)
+    embed("--past", type=_count, metavar="N", help="rows in a window")
+    embed(
+        "--stride",
+        "--step",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="rows from the start of a window to the start of the next (default: 1)",
+    )
+    embed("--gap", metavar="TIME", help="longest step of time within a window, as 90s or 2.5")
+    embed("--pooling", choices=("last", "mean"), help="as the parameter (default: the model's)")
+    _add(commands, "score", "score files by an AnomalyDetector", _SCORE)
+    forecast = _add(commands, "forecast", "forecast files by a Forecaster", _FORECAST)
+    forecast(
+        "--interval",
+        type=float,
+        nargs="+",
+        default=(),
+        metavar="LEVEL",
+        help="levels of prediction intervals, as 0.9",
+    )
+    forecast("--future", metavar="FILE", help="a table of the columns known in the future")
+
+
+def _add(commands: Any, name: str, summary: str, description: str) -> Any:
+    """Add a command with the options of all; return the function that adds more."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=_run, name=name)
+    add = parser.add_argument
+    add("files", nargs="+", metavar="FILE", help=KINDS)
+    add("--model", required=True, metavar="FILE", help="what `save` has written")
+    add("--out", required=True, metavar="FOLDER", help="where to write; new, or of an earlier run")
+    add("--group", nargs="+", default=(), metavar="COLUMN", help="columns that name a recording")
+    add("--time", metavar="COLUMN", help="the column of the times")
+    add(
+        "--columns",
+        nargs="+",
+        default=(),
+        metavar="COLUMN",
+        help="columns of the numbers (default: those of the model, or all)",
+    )
+    add("--sep", metavar="CHARACTER", help="what separates columns of text (default: , or a tab)")
+    add("--processes", type=_count, default=1, metavar="N", help="processes (default: 1)")
+    add(
+        "--threads",
+        type=_count,
+        metavar="N",
+        help="threads of each (default: torch's; of several processes 1)",
+    )
+    add("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:1")
+    add("--part-rows", type=_count, metavar="N", help="rows in a part (default: about 64 MB)")
+    add("--quiet", action="store_true", help="show no progress bar")
+    return add
+
+
+def _run(arguments: argparse.Namespace) -> bool:
+    given = vars(arguments)
+    options = Options(
+        model=arguments.model,
+        device=arguments.device,
+        threads=arguments.threads,
+        past=given.get("past"),
+        stride=given.get("stride", 1),
+        pooling=given.get("pooling"),
+        group=tuple(arguments.group),
+        time=arguments.time,
+        columns=tuple(arguments.columns),
+        gap=_gap(given.get("gap")),
+        interval=tuple(given.get("interval", ())),
+        future=given.get("future"),
+        separator=arguments.sep,
+        part_rows=arguments.part_rows,
+    )
+    run(
+        arguments.name,
+        arguments.files,
+        arguments.out,
+        options,
+        processes=arguments.processes,
+        quiet=arguments.quiet,
+        say=lambda text: print(f"backcast: {text}", file=sys.stderr),
+    )
+    return False
+
+
+def _gap(text: str | None) -> Any:
+    """Return a number, where it is one, or a duration or a calendar as it was written."""
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
