@@ -27,6 +27,18 @@ pub enum Error {
     )]
     Diverged { what: &'static str, value: f64, step: i64 },
 
+    #[error("{why}")]
+    Elsewhere { why: String },
+
+    #[error("process {rank} of the group failed: {why}")]
+    Peer { rank: usize, why: String },
+
+    #[error("another process of the group is gone: {why}")]
+    Gone { why: String },
+
+    #[error("a process of the group was stopped")]
+    Stopped,
+
     #[error("this model is in use by another thread; give each thread its own copy (copy.deepcopy)")]
     Busy,
 }

@@ -32,11 +32,44 @@ pub fn fill_uniform(rng: &mut Pcg64Mcg, to: &Tensor, low: f64, high: f64) {
     fill(rng, to, |rng| (low + (high - low) * rng.random::<f64>()) as f32);
 }
 
-/// `value` with a probability of `probability`, else 0, of `shape`.
-pub fn bernoulli(rng: &mut Pcg64Mcg, shape: &[i64], probability: f64, value: f64, to: (Kind, Device)) -> Tensor {
-    let drawn = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-    fill(rng, &drawn, |rng| if rng.random::<f64>() < probability { value as f32 } else { 0.0 });
-    send(&drawn, to.1).to_kind(to.0)
+/// Rows of a batch: the first, and of how many in all.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    pub first: i64,
+    pub of: i64,
+}
+
+/// Draws numbers for the windows of a batch. Who has a part of them draws what would be drawn for these if all were there.
+#[derive(Debug)]
+pub struct Draws {
+    rng: Pcg64Mcg,
+    /// None if all are there.
+    part: Option<Rows>,
+}
+
+impl Draws {
+    pub fn new(rng: Pcg64Mcg, part: Option<Rows>) -> Self {
+        Self { rng, part }
+    }
+
+    /// `value` with a probability of `probability`, else 0, of `shape` (T, B, n).
+    pub fn bernoulli(&mut self, shape: &[i64; 3], probability: f64, value: f64, to: (Kind, Device)) -> Tensor {
+        let &[steps, rows, width] = shape;
+        let drawn = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+        let one = |rng: &mut Pcg64Mcg| if rng.random::<f64>() < probability { value as f32 } else { 0.0 };
+        match self.part {
+            None => fill(&mut self.rng, &drawn, one),
+            Some(Rows { first, of }) => {
+                for step in 0..steps {
+                    // One number is one step of the generator.
+                    self.rng.advance((first * width) as u128);
+                    fill(&mut self.rng, &drawn.select(0, step), one);
+                    self.rng.advance(((of - first - rows) * width) as u128);
+                }
+            }
+        }
+        send(&drawn, to.1).to_kind(to.0)
+    }
 }
 
 fn fill(rng: &mut Pcg64Mcg, to: &Tensor, mut one: impl FnMut(&mut Pcg64Mcg) -> f32) {

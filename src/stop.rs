@@ -2,8 +2,9 @@
 //!
 //! Both leave the kernels by unwinding, as libtorch's errors do, with an `anyhow::Error` as the payload; `src/py` hands it on.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::resume_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -106,6 +107,27 @@ impl Meter {
 pub fn end(error: impl Into<anyhow::Error>) -> ! {
     resume_unwind(Box::new(error.into()))
 }
+
+/// The result of `work`; what unwinds is its error.
+pub fn caught<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(error_of(panic)))
+}
+
+fn error_of(panic: Box<dyn Any + Send>) -> anyhow::Error {
+    let text = match panic.downcast::<anyhow::Error>() {
+        Ok(error) => return *error,
+        Err(panic) => match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("a panic without a message").to_owned(),
+        },
+    };
+    Panic(text).into()
+}
+
+/// A panic: libtorch's errors come as texts.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Panic(String);
 
 /// Make room for `more` items. `Vec` itself would abort the process if there is none.
 pub fn reserve<T>(vec: &mut Vec<T>, more: usize) {

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from backcast._engine.columns import Column
 
-__all__ = ["Core", "Session", "check_shapes", "cuda_device_count", "loss_ranges", "words"]
+__all__ = ["Core", "Group", "Session", "check_shapes", "cuda_device_count", "loss_ranges", "words"]
 
 _Array = NDArray[np.float32]
 
@@ -15,6 +15,7 @@ class _Observer(Protocol):
     def on_report(
         self, step: int, epoch: int, losses: dict[str, float], learning_rate: float
     ) -> None: ...
+    def on_drift(self, step: int) -> None: ...
 
 class _Inference(Protocol):
     @property
@@ -49,6 +50,7 @@ class Core:
         second: dict[str, _Array] | None,
         progress: list[int],
     ) -> None: ...
+    def replicate(self, group: Group) -> None: ...
     def gradients(
         self,
         past: Column,
@@ -75,7 +77,16 @@ class Core:
         future: Column | None,
         labels: NDArray[np.int64] | None,
         inference: _Inference,
+        group: Group | None = None,
+        *,
+        shared: bool = True,
     ) -> dict[str, float]: ...
+
+@final
+class Group:
+    def __new__(cls, gradients: str, control: str, rank: int, size: int) -> Group: ...
+    def agree(self, number: int) -> int: ...
+    def leave(self, error: BaseException) -> None: ...
 
 # Past, future, and the number of each window's class.
 _Windows = tuple[Column, Column | None, NDArray[np.int64] | None]
@@ -92,6 +103,8 @@ class Session:
         *,
         check: bool,
         num_threads: int | None,
+        group: Group | None = None,
+        batches: int | None = None,
     ) -> Session: ...
     def run(self, until: int | None) -> None: ...
 

@@ -156,6 +156,8 @@ class Classifier(ClassifierMixin, Estimator):
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
+        group: Any = None,
+        shared: bool = True,
     ) -> Self:
         """Train for `max_iter` updates, from the model's encoder or from new weights.
 
@@ -173,6 +175,8 @@ class Classifier(ClassifierMixin, Estimator):
             As in `Model.fit`.
         checkpoint, checkpoint_minutes : str or path-like, float, default=None, 5.0
             As in `Model.fit`. A resumed training must get the same labels.
+        group, shared : ProcessGroup or "world", bool, default=None, True
+            As in `Model.fit`. With ``shared=False`` the classes are those of all processes.
 
         Returns
         -------
@@ -185,7 +189,7 @@ class Classifier(ClassifierMixin, Estimator):
             If `model` is given and was not fitted.
         ArgumentError, ShapeError, DataError
             If a parameter or the data cannot be used; the classifier is then unchanged.
-        OSError, BusyError
+        OSError, BusyError, GroupError
             As in `Model.fit`.
         OutOfMemoryError
             If an update needs more memory than is free; the message says how much.
@@ -194,22 +198,26 @@ class Classifier(ClassifierMixin, Estimator):
         KeyboardInterrupt
             Ctrl-C stops the training after the present batch; the classifier keeps its weights.
         """
-        with self._rollback_on_error():
+        with self._rollback_on_error(group, shared):
+            self._compare(validation=validation is None, checkpoint=checkpoint is None)
             check(self)
             windows = Pair(with_frames(sequences("X", X)), None)
-            classes, labels = _labels(y, len(windows.pasts))
-            resumed = self._resume(checkpoint, windows, len(windows.pasts))
+            classes, labels = _labels(y, len(windows.pasts), self._group.all)
+            n = self._compare_windows(windows, numbers=self._group.shared)
+            resumed = self._resume(checkpoint, windows, n)
             if resumed is None:
                 self._fitted = self._start(windows, classes)
+            self._record().check_frames(windows.pasts)
+            resumed = self._unite(resumed)
             fitted = self._record()
-            fitted.check_frames(windows.pasts)
             validate = self._validate(validation)
             hooks = self._hooks(validate, callback, checkpoint, checkpoint_minutes, resumed)
             if hooks.done:
                 return self
-            self._remember(windows, windows=len(windows.pasts))
-            source = (fitted.past(windows.pasts), None, labels)
-            self._train(source, until=fitted.end, hooks=hooks, check=windows.is_checked_first)
+            self._remember(windows, windows=n)
+            source, own = (fitted.past(windows.pasts), None, labels), self._own_batches(n)
+            looks = windows.is_checked_first
+            self._train(source, until=fitted.end, hooks=hooks, check=looks, batches=own)
         return self
 
     def _start(self, windows: Pair, classes: NDArray[Any]) -> Fitted:
@@ -220,7 +228,8 @@ class Classifier(ClassifierMixin, Estimator):
         if model is None:
             architecture = self._architecture(math.prod(frame_shape), classes=len(classes))
             if self.scale is not None:
-                scale = learn(self.scale, math.prod(frame_shape), windows)
+                some = windows.cut(self._part(windows))
+                scale = learn(self.scale, math.prod(frame_shape), some, self._group.all)
         else:
             if not isinstance(model, Model):
                 got = f"a {type(model).__name__}"
@@ -255,10 +264,18 @@ class Classifier(ClassifierMixin, Estimator):
         fitted = self._record()
         windows = fitted.pasts("validation", validation[0])
         labels = self._numbers_of(validation[1], len(windows))
-        column = fitted.past(windows)
+        column, group = fitted.past(windows), self._group
+        self._compare_windows(Pair(windows, None), numbers=group.shared)
 
         def validate() -> dict[str, float]:
-            losses = fitted.core.losses(column, None, labels, self._inference(silent=True))
+            losses = fitted.core.losses(
+                column,
+                None,
+                labels,
+                self._inference(silent=True),
+                group.engine,
+                shared=group.shared,
+            )
             return {"loss": losses["classify"]}
 
         return validate
@@ -473,8 +490,13 @@ def _saved_classes(items: Mapping[str, Any]) -> NDArray[Any]:
     return classes
 
 
-def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the classes, and the number of the class of each window."""
+def _labels(
+    y: ArrayLike, n: int, gather: Callable[[Any], list[Any]]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the classes, and the number of the class of each window.
+
+    `gather` returns the classes of all processes, given those of this one.
+    """
     given = _known(y)
     if given.shape != (n,):
         raise ShapeError(f"y must be of shape ({n},), one label a window, got {given.shape}")
@@ -484,7 +506,7 @@ def _labels(y: ArrayLike, n: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
         check_classification_targets(given)
     except ValueError as error:
         raise DataError(f"y must hold labels of classes, got other numbers: {error}") from None
-    classes, labels = np.unique(given, return_inverse=True)
+    classes = np.unique(np.concatenate(gather(np.unique(given))))
     if len(classes) < 2:
         raise DataError(f"y must hold at least 2 classes, got {len(classes)}")
-    return classes, labels.astype(np.int64)
+    return classes, np.searchsorted(classes, given).astype(np.int64)

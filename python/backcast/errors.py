@@ -53,6 +53,10 @@ class BusyError(BackcastError, RuntimeError):
     """The model is in use by another thread."""
 
 
+class GroupError(BackcastError, RuntimeError):
+    """Another process of the group failed or is gone."""
+
+
 class OutOfMemoryError(BackcastError, MemoryError):
     """The device does not have enough free memory."""
 

@@ -243,6 +243,8 @@ class Model(TransformerMixin, CompositeEstimator):
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
+        group: Any = None,
+        shared: bool = True,
     ) -> Self:
         """Train for `max_iter` updates, from new weights.
 
@@ -320,11 +322,13 @@ class Model(TransformerMixin, CompositeEstimator):
           number `k` on, counted from 0; otherwise the first `k` batches are read and dropped. To
           give the numbers of an uninterrupted training, it must yield the same batches again.
         """
-        with self._rollback_on_error():
+        with self._rollback_on_error(group, shared):
             self._fit(past, future, validation, callback, checkpoint, checkpoint_minutes)
         return self
 
-    def partial_fit(self, past: Any, future: Any = None) -> Self:
+    def partial_fit(
+        self, past: Any, future: Any = None, *, group: Any = None, shared: bool = True
+    ) -> Self:
         """Train for one pass over these windows, from the present weights.
 
         Weights, optimizer and schedule continue from call to call; a model that was never fitted
@@ -345,7 +349,7 @@ class Model(TransformerMixin, CompositeEstimator):
         ArgumentError, ShapeError, DataError, BusyError, DivergedError, KeyboardInterrupt
             As in `fit`.
         """
-        with self._rollback_on_error():
+        with self._rollback_on_error(group, shared):
             self._one_pass(past, future)
         return self
 

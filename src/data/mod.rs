@@ -14,6 +14,6 @@ mod windows;
 
 pub use column::{Column, Lazy, Scale, Sequences};
 pub use frames::{Align, Batch, Conversion, Frames};
-pub use order::Order;
-pub use source::{Progress, Source};
+pub use order::{Order, Share};
+pub use source::{Progress, Source, Stream};
 pub use windows::{Windows, in_order};

@@ -4,6 +4,33 @@ use rand::seq::SliceRandom;
 
 use crate::random::{Purpose, stream};
 
+/// What a process takes of each batch.
+#[derive(Debug, Clone, Copy)]
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// The windows are the same in `size` processes, of which this is number `rank`.
+    Shared { rank: usize, size: usize },
+    /// Its windows are its own, and make so many batches in an epoch.
+    Own { batches: i64 },
+}
+
+impl Share {
+    /// This process's part of `rows` that other processes may have too.
+    pub fn of(self, rows: &[i64]) -> &[i64] {
+        match self {
+            Self::Shared { rank, size } => cut(rows, rank as i64, size as i64),
+            Self::Whole | Self::Own { .. } => rows,
+        }
+    }
+}
+
+/// Piece `index` of `rows`, cut into so many pieces of about equal size.
+fn cut(rows: &[i64], index: i64, pieces: i64) -> &[i64] {
+    let start = |index: i64| (index as usize * rows.len()) / pieces as usize;
+    &rows[start(index)..start(index + 1)]
+}
+
 /// The order of one epoch.
 #[derive(Debug)]
 pub struct Order {
@@ -21,5 +48,14 @@ impl Order {
     /// The rows of batch `index`; None after the last batch.
     pub fn batch(&self, index: i64) -> Option<&[i64]> {
         self.rows.chunks(self.batch_size).nth(index as usize)
+    }
+
+    /// This process's rows of batch `index`, possibly none; None after the last batch.
+    pub fn part(&self, index: i64, share: Share) -> Option<&[i64]> {
+        match share {
+            Share::Whole => self.batch(index),
+            Share::Shared { .. } => self.batch(index).map(|rows| share.of(rows)),
+            Share::Own { batches } => (index < batches).then(|| cut(&self.rows, index, batches)),
+        }
     }
 }

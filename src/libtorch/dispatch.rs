@@ -10,7 +10,7 @@ use super::stable::{RELEASE, torch_call_dispatcher};
 use super::value;
 
 /// A tensor, as an argument. The callee takes it over.
-fn tensor(tensor: &Tensor) -> u64 {
+pub fn tensor(tensor: &Tensor) -> u64 {
     // SAFETY: a tensor that lives.
     #[allow(unsafe_code)]
     unsafe {
@@ -29,7 +29,7 @@ fn list(tensors: &[&Tensor]) -> u64 {
 }
 
 /// Call an operator, by the arguments that its schema names; its results, tensors all of them.
-fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> Result<[Tensor; RESULTS]> {
+pub fn call<const RESULTS: usize>(op: &CStr, overload: &CStr, arguments: &[u64]) -> Result<[Tensor; RESULTS]> {
     let mut stack = arguments.to_vec();
     stack.resize(arguments.len().max(RESULTS), 0);
     // SAFETY: the callers below put on the stack what the operator's schema names, in its order; results come back in the

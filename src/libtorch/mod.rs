@@ -1,6 +1,7 @@
 //! What tch does not wrap, and the C functions that tch itself calls, over libtorch's stable C interface. With `threads` and the
 //! CPU kernels the only modules with `unsafe` code; each block states why it is sound.
 
+mod collective;
 mod dispatch;
 mod failure;
 mod graph;
@@ -20,6 +21,7 @@ use ndarray::ArrayViewD;
 use tch::kind::Element;
 use tch::{Cuda, Device, Tensor};
 
+pub use collective::{begin_sum, wait};
 pub use dispatch::{Adam, Rate, fused_adam, fused_cell, fused_cell_backward, send};
 pub use graph::{Entered, Graph, Stream};
 pub use precision::{Precision, Wanted};

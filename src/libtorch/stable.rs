@@ -19,6 +19,7 @@ pub type Deleter = unsafe extern "C" fn(*mut c_void, *mut c_void);
 unsafe extern "C" {
     pub fn torch_call_dispatcher(op: *const c_char, overload: *const c_char, stack: *mut u64, release: u64) -> i32;
     pub fn torch_new_list_reserve_size(size: usize, list: *mut *mut c_void) -> i32;
+    pub fn torch_new_string_handle(text: *const c_char, length: usize, handle: *mut *mut c_void) -> i32;
     pub fn torch_list_push_back(list: *mut c_void, element: u64) -> i32;
     pub fn torch_get_mutable_data_ptr(tensor: Handle, out: *mut *mut c_void) -> i32;
     pub fn torch_get_num_threads(out: *mut u32) -> i32;

@@ -20,13 +20,12 @@ mod choice;
 mod cpu;
 mod reference;
 
-use rand_pcg::Pcg64Mcg;
 use tch::{Device, Kind, Tensor};
 
 pub use backend::Steps;
 pub use choice::{Trace, backward, forward, squared_error, traced};
 
-use crate::random;
+use crate::random::{Draws, Purpose, stream};
 
 /// The weights of one layer, or the gradients with respect to them. Matrices may have 16 bits, vectors then have 32.
 #[derive(Debug)]
@@ -135,7 +134,7 @@ impl Feed<'_> {
 /// Whether a pass is for training. Every pass takes it as an argument; nothing stores it.
 pub enum Mode<'a> {
     /// Keep the trace; drop units between layers.
-    Train { dropout: f64, rng: &'a mut Pcg64Mcg },
+    Train { dropout: f64, draws: &'a mut Draws },
     /// Keep only the outputs and the last state.
     Eval,
 }
@@ -220,16 +219,16 @@ pub fn readout_backward(top: &Tensor, d_outputs: &Tensor, gradient: &Readout) {
 
 /// A training pass without dropout, which keeps its trace and draws nothing.
 pub fn without_dropout<R>(pass: impl FnOnce(&mut Mode<'_>) -> R) -> R {
-    let rng = &mut random::stream(0, random::Purpose::Update, 0);
-    pass(&mut Mode::Train { dropout: 0.0, rng })
+    let draws = &mut Draws::new(stream(0, Purpose::Update, 0), None);
+    pass(&mut Mode::Train { dropout: 0.0, draws })
 }
 
 /// The mask of inverted dropout for one layer, (T, B, H); None if nothing is dropped.
-fn dropout_mask(mode: &mut Mode<'_>, shape: &[i64], top: bool, options: (Kind, Device)) -> Option<Tensor> {
+fn dropout_mask(mode: &mut Mode<'_>, shape: &[i64; 3], top: bool, options: (Kind, Device)) -> Option<Tensor> {
     match mode {
-        Mode::Train { dropout, rng } if *dropout > 0.0 && !top => {
+        Mode::Train { dropout, draws } if *dropout > 0.0 && !top => {
             let keep = 1.0 - *dropout;
-            Some(random::bernoulli(rng, shape, keep, 1.0 / keep, options))
+            Some(draws.bernoulli(shape, keep, 1.0 / keep, options))
         }
         _ => None,
     }

@@ -5,8 +5,8 @@ use tch::{Device, Kind, Tensor};
 use super::loss::Unread;
 
 /// The mean over a sequence's steps of the cross entropy of a softmax on each, in nats, summed over the batch, and the
-/// gradient of its mean over the batch at the logits (T, B, K).
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -> (Unread, Tensor) {
+/// gradient of its mean over the batch at the logits (T, B, K); over `whole` windows, if these are a part of them.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>, whole: Option<f64>) -> (Unread, Tensor) {
     let (steps, batch, _) = logits.size3().expect("logits are (T, B, K)");
     let share = share(logits, valid);
     let log_p = logits.log_softmax(-1, None);
@@ -14,7 +14,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, valid: Option<&Tensor>) -
     let sum = -(log_p.gather(2, &labels, false) * &share).sum(Some(Kind::Double));
     let mut d = log_p.exp();
     let _ = d.scatter_add_(2, &labels, &Tensor::full([steps, batch, 1], -1.0, (d.kind(), d.device())));
-    (Unread { sum, count: batch as f64 }, d * share / batch)
+    (Unread { sum, count: batch as f64 }, d * share / whole.unwrap_or(batch as f64))
 }
 
 /// The classes' probabilities (B, K): those of every step, averaged over the steps.

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
-use rand_pcg::Pcg64Mcg;
 use tch::{Device, IndexOp, Kind, Tensor};
 
 use super::architecture::{Architecture, Feedback, Init, Which};
-use super::loss::{Losses, Unread};
+use super::loss::{self, Losses, Unread};
 use super::weights::Weights;
 use super::{classifier, decoder, encoder};
 use crate::data::{Batch, Frames};
 use crate::error::Error;
 use crate::libtorch::{Precision, Tf32};
 use crate::lstm::{self, Back, Mode, Run, Stack, State, Steps, Trace};
+use crate::random::Draws;
 use crate::stop;
 
 /// What a training pass needs besides the batch.
@@ -27,7 +27,11 @@ pub struct Pass<'a> {
     pub probability: f64,
     /// Whether the encoder stays fixed and gets no gradients.
     pub head_only: bool,
-    pub rng: &'a mut Pcg64Mcg,
+    pub draws: &'a mut Draws,
+    /// What each loss is a mean over, if the batch is a part of a whole one.
+    pub whole: Option<Losses<f64>>,
+    /// Called when the decoders' gradients are complete, before the encoder's backward pass.
+    pub decoders_done: &'a dyn Fn(),
 }
 
 /// Traces of the encoder and of the decoders, kept from one update to the next.
@@ -144,7 +148,7 @@ impl Composite {
         let (loss, weights) = (self.architecture.loss, self.multiplied());
 
         // The encoder squeezes the past into a state.
-        let mut mode = Mode::Train { dropout: pass.dropout, rng: pass.rng };
+        let mut mode = Mode::Train { dropout: pass.dropout, draws: pass.draws };
         lstm::forward(vec![encoder::run(&weights.encoder, &batch.past, &mut traces.encoder)], &mut mode);
         let state = last(&traces.encoder);
 
@@ -158,9 +162,9 @@ impl Composite {
             if let (Some(stack), Some(target), Some(feedback)) =
                 (&weights.decoders[w], &targets[w], self.architecture.feedback[w])
             {
-                let Mode::Train { rng, .. } = &mut mode else { unreachable!("this is a training pass") };
+                let Mode::Train { draws, .. } = &mut mode else { unreachable!("this is a training pass") };
                 let (steps, truth) = (target.steps(), truths[w].as_ref());
-                let feed = decoder::training_feed(feedback, loss, steps, truth, pass.probability, rng);
+                let feed = decoder::training_feed(feedback, loss, steps, truth, pass.probability, draws);
                 let batch = batch.past.batch();
                 runs.push(Run { stack, feed, initial: Some(state), batch, valid: None, version: None, trace });
             }
@@ -170,7 +174,9 @@ impl Composite {
         // The losses, and their gradients at all outputs at once: feedback carries none.
         let mut losses = Losses::default();
         let d_logits = self.labels(batch)?.map(|labels| {
-            let (loss, d) = classifier::cross_entropy(logits(&traces.encoder), labels, batch.past.valid.as_ref());
+            let whole = pass.whole.and_then(|whole| whole.classes);
+            let (loss, d) =
+                classifier::cross_entropy(logits(&traces.encoder), labels, batch.past.valid.as_ref(), whole);
             losses.classes = Some(loss);
             d * pass.scale
         });
@@ -180,8 +186,9 @@ impl Composite {
                 if d.as_ref().is_none_or(|d| d.size() != outputs.size() || d.kind() != outputs.kind()) {
                     *d = Some(outputs.zeros_like());
                 }
-                losses.decoders[w] =
-                    d.as_mut().map(|d| loss.backward(outputs, target, pass.scale * pass.loss_weights[w], d));
+                let (weight, whole) =
+                    (pass.scale * pass.loss_weights[w], pass.whole.and_then(|whole| whole.decoders[w]));
+                losses.decoders[w] = d.as_mut().map(|d| loss.backward(outputs, target, weight, whole, d));
             }
         }
 
@@ -196,6 +203,7 @@ impl Composite {
         }
         let d_state =
             lstm::backward(backs).into_iter().flatten().reduce(|sum, one| State { h: sum.h + one.h, c: sum.c + one.c });
+        (pass.decoders_done)();
         let (stack, gradients) = (&weights.encoder, &gradients.encoder);
         match (&d_logits, &gradients.readout) {
             (Some(d_logits), Some(gradient)) if pass.head_only => {
@@ -210,12 +218,23 @@ impl Composite {
         Ok(losses)
     }
 
+    /// What each loss is a mean over: the valid numbers of its target, or the windows. None is a batch without windows.
+    pub fn counts(&self, batch: Option<&Batch>) -> Losses<f64> {
+        let sides = [batch.map(|batch| &batch.past), batch.and_then(|batch| batch.future.as_ref())];
+        let count = |side: Option<&Frames>| side.map_or(0.0, loss::count);
+        let windows = batch.map_or(0, |batch| batch.past.batch());
+        Losses {
+            decoders: [0, 1].map(|w| self.architecture.feedback[w].map(|_| count(sides[w]))),
+            classes: self.architecture.classes.map(|_| windows as f64),
+        }
+    }
+
     /// The losses as at inference: decoders are fed their own outputs or nothing.
     pub fn losses(&self, batch: &Batch) -> Result<Losses> {
         self.encode(&batch.past, |encoded| {
             let mut losses = Losses::default();
             if let Some(labels) = self.labels(batch)? {
-                let (loss, _) = classifier::cross_entropy(logits(encoded), labels, batch.past.valid.as_ref());
+                let (loss, _) = classifier::cross_entropy(logits(encoded), labels, batch.past.valid.as_ref(), None);
                 losses.classes = Some(loss.read());
             }
             for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {

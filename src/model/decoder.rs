@@ -1,12 +1,11 @@
 //! A decoder: the encoder's state in, frames out, one after another: T, T-1, ... 1 or T+1 ... T+F.
 
-use rand_pcg::Pcg64Mcg;
 use tch::Tensor;
 
 use super::architecture::{Feedback, Loss, Which};
 use crate::data::{Batch, Frames};
 use crate::lstm::{Feed, Truth};
-use crate::random;
+use crate::random::Draws;
 
 /// The frames that a decoder must emit, in the order in which it emits them.
 pub fn target(which: Which, batch: &Batch) -> Option<Frames> {
@@ -40,13 +39,13 @@ pub fn training_feed<'a>(
     steps: i64,
     truth: Option<&'a Tensor>,
     probability: f64,
-    rng: &mut Pcg64Mcg,
+    draws: &mut Draws,
 ) -> Feed<'a> {
     match (feedback, truth) {
         (Feedback::Truth, Some(truth)) => Feed::Frames(truth),
         (Feedback::Scheduled, Some(truth)) => {
             let size = [steps, truth.size()[1], 1];
-            let mask = random::bernoulli(rng, &size, probability, 1.0, (truth.kind(), truth.device()));
+            let mask = draws.bernoulli(&size, probability, 1.0, (truth.kind(), truth.device()));
             Feed::Output { steps, activation: loss.activation(), truth: Some(Truth { frames: truth, mask }) }
         }
         _ => feed(feedback, loss, steps),

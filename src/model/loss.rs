@@ -124,10 +124,18 @@ impl Loss {
         }
     }
 
-    /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean.
-    pub fn backward(self, outputs: &Tensor, target: &Frames, weight: f64, d: &mut Tensor) -> Unread {
+    /// The loss of `outputs` (T, B, D), and in `d` the gradient at them of `weight` times its mean; over `whole` numbers, if
+    /// these are a part of them.
+    pub fn backward(
+        self,
+        outputs: &Tensor,
+        target: &Frames,
+        weight: f64,
+        whole: Option<f64>,
+        d: &mut Tensor,
+    ) -> Unread {
         let (y, mask, count) = (&target.values, target.mask(), count(target));
-        let scale = weight / count.max(1.0);
+        let scale = weight / whole.unwrap_or(count).max(1.0);
         let sum = match self {
             Self::Mse => lstm::squared_error(outputs, y, mask, 2.0 * scale, d),
             Self::Bce => {
@@ -152,7 +160,7 @@ impl Loss {
 }
 
 /// The count of the target's valid numbers.
-fn count(target: &Frames) -> f64 {
+pub fn count(target: &Frames) -> f64 {
     match target.mask() {
         Some(mask) => {
             let numbers = target.values.size()[2] / mask.size()[2];

@@ -107,6 +107,12 @@ impl Weights {
         }
     }
 
+    /// Where the decoders' weights start in the flat tensor; its end without decoders.
+    pub fn decoders(&self) -> i64 {
+        let first = self.entries.iter().find(|entry| !entry.name.starts_with("encoder."));
+        first.map_or(self.flat.size()[0], |entry| entry.offset)
+    }
+
     /// Assign `arrays`, all of them or none.
     pub fn assign(&self, arrays: &[(String, Tensor)]) -> Result<()> {
         self.fill(&self.flat, arrays)

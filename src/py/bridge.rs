@@ -72,7 +72,11 @@ impl Observer for Bridge {
             let Progress { step, epoch, .. } = report.progress;
             Python::attach(|py| {
                 let losses = losses_dict(py, &report.losses)?;
-                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate))
+                observer.call_method1(py, "on_report", (step, epoch, losses, report.learning_rate))?;
+                if report.drifted {
+                    observer.call_method1(py, "on_drift", (step,))?;
+                }
+                PyResult::Ok(())
             })?;
         }
         Ok(())

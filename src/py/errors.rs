@@ -1,16 +1,14 @@
 //! How Python calls the engine, and the one place where errors become exceptions.
 
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyOSError};
 use pyo3::prelude::*;
 use pyo3::{PyErr, import_exception};
 use tch::TchError;
 
 use crate::error::Error;
-use crate::stop::Asking;
+use crate::stop::{Asking, Panic, caught};
 use crate::threads::Threads;
 
 import_exception!(backcast.errors, ArgumentError);
@@ -19,6 +17,7 @@ import_exception!(backcast.errors, DataError);
 import_exception!(backcast.errors, DecoderError);
 import_exception!(backcast.errors, DeviceError);
 import_exception!(backcast.errors, DivergedError);
+import_exception!(backcast.errors, GroupError);
 import_exception!(backcast.errors, InternalError);
 import_exception!(backcast.errors, OutOfMemoryError);
 import_exception!(backcast.errors, ShapeError);
@@ -30,17 +29,11 @@ pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> anyhow::Result<T
         let _threads = Threads::limit(None, false);
         work()
     };
-    match py.detach(|| quietly(work)) {
-        Ok(result) => result.map_err(exception),
-        Err(panic) => Err(match panic.downcast::<anyhow::Error>() {
-            Ok(error) => exception(*error),
-            Err(panic) => of_libtorch(&message(panic.as_ref())),
-        }),
-    }
+    py.detach(|| quietly(work)).map_err(exception)
 }
 
 /// Catch a panic, and keep its report off the user's screen: it becomes an exception.
-fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
+fn quietly<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     thread_local!(static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
     static HOOK: std::sync::Once = std::sync::Once::new();
     HOOK.call_once(|| {
@@ -52,14 +45,9 @@ fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
         }));
     });
     INSIDE.set(true);
-    let result = catch_unwind(AssertUnwindSafe(work));
+    let result = caught(work);
     INSIDE.set(false);
     result
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
 }
 
 /// The exception of an error: a `PyErr` as it was, ours by their remedy, the system's by their number.
@@ -77,11 +65,13 @@ pub fn exception(error: anyhow::Error) -> PyErr {
             Error::NoDecoder { .. } => DecoderError::new_err(text),
             Error::Device { .. } => DeviceError::new_err(text),
             Error::Memory { .. } => out_of_memory(&text),
-            Error::Diverged { .. } => DivergedError::new_err(text),
+            Error::Diverged { .. } | Error::Elsewhere { .. } => DivergedError::new_err(text),
+            Error::Peer { .. } | Error::Gone { .. } => GroupError::new_err(text),
+            Error::Stopped => stopped(text),
             Error::Busy => BusyError::new_err(text),
         };
     }
-    if error.downcast_ref::<TchError>().is_some() {
+    if error.is::<TchError>() || error.is::<Panic>() {
         return of_libtorch(&text);
     }
     match error.downcast_ref::<io::Error>().map(io::Error::raw_os_error) {
@@ -94,6 +84,11 @@ pub fn exception(error: anyhow::Error) -> PyErr {
         Some(None) => PyOSError::new_err(text),
         None => InternalError::new_err(text),
     }
+}
+
+/// Another process was stopped; if this one is too, that is one and the same wish.
+fn stopped(text: String) -> PyErr {
+    Python::attach(|py| py.check_signals()).err().unwrap_or_else(|| PyKeyboardInterrupt::new_err(text))
 }
 
 fn out_of_memory(text: &str) -> PyErr {

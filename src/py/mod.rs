@@ -3,6 +3,7 @@
 mod arrays;
 mod bridge;
 mod errors;
+mod group;
 mod model;
 mod session;
 mod settings;
@@ -10,6 +11,8 @@ mod settings;
 /// The private module `backcast._core`.
 #[pyo3::pymodule(name = "_core")]
 mod _core {
+    #[pymodule_export]
+    use super::group::Group;
     #[pymodule_export]
     use super::model::{Core, check_weights, cuda_device_count};
     #[pymodule_export]

@@ -12,12 +12,13 @@ use tch::{Cuda, Device, Kind, Tensor};
 use super::arrays::{Column, Labels, Numbers, Rows, borrowed, numbers};
 use super::bridge::{Bridge, Inference, losses_dict};
 use super::errors::detached;
-use crate::data::{self, Align, Conversion, Frames, Progress, Windows, in_order};
+use super::group::Group;
+use crate::data::{self, Align, Conversion, Frames, Progress, Share, Windows, in_order};
 use crate::error::Error;
 use crate::libtorch::{self, Borrowed, Precision};
 use crate::lstm::State;
 use crate::model::{Architecture, Composite, Init, Pass, Which, check_shapes};
-use crate::random::{Purpose, stream};
+use crate::random::{Draws, Purpose, stream};
 use crate::threads::{Threads, forked};
 use crate::train::{self, Moments, Trainer, Training};
 use crate::words::Words;
@@ -158,6 +159,12 @@ impl Core {
         })
     }
 
+    /// Take over the weights and moments of a group's process 0.
+    fn replicate(&self, py: Python<'_>, group: Bound<'_, Group>) -> PyResult<()> {
+        let group = &group.get().0;
+        detached(py, || self.lock()?.replicate(group))
+    }
+
     /// One training pass over all windows as one batch: (losses, gradients, what each decoder was fed).
     #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn gradients<'py>(
@@ -180,9 +187,11 @@ impl Core {
             let conversion = conversion(&model);
             let windows = Windows { past, future, labels, conversion };
             let batch = windows.batch(&(0..windows.len()).collect::<Vec<_>>())?;
-            let rng = &mut stream(training.seed, Purpose::Update, 0);
+            let draws = &mut Draws::new(stream(training.seed, Purpose::Update, 0), None);
             let (loss_weights, dropout, head_only) = (training.loss_weights, training.dropout, training.head_only);
-            let mut pass = Pass { loss_weights, scale: 1.0, dropout, probability, head_only, rng };
+            let (whole, decoders_done) = (None, &|| ());
+            let mut pass =
+                Pass { loss_weights, scale: 1.0, dropout, probability, head_only, draws, whole, decoders_done };
             let (losses, gradients, traces) = train::gradients(&model, &batch, &mut pass)?;
             let fed =
                 Which::ALL.into_iter().filter_map(|which| Some((which.name(), traces.fed(which)?.transpose(0, 1))));
@@ -301,7 +310,10 @@ impl Core {
         all.into_array(py)
     }
 
-    /// The losses as at inference, by decoder.
+    /// The losses as at inference, by decoder; with a group those of the windows of all its processes, which are its own or
+    /// shared by all.
+    #[pyo3(signature = (past, future, labels, inference, group=None, *, shared=true))]
+    #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn losses<'py>(
         &self,
         py: Python<'py>,
@@ -309,12 +321,16 @@ impl Core {
         future: Option<Column<'_>>,
         labels: Option<Labels<'_>>,
         inference: Inference,
+        group: Option<Bound<'_, Group>>,
+        shared: bool,
     ) -> PyResult<Bound<'py, PyDict>> {
         let (past, future, labels) = (past.borrow(), future.as_ref().map(Column::borrow), labels.map(Labels::tensor));
+        let group = group.as_ref().map(|group| &group.get().0);
         let losses = self.infer(py, inference.num_threads, move |model| {
             let windows = Windows { past, future, labels, conversion: conversion(model) };
             let mut bridge = Bridge::new(inference.on_rows);
-            train::evaluate(model, &windows, inference.batch_size, |done, all| bridge.on_rows(done, all))
+            let group = group.map(|group| (group, if shared { group.share() } else { Share::Whole }));
+            train::evaluate(model, &windows, inference.batch_size, group, |done, all| bridge.on_rows(done, all))
         })?;
         losses_dict(py, &losses)
     }

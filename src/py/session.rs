@@ -9,11 +9,12 @@ use tch::Tensor;
 use super::arrays::{Column, Labels};
 use super::bridge::Bridge;
 use super::errors::detached;
+use super::group::Group;
 use super::model::{Core, conversion};
-use crate::data::{self, Batch, Conversion, Order, Source, Windows};
+use crate::data::{self, Batch, Conversion, Order, Share, Source, Stream, Windows};
 use crate::error::Error;
 use crate::threads::Threads;
-use crate::train::{Trainer, Training, Until};
+use crate::train::{Plan, Trainer, Training, Until};
 
 /// Windows as Python passes them: past, future, labels.
 type Items<'py> = (Column<'py>, Option<Column<'py>>, Option<Labels<'py>>);
@@ -22,6 +23,8 @@ type Items<'py> = (Column<'py>, Option<Column<'py>>, Option<Labels<'py>>);
 #[derive(Default)]
 struct Kept {
     begun: bool,
+    /// Whether the present pass over a stream has ended here.
+    ended: bool,
     /// Past and future on the device, if they fit there.
     placed: [Option<Tensor>; 2],
 }
@@ -37,13 +40,16 @@ pub struct Session {
     observer: Py<PyAny>,
     check: bool,
     num_threads: Option<i32>,
+    group: Option<Py<Group>>,
+    /// The batches of an epoch, if each process of the group has windows of its own.
+    batches: Option<i64>,
     kept: Mutex<Kept>,
 }
 
 #[pymethods]
 impl Session {
     #[new]
-    #[pyo3(signature = (core, source, training, report_every, observer, *, check, num_threads))]
+    #[pyo3(signature = (core, source, training, report_every, observer, *, check, num_threads, group=None, batches=None))]
     #[allow(clippy::too_many_arguments, reason = "Python passes each by name")]
     fn new(
         core: Py<Core>,
@@ -53,9 +59,11 @@ impl Session {
         observer: Py<PyAny>,
         check: bool,
         num_threads: Option<i32>,
+        group: Option<Py<Group>>,
+        batches: Option<i64>,
     ) -> Self {
         let kept = Mutex::default();
-        Self { core, source, training, report_every, observer, check, num_threads, kept }
+        Self { core, source, training, report_every, observer, check, num_threads, group, batches, kept }
     }
 
     /// Train to update `until`, or to the end of the present pass. The next call continues from there.
@@ -64,10 +72,11 @@ impl Session {
         let source = self.source.bind(py);
         if source.is_callable() {
             return detached(py, || {
-                self.training(|trainer, _, bridge| {
+                self.training(|trainer, kept, bridge| {
                     let to = conversion(&trainer.model);
                     let mut next = |step| self.next(step, to);
-                    self.train(trainer, &mut Source::Stream(&mut next), until, bridge)
+                    let stream = Stream { next: &mut next, ended: &mut kept.ended };
+                    self.train(trainer, &mut Source::Stream(stream), until, bridge)
                 })
             });
         }
@@ -78,7 +87,7 @@ impl Session {
                 let mut windows = Windows { past, future, labels, conversion: conversion(&trainer.model) };
                 self.prepare(&mut windows, trainer, kept, until, bridge)?;
                 let Training { batch_size, seed, .. } = self.training;
-                self.train(trainer, &mut Source::windows(&windows, batch_size, seed), until, bridge)
+                self.train(trainer, &mut Source::windows(&windows, batch_size, seed, self.share()), until, bridge)
             })
         })
     }
@@ -96,7 +105,18 @@ impl Session {
     }
 
     fn train(&self, trainer: &mut Trainer, source: &mut Source<'_>, until: Until, bridge: &mut Bridge) -> Result<()> {
-        trainer.run(source, &self.training, until, self.report_every, bridge)
+        let group = self.group.as_ref().map(|group| &group.get().0);
+        let plan = Plan { training: &self.training, until, report_every: self.report_every, group };
+        trainer.run(source, plan, bridge)
+    }
+
+    /// What this process takes of each batch of windows.
+    fn share(&self) -> Share {
+        match (&self.group, self.batches) {
+            (None, _) => Share::Whole,
+            (Some(_), Some(batches)) => Share::Own { batches },
+            (Some(group), None) => group.get().0.share(),
+        }
     }
 
     /// Before the first update: place the windows on the device, and check them. Later runs use what was placed.

@@ -98,12 +98,13 @@ struct Key {
 
 impl Key {
     /// None for an update that cannot be recorded: it draws random numbers, or the host waits for a count.
+    /// One of several processes' updates is not recorded either.
     fn of(update: &Update<'_>, batch: &Batch) -> Option<Self> {
-        let Update { model, training, gradients, part, .. } = update;
+        let Update { model, training, gradients, part, whole, .. } = update;
         let sides = [Some(&batch.past), batch.future.as_ref()];
-        let whole = sides.into_iter().flatten().all(|side| side.mask().is_none());
+        let masked = sides.into_iter().flatten().any(|side| side.mask().is_some());
         let draws = training.dropout > 0.0 || model.architecture.feedback.contains(&Some(Feedback::Scheduled));
-        if draws || !whole {
+        if draws || masked || whole.is_some() {
             return None;
         }
         let labels = batch.labels.as_ref().map(Tensor::size);
@@ -178,12 +179,13 @@ impl Deferred {
     }
 
     /// Queue an update.
-    pub fn update(&mut self, update: &Update<'_>, batch: &Batch, traces: &mut Traces) -> Result<()> {
+    pub fn update(&mut self, update: &Update<'_>, batch: Option<&Batch>, traces: &mut Traces) -> Result<()> {
         let _ = self.queue.numbers.steps.fill_(update.part.moments.steps as f64);
         let _ = self.queue.numbers.rate.fill_(update.learning_rate());
-        let results = match self.stream.as_ref().and_then(|_| Key::of(update, batch)) {
+        let alike = self.stream.as_ref().and(batch).and_then(|batch| Some((Key::of(update, batch)?, batch)));
+        let results = match alike {
             None => update.make(batch, traces, &mut self.queue)?,
-            Some(key) => {
+            Some((key, batch)) => {
                 if self.recorded.as_ref().is_some_and(|recorded| recorded.key == key) {
                     self.warm = (None, 0);
                 } else if self.is_warm(&key) {
@@ -191,7 +193,7 @@ impl Deferred {
                 }
                 match self.recorded.as_ref().filter(|recorded| recorded.key == key) {
                     Some(recorded) => recorded.replay(batch)?,
-                    None => update.make(batch, traces, &mut self.queue)?,
+                    None => update.make(Some(batch), traces, &mut self.queue)?,
                 }
             }
         };
@@ -219,7 +221,7 @@ impl Deferred {
         };
         // A recording has memory of its own and must not use what was made before.
         *traces = Traces::default();
-        match Graph::record(|| update.make(&batch, &mut Traces::default(), &mut self.queue)) {
+        match Graph::record(|| update.make(Some(&batch), &mut Traces::default(), &mut self.queue)) {
             Ok((graph, results)) => self.recorded = Some(Recorded { key, batch, results, graph }),
             Err(_) => self.stream = None,
         }

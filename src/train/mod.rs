@@ -2,6 +2,7 @@
 
 mod deferred;
 mod evaluate;
+mod group;
 pub mod optimizer;
 mod schedule;
 mod session;
@@ -9,7 +10,8 @@ mod settings;
 mod update;
 
 pub use evaluate::{evaluate, gradients};
+pub use group::{Group, Part};
 pub use optimizer::Moments;
 pub use schedule::Schedule;
-pub use session::{Observer, Report, Trainer, Until};
+pub use session::{Observer, Plan, Report, Trainer, Until};
 pub use settings::Training;

@@ -3,7 +3,7 @@
 //! To add one: a variant and its word here, and its arm in `update`.
 
 use anyhow::Result;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::libtorch::{Adam, Rate, fused_adam};
 use crate::stop;
@@ -152,18 +152,31 @@ fn cost(flat: &Tensor) -> usize {
     flat.numel() * if flat.device() == Device::Cpu { 16 } else { 0 }
 }
 
-/// The norm of `g`, on the host; on the CPU it is added up in pieces that do not depend on the number of threads.
+/// The norm of `g`, on the host.
 pub fn norm(g: &Tensor) -> f64 {
-    const PIECE: i64 = 1 << 16;
-    let n = g.numel() as i64;
-    if g.device() != Device::Cpu || n <= PIECE {
-        return g.norm().double_value(&[]);
+    match by_pieces(g, |piece| piece.norm().double_value(&[])).as_slice() {
+        [norm] => *norm,
+        norms => norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt(),
     }
-    let of_pieces = by_parts(&[g], (n + PIECE - 1) / PIECE, cost(g), |tensors, first, length| {
+}
+
+/// A number that differs, almost certainly, where one of the numbers in `flat` does.
+pub fn checksum(flat: &Tensor) -> f64 {
+    by_pieces(flat, |piece| piece.sum(Some(Kind::Double)).double_value(&[])).into_iter().sum()
+}
+
+/// `one` of each piece; on the CPU these do not depend on the number of threads.
+fn by_pieces(flat: &Tensor, one: impl Fn(&Tensor) -> f64 + Sync) -> Vec<f64> {
+    const PIECE: i64 = 1 << 16;
+    let n = flat.numel() as i64;
+    if flat.device() != Device::Cpu || n <= PIECE {
+        return vec![one(flat)];
+    }
+    let of_pieces = by_parts(&[flat], (n + PIECE - 1) / PIECE, cost(flat), |tensors, first, length| {
         let piece = |i: i64| tensors[0].narrow(0, i * PIECE, PIECE.min(n - i * PIECE));
-        (first..first + length).map(|i| piece(i).norm().double_value(&[])).collect::<Vec<_>>()
+        (first..first + length).map(|i| one(&piece(i))).collect::<Vec<_>>()
     });
-    of_pieces.into_iter().flatten().map(|norm| norm * norm).sum::<f64>().sqrt()
+    of_pieces.into_iter().flatten().collect()
 }
 
 /// Scale `g` so that its norm is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_`; `norm` is its norm.

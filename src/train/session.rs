@@ -1,15 +1,15 @@
 //! The one training loop, over windows or a stream of batches.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
 use anyhow::Result;
 
 use super::deferred::Deferred;
-use super::optimizer::Moments;
+use super::group::{Group, Part, Whole};
+use super::optimizer::{self, Moments};
 use super::settings::Training;
 use super::update::{Immediate, Update};
 use crate::data::{Batch, Progress, Source};
 use crate::model::{Composite, Losses, Traces, Weights};
+use crate::stop::caught;
 
 /// A model in training: its weights, and everything that the next update depends on.
 #[derive(Debug)]
@@ -29,26 +29,45 @@ pub struct Report {
     pub progress: Progress,
     pub losses: Losses,
     pub learning_rate: f64,
+    /// Whether the processes of a group had got different weights, and have those of process 0 again.
+    pub drifted: bool,
+}
+
+/// How to train.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    pub training: &'a Training,
+    pub until: Until,
+    pub report_every: i64,
+    /// The processes that train together.
+    pub group: Option<&'a Group>,
 }
 
 /// The totals since the last report.
 #[derive(Default)]
 struct Totals {
+    updates: usize,
     losses: Losses,
+    /// Whether `losses` are those of all processes of the group.
+    of_all: bool,
+    /// Whether the processes had got different weights, and have those of process 0 again.
+    drifted: bool,
     learning_rate: f64,
-    /// The losses of the last update that was read.
+    /// The losses of the last update that was read; in a group those of this process's windows.
     latest: Losses,
 }
 
 impl Totals {
     /// Report and start again. After an error (Ctrl-C) in the observer the totals remain, for another attempt.
     fn report(&mut self, progress: Progress, observer: &mut dyn Observer) -> Result<()> {
-        observer.on_report(&Report { progress, losses: self.losses, learning_rate: self.learning_rate })?;
-        self.losses = Losses::default();
+        let &mut Self { losses, learning_rate, drifted, .. } = self;
+        observer.on_report(&Report { progress, losses, learning_rate, drifted })?;
+        *self = Self { learning_rate: self.learning_rate, latest: self.latest, ..Self::default() };
         Ok(())
     }
 
     fn add(&mut self, losses: Losses) {
+        self.updates += 1;
         self.losses.add(&losses);
         self.latest = losses;
     }
@@ -85,14 +104,7 @@ impl Trainer {
     }
 
     /// Train until `until`. A stream that is empty ends the run early.
-    pub fn run(
-        &mut self,
-        source: &mut Source<'_>,
-        training: &Training,
-        until: Until,
-        report_every: i64,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    pub fn run(&mut self, source: &mut Source<'_>, plan: Plan<'_>, observer: &mut dyn Observer) -> Result<()> {
         let device = self.model.options().1;
         let _stream = self.deferred.as_mut().and_then(|deferred| {
             deferred.forget();
@@ -100,26 +112,33 @@ impl Trainer {
         });
         let mut totals = Totals::default();
         // libtorch's errors come as panics.
-        let passes = || self.passes(source, training, until, report_every, observer, &mut totals);
-        let outcome = catch_unwind(AssertUnwindSafe(passes));
+        let outcome = caught(|| self.passes(source, plan, observer, &mut totals));
         // However it ended, every update is reported.
-        let read = self.read(&mut totals);
-        let reported = if totals.losses.is_empty() { Ok(()) } else { totals.report(self.progress, observer) };
-        outcome.unwrap_or_else(|panic| resume_unwind(panic)).and(read).and(reported)
+        let outcome = outcome.and(self.read(&mut totals));
+        let outcome = match plan.group {
+            None => outcome,
+            Some(group) => group.end(outcome),
+        };
+        let reported = if totals.updates == 0 { Ok(()) } else { self.report(plan.group, &mut totals, observer) };
+        outcome.and(reported)
     }
 
     fn passes(
         &mut self,
         source: &mut Source<'_>,
-        training: &Training,
-        until: Until,
-        report_every: i64,
+        plan: Plan<'_>,
         observer: &mut dyn Observer,
         totals: &mut Totals,
     ) -> Result<()> {
+        let Plan { training, until, report_every, group } = plan;
         let is_done = |progress: Progress| matches!(until, Until::Step(end) if progress.step >= end);
         while !is_done(self.progress) {
-            let Some(batch) = source.next(self.progress)? else {
+            let batch = source.next(self.progress)?;
+            let whole = match group {
+                None => None,
+                Some(group) => Some(group.vote(Ok(Part::of(&self.model, batch.as_ref())))?),
+            };
+            if whole.map_or(batch.is_none(), |whole| whole.rows.of == 0) {
                 if self.progress.batch == 0 {
                     // An empty pass.
                     return Ok(());
@@ -129,14 +148,14 @@ impl Trainer {
                     return Ok(());
                 }
                 continue;
-            };
-            self.update(&batch, training, totals)?;
+            }
+            self.update(batch.as_ref(), whole, training, totals)?;
             let reports = self.progress.step % report_every == 0;
             if reports || self.deferred.as_ref().is_some_and(Deferred::is_due) {
                 self.read(totals)?;
             }
             if reports {
-                totals.report(self.progress, observer)?;
+                self.report(group, totals, observer)?;
             }
             observer.on_step(self.progress.step, &totals.latest)?;
             // A checkpoint after the last batch of windows names the next epoch.
@@ -157,8 +176,14 @@ impl Trainer {
     }
 
     /// Make or queue one update; the weights stay as they were when it is refused.
-    fn update(&mut self, batch: &Batch, training: &Training, totals: &mut Totals) -> Result<()> {
-        let update = Update::new(&self.model, training, &self.gradients, &self.moments, self.progress);
+    fn update(
+        &mut self,
+        batch: Option<&Batch>,
+        whole: Option<Whole<'_>>,
+        training: &Training,
+        totals: &mut Totals,
+    ) -> Result<()> {
+        let update = Update::new(&self.model, training, &self.gradients, &self.moments, self.progress, whole);
         match &mut self.deferred {
             Some(deferred) => deferred.update(&update, batch, &mut self.traces)?,
             None => totals.add(update.make(batch, &mut self.traces, &mut Immediate)?),
@@ -167,6 +192,38 @@ impl Trainer {
         self.moments.steps += 1;
         self.progress.step += 1;
         self.progress.batch += 1;
+        Ok(())
+    }
+
+    /// Give all processes of a group the weights and moments of process 0.
+    pub fn replicate(&mut self, group: &Group) -> Result<()> {
+        for flat in [&self.model.weights.flat, &self.moments.first, &self.moments.second] {
+            group.copy_first(flat)?;
+        }
+        self.model.weights_changed();
+        Ok(())
+    }
+
+    fn report(&mut self, group: Option<&Group>, totals: &mut Totals, observer: &mut dyn Observer) -> Result<()> {
+        if let Some(group) = group {
+            self.unite(group, totals)?;
+        }
+        totals.report(self.progress, observer)
+    }
+
+    /// Make the totals those of all processes. Their weights must be the same; processors of several kinds round differently,
+    /// so that they slowly drift apart.
+    fn unite(&mut self, group: &Group, totals: &mut Totals) -> Result<()> {
+        if totals.of_all || !group.is_reachable() {
+            return Ok(());
+        }
+        let same;
+        (totals.losses, same) = group.total(&totals.losses, optimizer::checksum(&self.model.weights.flat))?;
+        totals.of_all = true;
+        if !same {
+            self.replicate(group)?;
+            totals.drifted = true;
+        }
         Ok(())
     }
 

@@ -4,15 +4,16 @@
 //! is not finite; `deferred` leaves that decision to the device and reads the numbers later.
 
 use anyhow::Result;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
+use super::group::{Whole, poison};
 use super::optimizer::{self, Moments, Numbers, Step};
 use super::settings::Training;
 use crate::data::{Batch, Progress};
 use crate::error::Error;
 use crate::libtorch::Precision;
 use crate::model::{Composite, Losses, Pass, Traces, Unread, Weights};
-use crate::random::{Purpose, stream};
+use crate::random::{Draws, Purpose, stream};
 use crate::stop::Asking;
 
 /// The weights that an update changes, by their place in the flat tensor, and their moments.
@@ -31,6 +32,8 @@ pub struct Update<'a> {
     pub gradients: &'a Weights,
     pub part: Part,
     pub progress: Progress,
+    /// The batch of all processes, if several train this model.
+    pub whole: Option<Whole<'a>>,
 }
 
 /// The part of the gradients that an update uses, and what is known about it.
@@ -57,11 +60,12 @@ impl<'a> Update<'a> {
         gradients: &'a Weights,
         moments: &Moments,
         progress: Progress,
+        whole: Option<Whole<'a>>,
     ) -> Self {
         let all = (0, model.weights.flat.size()[0]);
         let (first, size) = if training.head_only { model.weights.head() } else { all };
         let part = Part { first, size, moments: moments.next(first, size) };
-        Self { model, training, gradients, part, progress }
+        Self { model, training, gradients, part, progress, whole }
     }
 
     pub fn learning_rate(&self) -> f64 {
@@ -69,24 +73,24 @@ impl<'a> Update<'a> {
         learning_rate * schedule.factor(self.progress.step, end, warmup)
     }
 
-    /// Make the update; the weights stay as they were when it is refused.
-    pub fn make<R: Readback>(&self, batch: &Batch, traces: &mut Traces, readback: &mut R) -> Result<R::Seen> {
+    /// Make the update; the weights stay as they were when it is refused. Only a group may have a part without a batch.
+    pub fn make<R: Readback>(&self, batch: Option<&Batch>, traces: &mut Traces, readback: &mut R) -> Result<R::Seen> {
         let Self { model, training, .. } = self;
-        let step = self.progress.step;
-        let gone = step as f64 / training.end.max(1) as f64;
-        let mut pass = Pass {
-            loss_weights: training.loss_weights,
-            scale: loss_scale(model, batch),
-            dropout: training.dropout,
-            probability: 1.0 - gone.min(1.0),
-            head_only: training.head_only,
-            rng: &mut stream(training.seed, Purpose::Update, step),
-        };
-        let losses = model.gradients(batch, &mut pass, traces, self.gradients)?;
         let [mut weights, mut gradients] =
             [&model.weights.flat, &self.gradients.flat].map(|flat| flat.narrow(0, self.part.first, self.part.size));
-        // Several processes sum `gradients`, and the losses and their counts, here.
-        let computed = Computed { losses, gradients: &mut gradients, scale: pass.scale };
+        let scale = loss_scale(model, self.numbers_in(batch));
+        let losses = match self.whole {
+            None => self.pass(batch, scale, traces, &|| ())?,
+            Some(whole) => {
+                let pass = |decoders_done: &dyn Fn()| {
+                    let losses = self.pass(batch, scale, traces, decoders_done)?;
+                    losses.named().for_each(|(_, loss)| poison(&gradients, loss.sum.shallow_clone()));
+                    Ok(losses)
+                };
+                whole.group.add_up(&gradients, model.weights.decoders(), pass)?
+            }
+        };
+        let computed = Computed { losses, gradients: &mut gradients, scale };
         let (seen, numbers) = readback.observe(self, computed)?;
         let step = Step { weight_decay: training.weight_decay, numbers };
         let _whole = Asking::nobody();
@@ -103,6 +107,45 @@ impl<'a> Update<'a> {
         }
         model.weights_changed();
         Ok(seen)
+    }
+
+    /// The losses of this process's windows, whose gradients are written.
+    fn pass(
+        &self,
+        batch: Option<&Batch>,
+        scale: f64,
+        traces: &mut Traces,
+        decoders_done: &dyn Fn(),
+    ) -> Result<Losses<Unread>> {
+        let Self { model, training, gradients, .. } = self;
+        let Some(batch) = batch else {
+            let _ = gradients.flat.shallow_clone().zero_();
+            let (kind, device) = (Kind::Double, gradients.flat.device());
+            return Ok(model.counts(None).map(|&count| Unread { sum: Tensor::zeros([], (kind, device)), count }));
+        };
+        let step = self.progress.step;
+        let gone = step as f64 / training.end.max(1) as f64;
+        let rng = stream(training.seed, Purpose::Update, step);
+        let mut pass = Pass {
+            loss_weights: training.loss_weights,
+            scale,
+            dropout: training.dropout,
+            probability: 1.0 - gone.min(1.0),
+            head_only: training.head_only,
+            draws: &mut Draws::new(rng, self.whole.map(|whole| whole.rows)),
+            whole: self.whole.map(|whole| whole.counts(model)),
+            decoders_done,
+        };
+        model.gradients(batch, &mut pass, traces, gradients)
+    }
+
+    /// The numbers of the whole batch, about.
+    fn numbers_in(&self, batch: Option<&Batch>) -> f64 {
+        match (self.whole, batch) {
+            (Some(whole), _) => whole.rows.of.max(whole.counts[0].max(whole.counts[1]) as i64) as f64,
+            (None, Some(batch)) => numbers_in(self.model, batch),
+            (None, None) => 0.0,
+        }
     }
 
     /// Whether a finite gradient may make a weight that is not finite: other rates would take more updates than anyone makes.
@@ -136,13 +179,18 @@ impl Readback for Immediate {
 }
 
 /// A power of two that brings gradients of a mean over all numbers to about 1, so that float16 holds them.
-pub fn loss_scale(model: &Composite, batch: &Batch) -> f64 {
-    let (steps, windows) = (batch.past.steps(), batch.past.batch());
-    let numbers = if model.architecture.classes.is_some() { 1 } else { model.architecture.frame_size };
+pub fn loss_scale(model: &Composite, numbers: f64) -> f64 {
     match model.precision {
-        Precision::Fp16 => ((steps * windows * numbers).max(1) as f64).log2().round().exp2(),
+        Precision::Fp16 => numbers.max(1.0).log2().round().exp2(),
         _ => 1.0,
     }
+}
+
+/// The numbers that the losses of a batch are means over.
+pub fn numbers_in(model: &Composite, batch: &Batch) -> f64 {
+    let (steps, windows) = (batch.past.steps(), batch.past.batch());
+    let numbers = if model.architecture.classes.is_some() { 1 } else { model.architecture.frame_size };
+    (steps * windows * numbers) as f64
 }
 
 /// Refuse an update if one of its numbers is not finite, and name that number.

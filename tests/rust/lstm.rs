@@ -85,7 +85,8 @@ fn forward_and_backward_agree_with_pytorch() {
     for (kind, tolerance) in KINDS {
         let stack = stack(|shape, sines| waves(shape, sines).to_kind(kind));
         let frames = from(&[4, 1, D], |at| at as f64 / 8.0).to_kind(kind);
-        let mut mode = Mode::Train { dropout: 0.0, rng: &mut stream(0, Purpose::Update, 0) };
+        let draws = &mut Draws::new(stream(0, Purpose::Update, 0), None);
+        let mut mode = Mode::Train { dropout: 0.0, draws };
         let mut trace = pass(&stack, &frames, &mut mode);
         assert_close(&trace.top().expect("a training pass"), &H, tolerance);
         assert_close(trace.outputs().expect("a readout"), &H, tolerance);
@@ -121,8 +122,8 @@ fn evaluation_gives_the_numbers_of_training_without_dropout() {
     for (kind, tolerance) in KINDS {
         let stack = stack(|shape, sines| waves(shape, sines).to_kind(kind));
         let frames = waves(&[5, 3, D], true).to_kind(kind);
-        let rng = &mut stream(0, Purpose::Update, 0);
-        let [trained, evaluated] = [Mode::Train { dropout: 0.0, rng }, Mode::Eval]
+        let draws = &mut Draws::new(stream(0, Purpose::Update, 0), None);
+        let [trained, evaluated] = [Mode::Train { dropout: 0.0, draws }, Mode::Eval]
             .map(|mut mode| pass(&stack, &frames, &mut mode).take_last().expect("a last state"));
         for (trained, evaluated) in [(trained.h, evaluated.h), (trained.c, evaluated.c)] {
             assert!((trained - evaluated).norm().double_value(&[]) < 4.0 * tolerance);

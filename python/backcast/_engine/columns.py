@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from backcast._engine import tables
 from backcast.errors import ArgumentError, DataError, ShapeError
 
+# Windows whose numbers stand for those of all.
+_SOME = 16
 # Kinds that libtorch reads in place; others are converted.
 _IN_PLACE = "?bhilqBefd"
 
@@ -153,6 +156,17 @@ class Sequences:
 
     def __len__(self) -> int:
         return len(self.frames) if isinstance(self.frames, list) else self.frames.shape[0]
+
+    def digest(self) -> str:
+        """Return a word for the numbers of some windows, the first and the last among them."""
+        rows = np.unique(np.linspace(0, len(self) - 1, _SOME).astype(int))
+        if isinstance(self.frames, list):
+            some = [self.frames[row] for row in rows]
+        elif isinstance(self.frames, Lazy):
+            some = [self.frames.read(rows)]
+        else:
+            some = [self.frames[rows]]
+        return f"{zlib.crc32(b''.join(array.tobytes() for array in some)):08x}"
 
     def array(self) -> NDArray[Any]:
         """Return all windows, which have equal length, as one array."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,12 @@ _ROUNDING = 1e-7
 _CHUNK = 2**22
 
 
-def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
+def learn(
+    scale: str,
+    size: int,
+    sides: Iterable[Sequences | None],
+    gather: Callable[[Any], list[Any]] = lambda found: [found],
+) -> Scale:
     """Learn how to scale each number of a frame, over all windows and steps; ignore NaN.
 
     Parameters
@@ -30,6 +35,8 @@ def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
         Numbers in a frame.
     sides : iterable of Sequences or None
         Pasts and futures, whole or batch by batch.
+    gather : callable, default=None
+        Returns what all processes found, given what this one found; by default there is one.
 
     Returns
     -------
@@ -42,6 +49,10 @@ def learn(scale: str, size: int, sides: Iterable[Sequences | None]) -> Scale:
         known = moments.add(frames)
         low = np.minimum(low, np.where(known, frames, np.inf).min(0))
         high = np.maximum(high, np.where(known, frames, -np.inf).max(0))
+    (moments, low, high), *others = gather((moments, low, high))
+    for found, lowest, highest in others:
+        moments.merge(found)
+        low, high = np.minimum(low, lowest), np.maximum(high, highest)
     if scale == "standard":
         offset, factor = moments.mean, moments.std
     else:
@@ -66,16 +77,21 @@ class Moments:
 
     def add(self, rows: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Add rows, (n, *shape); return which of their numbers count."""
-        known = np.isfinite(rows)
-        n = known.sum(0)
+        known, piece = np.isfinite(rows), Moments(self.count.shape)
+        piece.count = known.sum(0)
+        piece.mean = np.where(known, rows, 0.0).sum(0) / np.maximum(piece.count, 1)
+        piece._squares = (np.where(known, rows - piece.mean, 0.0) ** 2).sum(0)
+        self.merge(piece)
+        return known
+
+    def merge(self, other: Moments) -> None:
+        """Add the rows of another."""
+        n, apart = other.count, other.mean - self.mean
         both = np.maximum(self.count + n, 1)
-        mean = np.where(known, rows, 0.0).sum(0) / np.maximum(n, 1)
-        apart = mean - self.mean
-        self._squares += (np.where(known, rows - mean, 0.0) ** 2).sum(0)
+        self._squares += other._squares
         self._squares += apart**2 * self.count * n / both
         self.mean += apart * n / both
         self.count += n
-        return known
 
     @property
     def std(self) -> NDArray[np.float64]:

@@ -40,6 +40,7 @@ from backcast._parameters import (
     values_of,
 )
 from backcast._training.advice import advise_on_dropout
+from backcast._training.group import ALONE, Alone, together
 from backcast._training.hooks import Callback, Hooks
 from backcast._training.loop import train
 from backcast._training.progress import Inference, RowBar
@@ -58,6 +59,8 @@ from backcast.errors import (
 _TRAINING: dict[int, int] = {}
 
 _Kind = TypeVar("_Kind", bound="Estimator")
+# The hooks' state in a checkpoint, and the best weights so far.
+_Resumed = tuple[dict[str, Any], dict[str, NDArray[np.float32]]]
 
 
 class Estimator(Shown, BaseEstimator):
@@ -69,6 +72,9 @@ class Estimator(Shown, BaseEstimator):
     precision: str
     random_state: Any
     verbose: int
+
+    # The processes that take part in the present training.
+    _group: Alone = ALONE
 
     # Number of trainings; a reader compares it to detect one that began meanwhile.
     _trainings: int = 0
@@ -114,10 +120,12 @@ class Estimator(Shown, BaseEstimator):
         last: int | None = None,
         hooks: Hooks | None = None,
         check: bool = False,
+        batches: int | None = None,
     ) -> None:
         """Train the engine of the present record; see `backcast._training.loop.train`."""
         fitted, settings = self._record(), self._settings()
-        advise_on_dropout(settings["dropout"], fitted.architecture["num_layers"])
+        if self._group.rank == 0:
+            advise_on_dropout(settings["dropout"], fitted.architecture["num_layers"])
         train(
             fitted.core,
             source,
@@ -129,7 +137,63 @@ class Estimator(Shown, BaseEstimator):
             hooks=hooks,
             check=check,
             num_threads=self._threads(),
+            group=self._group,
+            batches=batches,
         )
+
+    def _compare(self, **given: Any) -> None:
+        """Refuse parameters and arguments that are not the same in all processes of the group."""
+        free = {"device", "num_threads", "verbose", "random_state", "model"}
+        parameters = self.get_params(deep=False)
+        same = {name: parameters[name] for name in parameters if name not in free}
+        self._group.same(estimator=type(self).__name__, **same, **given)
+
+    def _compare_windows(self, pair: Pair, *, numbers: bool) -> int:
+        """Refuse windows that do not fit those of other processes; return the number of all.
+
+        `numbers` says whether the windows are the same in all processes.
+        """
+        group, sides = self._group, [side for side in pair if side is not None]
+        if group.engine is None:
+            return len(pair.pasts)
+        group.same(
+            frames=[side.frame_shape for side in sides],
+            columns=pair.pasts.columns,
+            bytes=[side.is_bytes for side in sides],
+            horizon=pair.lengths[1],
+        )
+        if not numbers:
+            return sum(group.all(len(pair.pasts)))
+        hint = "; with shared=False each process has windows of its own"
+        group.same(hint, windows=len(pair.pasts), lengths=[side.span for side in sides])
+        group.same(hint, **{f"numbers of {side.name}": side.digest() for side in sides})
+        return len(pair.pasts)
+
+    def _own_batches(self, n: int | None) -> int | None:
+        """Return the batches of an epoch of `n` windows where each process has its own."""
+        if n is None or self._group.shared:
+            return None
+        batch_size: int = value(self, "batch_size")
+        return math.ceil(n / batch_size)
+
+    def _part(self, windows: Pair) -> slice:
+        """Return the windows that this process reads where each reads some."""
+        group, n = self._group, len(windows.pasts)
+        if not group.shared:
+            return slice(n)
+        return slice(group.rank * n // group.size, (group.rank + 1) * n // group.size)
+
+    def _unite(self, resumed: _Resumed | None) -> _Resumed | None:
+        """Take over the record of the group's process 0, and what it resumed."""
+        group, fitted = self._group, self._record()
+        if group.engine is not None:
+            group.same(architecture=fitted.architecture)
+            mine = {name: item for name, item in vars(fitted).items() if name != "core"}
+            record, resumed = group.first((mine, resumed))
+            if group.rank:
+                self._fitted = Fitted(core=fitted.core, **record)
+            fitted.core.replicate(group.engine)
+        return resumed
 
     def _settings(self) -> dict[str, Any]:
         """Return the settings of the engine, by the names of its struct ``Training``."""
@@ -167,7 +231,7 @@ class Estimator(Shown, BaseEstimator):
         callback: Callback | None,
         checkpoint: Any,
         minutes: float,
-        resumed: tuple[dict[str, Any], dict[str, NDArray[np.float32]]] | None,
+        resumed: _Resumed | None,
     ) -> Hooks:
         """Return the hooks of a training, after a test that the checkpoint can be written."""
         minutes = number("checkpoint_minutes", minutes)
@@ -175,7 +239,11 @@ class Estimator(Shown, BaseEstimator):
         if patience is not None and validate is None:
             raise ArgumentError("validation must be given to fit with a patience, got None")
         save = None
-        if checkpoint is not None:
+        if checkpoint is not None and self._group.rank:
+            # Process 0 writes it. The hooks run at the same updates everywhere.
+            def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None: ...
+
+        elif checkpoint is not None:
             try_place(checkpoint)
 
             def save(best: dict[str, NDArray[np.float32]], state: dict[str, Any]) -> None:
@@ -185,7 +253,7 @@ class Estimator(Shown, BaseEstimator):
             self._record().core,
             validate=validate,
             patience=patience,
-            callback=None if callback is None else partial(callback, self),
+            callback=self._group.callback(None if callback is None else partial(callback, self)),
             save=save,
             minutes=minutes,
         )
@@ -193,11 +261,12 @@ class Estimator(Shown, BaseEstimator):
             hooks.resume(*resumed)
         return hooks
 
-    def _resume(
-        self, checkpoint: Any, pair: Pair, windows: int | None
-    ) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]] | None:
-        """Continue the record in a checkpoint; return its hooks' state, None without a file."""
-        if checkpoint is None or not Path(checkpoint).exists():
+    def _resume(self, checkpoint: Any, pair: Pair, windows: int | None) -> _Resumed | None:
+        """Continue the record in a checkpoint; return its hooks' state, None without a file.
+
+        In a group process 0 reads it; see `_unite`.
+        """
+        if checkpoint is None or self._group.rank or not Path(checkpoint).exists():
             return None
         other, contents = read(type(self), checkpoint, self.device)
         if "watch" not in contents.fitted:
@@ -232,8 +301,11 @@ class Estimator(Shown, BaseEstimator):
         return contents.fitted["watch"], contents.best
 
     @contextmanager
-    def _rollback_on_error(self) -> Iterator[None]:
-        """Restore the record if a training failed before its first update."""
+    def _rollback_on_error(self, group: Any = None, shared: bool = True) -> Iterator[None]:
+        """Restore the record if a training failed before its first update.
+
+        The processes of `group` train together; see `backcast._training.group.together`.
+        """
         before = self._fitted
         step = before.core.progress[0] if before is not None else 0
         # setdefault is atomic.
@@ -242,7 +314,8 @@ class Estimator(Shown, BaseEstimator):
             raise _busy()
         self._trainings += 1
         try:
-            yield
+            with together(group, flag("shared", shared)) as self._group:
+                yield
         except DivergedError:
             raise
         except BaseException as error:
@@ -258,6 +331,7 @@ class Estimator(Shown, BaseEstimator):
                 raise _out_of_memory(error) from error
             raise
         finally:
+            self._group = ALONE
             del _TRAINING[id(self)]
 
     # -- reading -----------------------------------------------------------------------------------
@@ -318,7 +392,7 @@ class Estimator(Shown, BaseEstimator):
 
     def _place(self) -> tuple[str, str]:
         """Return the device and the precision of the products there."""
-        return value(self, "device"), value(self, "precision")
+        return self._group.device(value(self, "device")), value(self, "precision")
 
     @property
     def frame_shape_(self) -> tuple[int, ...]:
@@ -467,7 +541,8 @@ class Estimator(Shown, BaseEstimator):
     def _state(self, *, training: bool) -> dict[str, Any]:
         """Return the weights, and the state of the training if asked for, without the engine."""
         state = dict(super().__getstate__())
-        state.pop("_trainings", None)
+        for name in ("_trainings", "_group"):
+            state.pop(name, None)
         fitted = state.pop("_fitted", None)
         if fitted is not None:
             record = {name: item for name, item in vars(fitted).items() if name != "core"}

@@ -66,15 +66,17 @@ class CompositeEstimator(Estimator):
         minutes: float,
     ) -> None:
         """Train on windows, or on an iterable of batches, for `max_iter` updates."""
+        self._compare_given(past, future, validation=validation, checkpoint=checkpoint)
         check(self)
         windows, batches = self._given(past, future, proceed=self.warm_start)
         windows, held_out = self._hold_out(past, windows, validation, batches)
-        n = len(windows.pasts) if batches is None else None
+        n = self._count(windows, batches)
         resumed = self._resume(checkpoint, windows, n)
         if resumed is None:
             self._prepare(windows, batches, proceed=self.warm_start)
         else:
             self._record().check_frames(*windows)
+        resumed = self._unite(resumed)
         hooks = self._hooks(self._validate(held_out), callback, checkpoint, minutes, resumed)
         if hooks.done:
             return
@@ -84,21 +86,36 @@ class CompositeEstimator(Estimator):
         self._remember(windows, windows=n)
         source, until = self._source(windows, batches), self._record().end
         looks = batches is None and windows.is_checked_first
-        self._train(source, until=until, hooks=hooks, check=looks)
-        if enough(self.n_iter_ - first):
+        own = self._own_batches(n)
+        self._train(source, until=until, hooks=hooks, check=looks, batches=own)
+        if self._group.rank == 0 and enough(self.n_iter_ - first):
             self._advise(windows, held_out)
 
     def _one_pass(self, past: Any, future: Any) -> None:
         """Train for one pass over windows or batches, from the present weights."""
+        self._compare_given(past, future)
         check(self)
         windows, batches = self._given(past, future, proceed=True)
+        n = self._count(windows, batches)
         self._prepare(windows, batches, proceed=True)
+        self._unite(None)
         self._remember(windows, windows=None)
-        last = None
-        if batches is None:
-            last = self.n_iter_ + math.ceil(len(windows.pasts) / value(self, "batch_size"))
+        last = None if n is None else self.n_iter_ + math.ceil(n / value(self, "batch_size"))
         looks = batches is None and windows.is_checked_first
-        self._train(self._source(windows, batches), until=None, last=last, check=looks)
+        source, own = self._source(windows, batches), self._own_batches(n)
+        self._train(source, until=None, last=last, check=looks, batches=own)
+
+    def _compare_given(self, past: Any, future: Any, **others: Any) -> None:
+        """Refuse arguments that other processes of the group do not have."""
+        given = {"future": future, **others}
+        words = {name: None if each is None else "given" for name, each in given.items()}
+        self._compare(past="an iterable" if is_iterable(past) else "windows", **words)
+
+    def _count(self, windows: Pair, batches: Batches | None) -> int | None:
+        """Return the number of windows in all processes, which must fit; None for batches."""
+        own = batches is not None or not self._group.shared
+        n = self._compare_windows(windows, numbers=not own)
+        return n if batches is None else None
 
     def _given(self, past: Any, future: Any, *, proceed: bool) -> tuple[Pair, Batches | None]:
         """Return the windows to train on; for an iterable, its first batch and the iterable."""
@@ -165,9 +182,10 @@ class CompositeEstimator(Estimator):
             return None
         size = math.prod(windows.pasts.frame_shape)
         if batches is None:
-            return learn(self.scale, size, windows)
+            return learn(self.scale, size, windows.cut(self._part(windows)), self._group.all)
         pairs = (self._pair(*pair(batch), proceed=False) for batch in batches.whole_pass())
-        return learn(self.scale, size, (side for each in pairs for side in each))
+        sides = (side for each in pairs for side in each)
+        return learn(self.scale, size, sides, self._group.all)
 
     def _source(
         self, windows: Pair, batches: Batches | None
@@ -193,10 +211,14 @@ class CompositeEstimator(Estimator):
             return None
         fitted = self._record()
         fitted.check_frames(*held_out)
+        group = self._group
+        self._compare_windows(held_out, numbers=group.shared)
         columns = fitted.engine_columns(*held_out, targets=True)
 
         def validate() -> dict[str, float]:
-            losses = fitted.core.losses(*columns, None, self._inference(silent=True))
+            losses = fitted.core.losses(
+                *columns, None, self._inference(silent=True), group.engine, shared=group.shared
+            )
             return {"loss": self._total(losses)} | losses
 
         return validate

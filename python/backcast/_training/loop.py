@@ -8,9 +8,11 @@ from typing import Any
 
 from backcast import _core
 from backcast._training.advice import advise
+from backcast._training.group import ALONE, Alone
 from backcast._training.hooks import Hooks
 from backcast._training.progress import Progress
 from backcast._warn import warn
+from backcast.errors import GroupError
 
 # About this many records in `history_` for `max_iter` updates.
 _RECORDS = 100
@@ -33,6 +35,8 @@ def train(
     hooks: Hooks | None = None,
     check: bool = False,
     num_threads: int | None = None,
+    group: Alone = ALONE,
+    batches: int | None = None,
 ) -> None:
     """Train an engine on windows, or on a stream of batches.
 
@@ -59,13 +63,27 @@ def train(
         Whether to check all windows before the first update.
     num_threads : int, default=None
         Threads of the CPU.
+    group : Alone, default=ALONE
+        The processes that train together; process 0 shows the bar and gives advice.
+    batches : int, default=None
+        The batches of an epoch, if each process has windows of its own.
     """
     hooks = hooks or Hooks(core)
     first = core.progress[0]
     every = report_every(settings["end"])
+    leads = group.rank == 0
+    verbose = verbose if leads else 0
     progress = Progress(history, first, last, every, settings["loss_weights"], verbose)
     session = _core.Session(
-        core, source, dict(settings), every, progress, check=check, num_threads=num_threads
+        core,
+        source,
+        dict(settings),
+        every,
+        progress,
+        check=check,
+        num_threads=num_threads,
+        group=group.engine,
+        batches=batches,
     )
     stopped = used_up = False
     with progress:
@@ -82,11 +100,19 @@ def train(
                 if until is None:
                     break
                 used_up = stop is not None and core.progress[0] < stop
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit, GroupError):
             if core.progress[0] > first:
                 hooks.write()
             raise
     hooks.finish()
+    if not leads:
+        return
+    if progress.drifts:
+        warn(
+            f"the processes had drifted apart at {progress.drifts} of their reports and took over "
+            "the weights of process 0: processors of several kinds round differently. Train on "
+            "machines of one kind where numbers must be repeatable"
+        )
     if used_up and not stopped:
         warn(
             f"the batches were used up after {core.progress[0]:,} of {until:,} updates; give an "

@@ -109,6 +109,8 @@ class Progress:
         self._place: Record = {}
         self._began = time.monotonic() - (history[-1]["seconds"] if history else 0.0)
         self._bar: Any = None
+        # How often the processes of a group had drifted apart.
+        self.drifts = 0
 
     def __enter__(self) -> Self:
         if self._verbose:
@@ -139,6 +141,10 @@ class Progress:
         if step % self.every == 0:
             self.flush()
         self.on_progress(step, losses)
+
+    def on_drift(self, step: int) -> None:
+        """Count that the processes had drifted apart before update `step`."""
+        self.drifts += 1
 
     def flush(self) -> None:
         """Append a record of the reports since the last one."""
