@@ -47,3 +47,8 @@ def __getattr__(name: str) -> Any:
     if name in ("data", "plot"):
         return import_module(f"backcast.{name}")
     raise AttributeError(f"module 'backcast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, for completion."""
+    return [*__all__, "__version__"]

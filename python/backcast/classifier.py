@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,10 +22,13 @@ from backcast._estimator.fitted import Fitted
 from backcast._parameters import check, names_of, value, values_of
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair
+from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DataError, NotFittedError, ShapeError
 from backcast.model import Model
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from backcast._torch import TorchClassifier
 
 
@@ -310,7 +313,9 @@ class Classifier(ClassifierMixin, Estimator):
         Returns
         -------
         ndarray of shape (n_windows, n_classes)
-            float32, in the order of `classes_`; rows sum to 1.
+            float32, in the order of `classes_`; rows sum to 1. Also of windows of a table, as
+            scikit-learn's scores need an array: ``X.table(probabilities, classifier.classes_)``
+            puts it on their index.
 
         Raises
         ------
@@ -320,7 +325,11 @@ class Classifier(ClassifierMixin, Estimator):
         with self._reading() as fitted:
             return fitted.core.classify(fitted.past(fitted.pasts("X", X)), self._inference())
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    @overload
+    def predict(self, X: Windows) -> pd.Series[Any]: ...
+    @overload
+    def predict(self, X: Any) -> NDArray[Any]: ...
+    def predict(self, X: Any) -> NDArray[Any] | pd.Series[Any]:
         """Return the most probable class of each window.
 
         Parameters
@@ -330,12 +339,16 @@ class Classifier(ClassifierMixin, Estimator):
 
         Returns
         -------
-        ndarray of shape (n_windows,)
-            Labels as given to `fit`.
+        ndarray or Series of shape (n_windows,)
+            Labels as given to `fit`; of windows of a table, on their `index`.
         """
         best = self.predict_proba(X).argmax(axis=1)
         labels: NDArray[Any] = self.classes_[best]
-        return labels
+        if not isinstance(X, Windows):
+            return labels
+        import pandas as pd
+
+        return pd.Series(labels, index=X.index, name="predict")
 
     def state_dict(self) -> dict[str, NDArray[np.float32]]:
         """Weights by the names of the equivalent PyTorch modules.

@@ -21,7 +21,7 @@ from backcast._parameters import check_decoder, steps_or_horizon, value
 from backcast._training.hooks import Callback
 from backcast._training.windows import pair_of
 from backcast._warn import warn
-from backcast.data.series import Windows
+from backcast.data.series import Windows, on_indices
 from backcast.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -355,9 +355,17 @@ class Model(TransformerMixin, CompositeEstimator):
 
     # -- inference ---------------------------------------------------------------------------------
 
+    @overload
+    def encode(
+        self, past: Windows, *, state: Literal["embedding"] = "embedding"
+    ) -> pd.DataFrame: ...
+    @overload
     def encode(
         self, past: Any, *, state: Literal["embedding", "full"] = "embedding"
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[np.float32]: ...
+    def encode(
+        self, past: Any, *, state: Literal["embedding", "full"] = "embedding"
+    ) -> NDArray[np.float32] | pd.DataFrame:
         """Map each past to its embedding, or to the full state of the encoder.
 
         Parameters
@@ -371,7 +379,9 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, hidden_size) or (n_windows, 2 * num_layers * hidden_size)
-            float32; every entry of an embedding lies in (-1, 1).
+            float32; every entry of an embedding lies in (-1, 1). Embeddings of
+            `backcast.data.Windows` of a table are a DataFrame on their `index`, with the columns
+            h0, h1 and so on.
 
         Raises
         ------
@@ -390,7 +400,10 @@ class Model(TransformerMixin, CompositeEstimator):
         with self._reading() as fitted:
             what = "full" if state == "full" else value(self, "pooling")
             column = fitted.past(fitted.pasts("past", past))
-            return fitted.core.encode(column, what, self._inference())
+            found = fitted.core.encode(column, what, self._inference())
+        if state == "full" or not isinstance(past, Windows):
+            return found
+        return past.table(found, [*self.get_feature_names_out()])
 
     def decode(
         self, state: ArrayLike, *, steps: int | None = None, decoder: Decoder = "predict"
@@ -432,12 +445,14 @@ class Model(TransformerMixin, CompositeEstimator):
             return fitted.frames(frames, decoder)
 
     @overload
+    def reconstruct(self, past: list[pd.DataFrame]) -> list[pd.DataFrame]: ...
+    @overload
     def reconstruct(self, past: list[NDArray[Any]]) -> list[NDArray[Any]]: ...
     @overload
     def reconstruct(self, past: Windows) -> pd.DataFrame: ...
     @overload
     def reconstruct(self, past: Any) -> NDArray[Any]: ...
-    def reconstruct(self, past: Any) -> Frames | pd.DataFrame:
+    def reconstruct(self, past: Any) -> Frames | pd.DataFrame | list[pd.DataFrame]:
         """Reconstruct each past from its state.
 
         Parameters
@@ -451,7 +466,7 @@ class Model(TransformerMixin, CompositeEstimator):
             float32, or float64 with `scale` if the past has more than single precision, in the
             order of the past. For `backcast.data.Windows` of a table, a DataFrame of its columns
             with one row for each window and frame, indexed by group (if there is one), window and
-            time.
+            time. For a list of DataFrames, DataFrames on their indices.
 
         Raises
         ------
@@ -464,13 +479,18 @@ class Model(TransformerMixin, CompositeEstimator):
             column = fitted.past(pasts)
             made = fitted.core.generate(column, "reconstruct", None, self._inference())
         if pasts.ragged:
-            return [
+            found = [
                 fitted.frames(rows[None, :length], "reconstruct", single=pasts.is_single)[0]
                 for rows, length in zip(made, pasts.lengths, strict=True)
             ]
+            return found if pasts.columns is None else on_indices(past, found, pasts.columns)
         frames = fitted.frames(made, "reconstruct", single=pasts.is_single)
         return past.table(frames) if isinstance(past, Windows) else frames
 
+    @overload
+    def predict(
+        self, past: list[pd.DataFrame], *, steps: int | None = None
+    ) -> list[pd.DataFrame]: ...
     @overload
     def predict(
         self, past: list[NDArray[Any]], *, steps: int | None = None
@@ -479,7 +499,9 @@ class Model(TransformerMixin, CompositeEstimator):
     def predict(self, past: Windows, *, steps: int | None = None) -> pd.DataFrame: ...
     @overload
     def predict(self, past: Any, *, steps: int | None = None) -> NDArray[Any]: ...
-    def predict(self, past: Any, *, steps: int | None = None) -> Frames | pd.DataFrame:
+    def predict(
+        self, past: Any, *, steps: int | None = None
+    ) -> Frames | pd.DataFrame | list[pd.DataFrame]:
         """Predict the frames after each past.
 
         Parameters
@@ -495,7 +517,8 @@ class Model(TransformerMixin, CompositeEstimator):
             float32, or float64 with `scale` if the past has more than single precision. For
             `backcast.data.Windows` of a table, a DataFrame of its columns with one row for each
             window and frame, indexed by group (if there is one), window and the time of the frame,
-            which may lie beyond the table (see `backcast.data.Windows.after`).
+            which may lie beyond the table (see `backcast.data.Windows.after`). For a list of
+            DataFrames, DataFrames on the times after each, or on the steps 1, 2, ...
 
         Raises
         ------
@@ -517,7 +540,11 @@ class Model(TransformerMixin, CompositeEstimator):
         frames = fitted.frames(frames, "predict", single=pasts.is_single)
         if isinstance(past, Windows):
             return past.table(frames, after=True)
-        return list(frames) if pasts.ragged else frames
+        if not pasts.ragged:
+            return frames
+        if pasts.columns is not None:
+            return on_indices(past, [*frames], pasts.columns, after=True)
+        return list(frames)
 
     def trace(self, past: Any, *, steps: int | None = None) -> Trace:
         """Return gates, cells and outputs of every unit at every step of an inference pass.
@@ -576,16 +603,13 @@ class Model(TransformerMixin, CompositeEstimator):
         Returns
         -------
         ndarray of shape (n_windows, hidden_size)
-            Embeddings, float32. After ``set_output(transform="pandas")`` a DataFrame; for windows
-            of a table (`backcast.data.windows`), it has their index.
+            Embeddings, float32, also of windows of a table, as scikit-learn's other transformers
+            give them. After ``set_output(transform="pandas")`` a DataFrame; for windows of a table,
+            on their index.
         """
         embeddings = self.encode(past)
         wanted = _get_output_config("transform", self)["dense"]
-        if wanted != "pandas" or not isinstance(past, Windows):
-            return embeddings
-        import pandas as pd
-
-        return pd.DataFrame(embeddings, past.index, self.get_feature_names_out())
+        return np.asarray(embeddings) if wanted != "pandas" else embeddings
 
     def fit_transform(self, past: Any, y: object = None, **fit_params: Any) -> Any:
         """Fit to whole windows and encode them.

@@ -415,10 +415,18 @@ def test_arrays_are_drawn_by_steps_also_on_axes_given() -> None:
     assert figure.axes[0].get_xlabel() == "step"
     mine, axes = plt.subplots(1, 2)
     both = np.stack([wave, -wave], axis=1)
-    assert plot.forecast(both[:8], both[8:10], future=both[8:], axes=axes) is mine
+    assert plot.forecast(both[:8], both[8:10], future=both[8:], ax=axes) is mine
     assert [ax.get_xlabel() for ax in axes] == ["step", "step"]
     assert [ax.get_ylabel() for ax in axes] == ["column 0", "column 1"]
     assert len(lines(axes[0])["truth"].get_xdata()) == 2
+    plt.close(mine)
+
+
+def test_the_old_name_of_the_axes_works_and_warns() -> None:
+    mine, ax = plt.subplots()
+    wave = np.sin(np.arange(12.0))
+    with pytest.warns(FutureWarning, match="axes is called ax now"):
+        assert plot.forecast(wave[:8], wave[8:], axes=[ax]) is mine
     plt.close(mine)
 
 
@@ -434,8 +442,10 @@ def test_what_is_no_forecast_is_not_drawn() -> None:
         plot.forecast(w, frames, columns=["a"])
     with pytest.raises(ArgumentError, match="frames must be at least 1, got 0"):
         plot.forecast(w, frames, frames=0)
-    with pytest.raises(ArgumentError, match="axes must be one for each of 3 columns, got 0"):
-        plot.forecast(w, frames, axes=[])
+    with pytest.raises(
+        ArgumentError, match=r"ax must be one .*\(x, y, z\), 3, got 0"
+    ):
+        plot.forecast(w, frames, ax=[])
     with pytest.raises(ArgumentError, match=r'errors must be of each column, as .*per="column"'):
         plot.forecast(w, frames, errors_of(["x"], 4).droplevel(0))
     with pytest.raises(ArgumentError, match="errors must be of column 'y' too, got others"):
@@ -453,17 +463,17 @@ ROWS = np.random.default_rng(0).normal(size=(60, 5)) * [9, 3, 1, 1, 1]
 
 
 def test_embeddings_are_drawn_by_their_largest_components() -> None:
-    figure = plot.embedding_map(pd.DataFrame(ROWS))
-    (points,) = figure.axes[0].collections
+    ax = plot.embedding_map(pd.DataFrame(ROWS))
+    (points,) = ax.collections
     at = np.asarray(points.get_offsets())
     centred = ROWS - ROWS.mean(0)
     _, size, axes = np.linalg.svd(centred, full_matrices=False)
     np.testing.assert_allclose(np.abs(at), np.abs(centred @ axes[:2].T))
     part = size[0] ** 2 / (size**2).sum()
-    assert figure.axes[0].get_xlabel() == f"component 1 ({part:.0%} of variance)"
+    assert ax.get_xlabel() == f"component 1 ({part:.0%} of variance)"
     plane = plot.embedding_map(ROWS[:, :2])
-    np.testing.assert_array_equal(plane.axes[0].collections[0].get_offsets(), ROWS[:, :2])
-    assert plane.axes[0].get_xlabel() == "dimension 1"
+    np.testing.assert_array_equal(plane.collections[0].get_offsets(), ROWS[:, :2])
+    assert plane.get_xlabel() == "dimension 1"
 
 
 @pytest.mark.parametrize(
@@ -478,8 +488,7 @@ def test_embeddings_are_drawn_by_their_largest_components() -> None:
     ids=["words", "truths", "numbers", "missing", "nullable"],
 )
 def test_kinds_have_a_legend(labels: Any) -> None:
-    figure = plot.embedding_map(ROWS, labels)
-    (ax,) = figure.axes
+    ax = plot.embedding_map(ROWS, labels)
     kinds = pd.Series(labels).dropna().astype(str)
     told = [text.get_text() for text in ax.get_legend().get_texts()]
     assert sorted(set(told) - {"unknown"}) == sorted(set(kinds))
@@ -500,7 +509,7 @@ def test_kinds_have_a_legend(labels: Any) -> None:
 )
 def test_numbers_and_dates_have_a_colour_bar(labels: Any) -> None:
     mine, ax = plt.subplots()
-    assert plot.embedding_map(ROWS, labels, ax=ax) is mine
+    assert plot.embedding_map(ROWS, labels, ax=ax) is ax
     assert len(mine.axes) == 2 and ax.get_legend() is None
     shown = ax.collections[-1].get_array()
     known = labels[labels == labels]

@@ -640,3 +640,17 @@ def test_inference_sees_the_weights_of_now() -> None:
     model.partial_fit(X)
     assert (same.encode(PAST) != model.encode(PAST)).any()
     same_as_a_new_one()
+
+
+def test_completion_lists_public_names_alone() -> None:
+    import backcast
+    from backcast import anomaly, data, forecast, plot
+
+    for module in (backcast, data, plot, anomaly, forecast):
+        names = set(dir(module))
+        assert set(module.__all__) <= names
+        assert all(hasattr(module, name) for name in names)
+        assert not names & {"annotations", "TYPE_CHECKING", "Any", "import_module", "series"}
+    assert {"fit", "encode", "history_"} <= set(dir(small_model()))
+    foreign = {"np", "Any", "core", "fitted", "architecture"}
+    assert not {name for name in dir(small_model()) if name[0] != "_"} & foreign

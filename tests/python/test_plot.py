@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib import dates
 from matplotlib.animation import FFMpegWriter
+from matplotlib.figure import Figure
 from PIL import Image
 
 from backcast import Model, plot
@@ -246,7 +247,7 @@ def test_strip_refuses(error, match, arguments, options):
 
 
 def test_the_loss_curve_draws_every_record():
-    (axes,) = plot.loss_curve(RECORDS).axes
+    axes = plot.loss_curve(RECORDS)
     lines = {line.get_label(): line for line in axes.lines}
     assert list(lines) == ["total", "reconstruct", "predict"]
     for label, key in (("total", "loss"), ("reconstruct", "reconstruct"), ("predict", "predict")):
@@ -259,7 +260,7 @@ def test_the_loss_curve_draws_validation_losses_dashed():
     records = [
         {"step": 10 * i, "loss": 1 / i, "predict": 1 / i, "validation_loss": 2 / i} for i in (1, 2)
     ]
-    (ax,) = plot.loss_curve(records).axes
+    ax = plot.loss_curve(records)
     lines = {line.get_label(): line for line in ax.get_lines()}
     assert set(lines) == {"total", "total, validation", "predict"}
     np.testing.assert_array_equal(lines["total, validation"].get_ydata(), [2, 1])
@@ -268,19 +269,19 @@ def test_the_loss_curve_draws_validation_losses_dashed():
 
 
 def test_the_loss_curve_is_logarithmic_where_the_loss_fell_far():
-    assert plot.loss_curve(RECORDS).axes[0].get_yscale() == "log"
-    assert plot.loss_curve(RECORDS[:2]).axes[0].get_yscale() == "linear"
+    assert plot.loss_curve(RECORDS).get_yscale() == "log"
+    assert plot.loss_curve(RECORDS[:2]).get_yscale() == "linear"
 
 
 def test_a_decoder_that_is_not_there_is_not_drawn():
     records = [{"step": 1, "loss": 1.0, "predict": 1.0}]
-    (axes,) = plot.loss_curve(records).axes
+    axes = plot.loss_curve(records)
     assert [line.get_label() for line in axes.lines] == ["total", "predict"]
 
 
 def test_the_loss_curve_takes_a_model_and_the_users_axes():
     figure, (left, right) = plt.subplots(1, 2)
-    assert plot.loss_curve(SimpleNamespace(history_=RECORDS), ax=right) is figure
+    assert plot.loss_curve(SimpleNamespace(history_=RECORDS), ax=right) is right
     assert len(right.lines) == 3 and not left.lines
     plt.close(figure)
 
@@ -650,6 +651,35 @@ def test_scores_refuses(error, match, change):
 )
 def test_a_notebook_shows_a_figure(figure):
     assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("draw", "n"),
+    [
+        (lambda ax: plot.strip(FRAMES[:4], FRAMES[:4], FRAMES[4:], FRAMES[4:], ax=ax), 2),
+        (lambda ax: plot.strip(FRAMES, ax=ax[0]), 1),
+        (lambda ax: plot.scores(np.arange(9.0), np.ones(9), 0.5, ax=ax), 2),
+        (lambda ax: plot.activity(made_up_traces(), mark=10, ax=ax), 6),
+        (lambda ax: plot.weights(model_of((4, 5))[0], ax=ax), 4),
+        (lambda ax: plot.weights(model_of((4, 5))[0], "predict", ax=ax[0]), 1),
+    ],
+)
+def test_pictures_of_several_panels_are_drawn_on_axes_given(draw, n):
+    mine = Figure(figsize=(10, 6))
+    axes = mine.subplots(1, n, squeeze=False)[0]
+    assert draw(axes) is mine
+    assert all(ax.has_data() for ax in axes)
+    pixels(mine)
+    with pytest.raises(ArgumentError, match=f"ax must be one axes for each .* {n}, got {n + 1}"):
+        draw([[*axes, axes[0]]] if n == 1 else [*axes, axes[0]])
+
+
+def test_scores_above_the_threshold_have_its_colour():
+    figure = plot.scores(np.arange(9.0), [1, 1, 4, 5, 1, 1, 1, 3, 1], 3)
+    below = figure.axes[-1]
+    of_threshold = [line for line in below.lines if line.get_color() == plot.FUTURE]
+    (above,) = (line.get_ydata() for line in of_threshold if len(line.get_ydata()) == 9)
+    assert np.flatnonzero(np.isfinite(above)).tolist() == [2, 3]
 
 
 def test_matplotlib_is_not_imported_before_it_is_needed():

@@ -264,3 +264,39 @@ def test_more_that_makes_no_windows() -> None:
         windows(np.zeros(9), past=4, group="sensor")  # type: ignore[call-overload]
     with pytest.raises(ShapeError, match=r"windows of a table are made by backcast\.data\.windows"):
         small_model().fit(table()[["x", "y"]])
+
+
+def test_embeddings_and_classes_of_windows_of_a_table_are_on_their_index() -> None:
+    w = windows(table(), past=6, group="sensor", time="t").past
+    model = small_model(decoders="reconstruct").fit(w)
+    embeddings = model.encode(w)
+    pd.testing.assert_index_equal(embeddings.index, w.index)
+    assert embeddings.columns.tolist() == [f"h{i}" for i in range(6)]
+    np.testing.assert_array_equal(embeddings, model.encode(np.asarray(w)))
+    assert isinstance(model.encode(w, state="full"), np.ndarray)
+    kinds = np.asarray(w.groups) == "s0"
+    classifier = Classifier(model, max_iter=3, verbose=0, device="cpu").fit(w, kinds)
+    found = classifier.predict(w)
+    pd.testing.assert_index_equal(found.index, w.index)
+    np.testing.assert_array_equal(found, classifier.predict(np.asarray(w)))
+    assert isinstance(classifier.predict_proba(w), np.ndarray)
+    assert 0 <= classifier.score(w, kinds) <= 1
+
+
+def test_a_list_of_tables_gives_tables() -> None:
+    day = pd.date_range("2026-01-01", periods=9, freq="D", name="day")
+    one = pd.DataFrame({"x": np.sin(np.arange(9.0)), "y": 0.5}, index=day)
+    other = one[:7].reset_index(drop=True)
+    model = small_model(horizon=2).fit([one, other])
+    made = model.reconstruct([one[:5], other[:4]])
+    assert [each.columns.tolist() for each in made] == [["x", "y"]] * 2
+    pd.testing.assert_index_equal(made[0].index, day[:5])
+    pd.testing.assert_index_equal(made[1].index, other.index[:4])
+    arrays = [one[:5].to_numpy(), other[:4].to_numpy()]
+    np.testing.assert_array_equal(made[1], model.reconstruct(arrays)[1])
+    made = model.predict([one[:5], other[:4]], steps=2)
+    assert made[0].index.tolist() == day[5:7].tolist()
+    assert made[1].index.tolist() == [4, 5]
+    np.testing.assert_array_equal(made[0], model.predict(arrays, steps=2)[0])
+    alone = model.predict([one[:5].set_axis([*"abcde"])], steps=2)
+    assert alone[0].index.tolist() == [1, 2]

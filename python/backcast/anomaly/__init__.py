@@ -5,3 +5,8 @@ from backcast.anomaly._stream import Stream as _Stream  # noqa: F401 - old pickl
 from backcast.anomaly.detector import AnomalyDetector
 
 __all__ = ["SCORES", "AnomalyDetector"]
+
+
+def __dir__() -> list[str]:
+    """List the public names, for completion."""
+    return [*__all__]

@@ -23,3 +23,8 @@ __all__ = [
     "video_files",
     "windows",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names, for completion."""
+    return [*__all__]

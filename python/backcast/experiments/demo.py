@@ -318,7 +318,7 @@ def _draw(
     plot.animate(original, generated, file, past=PAST, titles=("truth", "model"))
     first_truth, first_made = ([f[name][0] for name in truth] for f in (truth, made))
     _strip(first_truth, first_made, target / "strip.png")
-    plot.loss_curve(model).savefig(target / "loss.png")
+    plot.loss_curve(model).figure.savefig(target / "loss.png")  # type: ignore[union-attr]
 
 
 def _write_embeddings(path: Path, model: Model, past: _Frames, labels: NDArray[np.uint8]) -> None:

@@ -35,6 +35,8 @@ from backcast.model import Model
 if TYPE_CHECKING:
     import pandas as pd
 
+    from backcast._engine.tables import Table
+
 # Parameters of the default model.
 _DEFAULTS: dict[str, Any] = {
     "hidden_size": 128,
@@ -367,7 +369,7 @@ class Forecaster(Shown, BaseEstimator):
 
     @overload
     def predict(
-        self, series: pd.DataFrame | pd.Series[Any], *, interval: Any = None, future: Any = None
+        self, series: Table, *, interval: Any = None, future: Any = None
     ) -> pd.DataFrame: ...
     @overload
     def predict(

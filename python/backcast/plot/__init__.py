@@ -25,3 +25,8 @@ __all__ = [
     "strip",
     "weights",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names, for completion."""
+    return [*__all__, "FUTURE", "PAST"]

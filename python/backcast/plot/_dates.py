@@ -12,7 +12,8 @@ def date_axis(axis: Any, zone: Any = None) -> None:
     """Label an axis with short dates."""
     from matplotlib import dates
 
-    locator: Any = dates.AutoDateLocator(zone, minticks=4, maxticks=8)  # type: ignore[no-untyped-call]
+    # With fewer than 9 ticks some ranges, as of 230 minutes, have no step in the locator.
+    locator: Any = dates.AutoDateLocator(zone, minticks=4, maxticks=9)  # type: ignore[no-untyped-call]
     axis.set_major_locator(locator)
     axis.set_major_formatter(dates.ConciseDateFormatter(locator, zone))  # type: ignore[no-untyped-call]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from backcast.errors import MissingPackageError
+import numpy as np
+
+from backcast.errors import ArgumentError, MissingPackageError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 DPI = 100
 # Each has its colour in all pictures.
 PAST, FUTURE = "#1f77b4", "#d95f02"
+# What is neither; legible on white and on black.
+NEUTRAL = "0.5"
 
 
 def require_matplotlib() -> None:
@@ -36,11 +41,29 @@ def figure_class() -> type[Figure]:
         """A figure that a notebook shows even if nothing has imported pyplot."""
 
         def _repr_png_(self) -> bytes:
-            png = io.BytesIO()
-            self.savefig(png, format="png")
-            return png.getvalue()
+            return _png(self)
 
     return NotebookFigure
+
+
+@functools.cache
+def axes_class() -> type[Axes]:
+    """Return a class of axes that a notebook shows with their figure."""
+    from matplotlib.axes import Axes
+
+    class NotebookAxes(Axes):
+        """Axes that a notebook shows with their figure."""
+
+        def _repr_png_(self) -> bytes:
+            return _png(figure_with(self))
+
+    return NotebookAxes
+
+
+def _png(figure: Figure) -> bytes:
+    png = io.BytesIO()
+    figure.savefig(png, format="png")
+    return png.getvalue()
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -49,10 +72,30 @@ def new_figure(width: float, height: float) -> Figure:
     return figure_class()(figsize=(round(width) / DPI, round(height) / DPI), dpi=DPI)
 
 
-def figure_of(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return the figure of the user's axes and these; without any, a new figure with one."""
+def axes_of(ax: Axes | None, width: float, height: float) -> Axes:
+    """Return the user's axes; without any, those of a new figure."""
     if ax is not None:
-        return cast("Figure", ax.get_figure(root=True)), ax
+        return ax
     figure = new_figure(width, height)
     figure.set_layout_engine("constrained")
-    return figure, figure.add_subplot()
+    return figure.add_subplot(axes_class=axes_class())
+
+
+def figure_with(ax: Axes) -> Figure:
+    """Return the whole figure of these axes."""
+    return cast("Figure", ax.get_figure(root=True))
+
+
+def panels_of(
+    ax: Axes | Sequence[Axes] | None, names: Sequence[Any], what: str
+) -> list[Axes] | None:
+    """Return the user's axes, one for each of these panels; None if there are none."""
+    if ax is None:
+        return None
+    given: list[Axes] = np.array(ax, dtype=object).ravel().tolist()
+    if len(given) != len(names):
+        listed = ", ".join(map(str, names))
+        raise ArgumentError(
+            f"ax must be one axes for each {what} ({listed}), {len(names)}, got {len(given)}"
+        )
+    return given

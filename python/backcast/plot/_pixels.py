@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,7 +77,12 @@ def draw_pixels(
     across, up = figure.bbox.size
     axes = figure.add_axes((round(x) / across, round(y) / up, width / across, height / up))
     interpolation = "nearest" if width >= pixels.shape[1] else "antialiased"
-    axes.imshow(pixels, interpolation=interpolation, aspect="auto")
+    return show_pixels(axes, pixels, interpolation=interpolation, aspect="auto")
+
+
+def show_pixels(axes: Axes, pixels: NDArray[np.uint8], **options: Any) -> Axes:
+    """Draw pixels on axes, without ticks and borders."""
+    axes.imshow(pixels, **options)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return axes

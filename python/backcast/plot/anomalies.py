@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,9 +10,18 @@ from numpy.typing import NDArray
 
 from backcast.anomaly._scoring import row_scores
 from backcast.errors import ArgumentError, DataError, ShapeError
-from backcast.plot._figure import FUTURE, PAST, new_figure
+from backcast.plot._figure import (
+    FUTURE,
+    NEUTRAL,
+    PAST,
+    figure_with,
+    new_figure,
+    panels_of,
+    require_matplotlib,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -22,6 +32,7 @@ def scores(
     events: Any = None,
     *,
     time: Any = None,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw a series with the anomaly score of each row, the threshold and the events.
 
@@ -33,17 +44,21 @@ def scores(
         As `AnomalyDetector.scores` returns them for the series; or one number for each row, higher
         if more anomalous. NaN is left out.
     threshold : float, default=None
-        Rows with a score above it are outliers: ``-detector.offset_``.
+        Rows with a score above it are outliers and have its colour: ``detector.threshold_``.
     events : DataFrame, default=None
         As `AnomalyDetector.events` returns them. They are shaded from ``start`` to ``end``.
     time : label, default=None
         Column of the table for the x axis, instead of its index.
+    ax : sequence of matplotlib.axes.Axes, default=None
+        Axes to draw on, one for each column that is drawn and one for the score, instead of a new
+        figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each column, in the order of the table; of more than 8 columns, only the 8
-        with the highest scores. The score of the rows is below them, on a logarithmic axis.
+        The new figure, or that of `ax`. One panel for each column, in the order of the table; of
+        more than 8 columns, only the 8 with the highest scores. The score of the rows is below
+        them, on a logarithmic axis.
 
     Raises
     ------
@@ -64,6 +79,9 @@ def scores(
     >>> wave[200:210] += 1
     >>> figure = scores(wave, np.exp(-((np.arange(300) - 205) ** 2) / 50) + 0.1, threshold=0.5)
     """
+    require_matplotlib()
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     values, names, index = _table(series, time, getattr(scores, "columns", None))
     x = _axis(index, index)
     each = np.asarray(scores, dtype=np.float64)
@@ -84,37 +102,45 @@ def scores(
         ends = [_axis(events[name], index) for name in ("start", "end")]
         spans = [*zip(*ends, strict=True)]
 
-    lane = 220 if len(shown) == 1 else 110
-    figure = new_figure(1000, lane * len(shown) + 220)
-    figure.set_layout_engine("constrained")
-    ratios = [lane] * len(shown) + [180]
-    axes = figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)[:, 0]
-    for ax, column in zip(axes, shown, strict=False):
-        ax.plot(x, values[:, column], color=PAST, linewidth=1)
-        ax.set_title(names[column], fontsize=11, loc="left", pad=3)
-    below = axes[-1]
-    below.plot(x, rows, color="0.35", linewidth=1)
+    panels = panels_of(ax, [*(names[column] for column in shown), "score"], "panel")
+    if panels is None:
+        lane = 220 if len(shown) == 1 else 110
+        figure = new_figure(1000, lane * len(shown) + 220)
+        figure.set_layout_engine("constrained")
+        ratios = [lane] * len(shown) + [180]
+        grid = figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)
+        panels = [*grid[:, 0]]
+    for panel, column in zip(panels, shown, strict=False):
+        panel.plot(x, values[:, column], color=PAST, linewidth=1)
+        panel.set_title(names[column], fontsize=11, loc="left", pad=3)
+    below = panels[-1]
+    below.plot(x, rows, color=NEUTRAL, linewidth=1)
     known = rows[np.isfinite(rows) & (rows > 0)]
     if known.size:
         below.set_yscale("log")
+        below.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        below.yaxis.set_major_formatter("{x:g}")
+        below.yaxis.set_minor_formatter(NullFormatter())
         # The lowest scores carry no information.
         below.set_ylim(bottom=float(np.median(known)) / 10)
     below.set_title("score", fontsize=11, loc="left", pad=3)
     if threshold is not None:
         below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--")
+        above = np.where(rows > threshold, rows, np.nan)
+        below.plot(x, above, color=FUTURE, linewidth=1.5, marker=".", markersize=4)
         below.set_title("threshold", fontsize=11, loc="right", pad=3, color=FUTURE)
-    for ax in axes:
-        ax.margins(x=0.01)
+    for panel in panels:
+        panel.margins(x=0.01)
         # Events before or after the series must not stretch the axis.
-        ax.set_xlim(ax.get_xlim())
+        panel.set_xlim(panel.get_xlim())
         for start, end in spans:
             # The edge makes an event of one row visible.
-            ax.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.3)
+            panel.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.3)
     unit = "seconds" if getattr(index, "dtype", x.dtype).kind == "m" else "row"
     below.set_xlabel("" if x.dtype.kind == "M" else unit if time is None else str(time))
-    return figure
+    return figure_with(below)
 
 
 def _table(series: Any, time: Any, columns: Any) -> tuple[NDArray[np.float64], list[str], Any]:

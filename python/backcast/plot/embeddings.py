@@ -9,16 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from backcast.errors import DataError, ShapeError
 from backcast.plot._dates import date_axis, date_numbers
-from backcast.plot._figure import PAST, figure_of
+from backcast.plot._figure import PAST, axes_of, figure_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 def embedding_map(
     embeddings: ArrayLike, labels: ArrayLike | None = None, *, ax: Axes | None = None
-) -> Figure:
+) -> Axes:
     """Draw embeddings as points in a plane, coloured by their labels.
 
     Parameters
@@ -34,8 +33,9 @@ def embedding_map(
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The new figure, or that of `ax`. The axes are labelled with the variance that each
+    matplotlib.axes.Axes
+        `ax`, or the axes of the new figure, which a notebook shows and
+        ``.figure.savefig("map.png")`` writes. They are labelled with the variance that each
         component explains.
 
     Raises
@@ -52,7 +52,7 @@ def embedding_map(
     >>> import numpy as np
     >>> from backcast.plot import embedding_map
     >>> rows = np.random.default_rng(0).normal(size=(100, 8))
-    >>> figure = embedding_map(rows, np.where(rows[:, 0] > 0, "right", "left"))
+    >>> ax = embedding_map(rows, np.where(rows[:, 0] > 0, "right", "left"))
     """
     points = np.asarray(embeddings)
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < 2:
@@ -69,7 +69,7 @@ def embedding_map(
         points = pca.transform(points)
         parts = pca.explained_variance_ratio_
         names = [f"component {i} ({part:.0%} of variance)" for i, part in enumerate(parts, 1)]
-    figure, ax = figure_of(ax, 720, 520)
+    ax = axes_of(ax, 720, 520)
     style = {"s": np.clip(4000 / len(points), 8, 36), "linewidths": 0, "alpha": 0.8}
 
     if labels is None:
@@ -79,7 +79,7 @@ def embedding_map(
     ax.set(xlabel=names[0], ylabel=names[1])
     ax.set_aspect("equal", adjustable="datalim")
     ax.spines[["top", "right"]].set_visible(False)
-    return figure
+    return ax
 
 
 def _draw_labelled(
@@ -98,7 +98,7 @@ def _draw_labelled(
         missing = labels != labels
     if missing.any():
         grey = points[missing]
-        ax.scatter(grey[:, 0], grey[:, 1], color="0.8", label="unknown", **style)
+        ax.scatter(grey[:, 0], grey[:, 1], color="0.7", label="unknown", **style)
     points, known = points[~missing], labels[~missing]
     if known.dtype.kind == "f" and (np.abs(known) < 2**53).all() and (known % 1 == 0).all():
         # Whole numbers became floats because some were missing.
@@ -106,11 +106,10 @@ def _draw_labelled(
     kinds, kind = np.unique(
         known.astype(str) if known.dtype == object else known, return_inverse=True
     )
-    figure = cast("Figure", ax.get_figure(root=True))
     if known.dtype.kind in "fM" or (known.dtype.kind in "iu" and len(kinds) > 20):
         numbers = date_numbers(known) if known.dtype.kind == "M" else known
         drawn = ax.scatter(points[:, 0], points[:, 1], c=numbers, cmap="viridis", **style)
-        bar = figure.colorbar(drawn, ax=ax)
+        bar = figure_with(ax).colorbar(drawn, ax=ax)
         if known.dtype.kind == "M":
             date_axis(bar.ax.yaxis)
         return

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from backcast.errors import ArgumentError, ShapeError
-from backcast.plot._figure import FUTURE, PAST, new_figure
-from backcast.plot._pixels import as_montage, as_pictures, as_shades, draw_pixels, zoom
+from backcast.plot._figure import FUTURE, PAST, figure_with, new_figure, panels_of
+from backcast.plot._pixels import (
+    as_montage,
+    as_pictures,
+    as_shades,
+    draw_pixels,
+    show_pixels,
+    zoom,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -23,6 +32,7 @@ def strip(
     prediction: ArrayLike | None = None,
     *,
     every: int | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw the frames of a window in a row, and the model's frames below them.
 
@@ -43,11 +53,15 @@ def strip(
     every : int, default=None
         Show every `every`-th frame of each side, starting with its first. By default all frames
         are shown, or as many of a long window as fit (20 columns of 64 pixels).
+    ax : matplotlib.axes.Axes or sequence of them, default=None
+        Axes to draw on, one for the past and, if there is one, one for the future, instead of a new
+        figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A notebook shows it, ``figure.savefig(path)`` writes it. Frames of up to 96 pixels are
+        The new figure, or that of `ax`. A notebook shows it, ``figure.savefig(path)`` writes it.
+        On a new figure, frames of up to 96 pixels are
         drawn at a whole multiple of their size, at 100 dpi and its multiples.
 
     Raises
@@ -108,18 +122,23 @@ def strip(
         as_montage([shades.get(upper), shades.get(lower)][:rows], count, every, gap)
         for upper, lower, _, _, count in sides
     ]
+    panels = panels_of(ax, [upper for upper, *_ in sides], "side")
     height = scale * montages[0].shape[0]
     bottom = 36 if rows == 2 else 8
     # At least as wide as the titles.
     slots = [max(scale * montage.shape[1], 170) for montage in montages]
-    figure = new_figure(sum(slots) + 24 * len(slots) + 56, bottom + height + 56)
-    left = 68.0
-    for (upper, lower, colour, first, count), montage, slot in zip(
-        sides, montages, slots, strict=True
-    ):
-        width = scale * montage.shape[1]
-        axes = draw_pixels(figure, left + (slot - width) / 2, bottom, width, height, montage)
-        left += slot + 24
+    if panels is None:
+        figure = new_figure(sum(slots) + 24 * len(slots) + 56, bottom + height + 56)
+        panels, left = [], 68.0
+        for montage, slot in zip(montages, slots, strict=True):
+            width = scale * montage.shape[1]
+            at = left + (slot - width) / 2
+            panels.append(draw_pixels(figure, at, bottom, width, height, montage))
+            left += slot + 24
+    else:
+        for axes, montage in zip(panels, montages, strict=True):
+            show_pixels(axes, montage)
+    for (upper, lower, colour, first, count), axes in zip(sides, panels, strict=True):
         # A label is about 30 pixels wide.
         shown = np.arange(0, count, every * math.ceil(30 / (scale * cell)))
         axes.set_xticks(shown / every * cell + (size[1] - 1) / 2, first + shown, fontsize=11)
@@ -130,4 +149,4 @@ def strip(
         if upper == "past":
             middles = np.arange(rows) * (size[0] + gap) + (size[0] - 1) / 2
             axes.set_yticks(middles, ["truth", "model"][:rows], fontsize=13)
-    return figure
+    return figure_with(panels[0])

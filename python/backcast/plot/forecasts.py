@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from backcast._warn import renamed
 from backcast.errors import ArgumentError, ShapeError
 from backcast.plot._dates import date_axis, date_numbers
-from backcast.plot._figure import FUTURE, PAST, new_figure
+from backcast.plot._figure import FUTURE, NEUTRAL, PAST, figure_with, new_figure, panels_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ def forecast(
     window: int = -1,
     columns: Sequence[Any] | None = None,
     frames: int | None = None,
+    ax: Axes | Sequence[Axes] | None = None,
     axes: Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw the forecast of one window after its past, with intervals or a band of typical errors.
@@ -56,13 +58,15 @@ def forecast(
     frames : int, default=None
         Number of past frames to draw, the last ones; by default four times the steps of the
         forecast.
-    axes : sequence of matplotlib.axes.Axes, default=None
+    ax : matplotlib.axes.Axes or sequence of them, default=None
         Axes to draw on, one for each column, instead of a new figure.
+    axes : sequence of matplotlib.axes.Axes, default=None
+        The old name of `ax`.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The new figure, or that of `axes`, with the columns below each other. The x axis has the
+        The new figure, or that of `ax`, with the columns below each other. The x axis has the
         times of the window, durations in the largest unit that fits; or steps, where 1 is the
         first after the past.
 
@@ -91,38 +95,37 @@ def forecast(
     frames = 4 * steps if frames is None else frames
     if frames < 1:
         raise ArgumentError(f"frames must be at least 1, got {frames}")
-    if axes is None:
+    panels = panels_of(renamed("axes", axes, "ax", ax), names, "column")
+    if panels is None:
         figure = new_figure(800, 100 + (260 if len(names) == 1 else 170 * len(names)))
         figure.set_layout_engine("constrained")
-        axes = [*figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]]
-        inner = axes[:-1]
-    elif len(axes) != len(names):
-        raise ArgumentError(f"axes must be one for each of {len(names)} columns, got {len(axes)}")
+        panels = [*figure.subplots(len(names), sharex=True, squeeze=False)[:, 0]]
+        inner = panels[:-1]
     else:
-        figure, inner = cast("Figure", axes[0].get_figure(root=True)), []
+        figure, inner = figure_with(panels[0]), []
 
     n_past = len(stretch.past)
     before, after = slice(max(0, n_past - frames), n_past), slice(n_past, n_past + steps)
-    for ax, name in zip(axes, names, strict=True):
-        x = _time_axis(ax, stretch.times, n_past, n_past + steps)
+    for panel, name in zip(panels, names, strict=True):
+        x = _time_axis(panel, stretch.times, n_past, n_past + steps)
         at = stretch.columns.index(name)
-        ax.plot(x[before], stretch.past[before, at], color=PAST, label="past")
+        panel.plot(x[before], stretch.past[before, at], color=PAST, label="past")
         known = stretch.future[:steps, at]
         if len(known):
             followed = slice(n_past, n_past + len(known))
-            ax.plot(x[followed], known, color="0.35", linestyle="--", label="truth")
+            panel.plot(x[followed], known, color=NEUTRAL, linestyle="--", label="truth")
         made = stretch.prediction[:, at]
         marker = "o" if steps < 13 else None
-        ax.plot(x[after], made, color=FUTURE, label="forecast", marker=marker, markersize=4)
+        panel.plot(x[after], made, color=FUTURE, label="forecast", marker=marker, markersize=4)
         for i, (level, low, high) in enumerate(stretch.intervals.get(name, [])):
             label, alpha = f"{level} % interval", 0.25 / (1 + i)
-            ax.fill_between(
+            panel.fill_between(
                 x[after], low, high, color=FUTURE, alpha=alpha, linewidth=0, label=label
             )
         if errors is not None:
             rmse = _rmse(errors, name, len(stretch.columns))[:steps]
             band, middle = slice(n_past, n_past + len(rmse)), made[: len(rmse)]
-            ax.fill_between(
+            panel.fill_between(
                 x[band],
                 middle - rmse,
                 middle + rmse,
@@ -131,14 +134,14 @@ def forecast(
                 linewidth=0,
                 label="forecast ± RMSE at its step",
             )
-        ax.set_ylabel(str(name) if stretch.times is not None else f"column {name}")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.3)
-    for ax in inner:
-        ax.set_xlabel("")
+        panel.set_ylabel(str(name) if stretch.times is not None else f"column {name}")
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.grid(alpha=0.3)
+    for panel in inner:
+        panel.set_xlabel("")
     if stretch.group is not None:
-        axes[0].set_title(str(stretch.group), loc="left", fontsize=12)
-    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
+        panels[0].set_title(str(stretch.group), loc="left", fontsize=12)
+    panels[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False)
     return figure
 
 

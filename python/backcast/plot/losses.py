@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from backcast.errors import ArgumentError, DataError, NotFittedError
-from backcast.plot._figure import FUTURE, PAST, figure_of
+from backcast.plot._figure import FUTURE, PAST, axes_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 
 class Trained(Protocol):
@@ -22,7 +21,7 @@ class Trained(Protocol):
     def history_(self) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
 
 
-def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Figure:
+def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Axes:
     """Draw the training loss, and the loss of each decoder, over the optimizer's updates.
 
     Validation losses are drawn dashed, in the same colours.
@@ -38,9 +37,10 @@ def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | Non
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The new figure, or that of `ax`. The loss has a logarithmic axis if it fell to less than
-        a tenth.
+    matplotlib.axes.Axes
+        `ax`, or the axes of the new figure, which a notebook shows and
+        ``.figure.savefig("loss.png")`` writes. The loss has a logarithmic axis if it fell to less
+        than a tenth.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | Non
     Examples
     --------
     >>> from backcast.plot import loss_curve
-    >>> figure = loss_curve([{"step": 50, "loss": 0.9}, {"step": 100, "loss": 0.4}])
+    >>> ax = loss_curve([{"step": 50, "loss": 0.9}, {"step": 100, "loss": 0.4}])
     """
     records = getattr(history, "history_", history)
     if hasattr(records, "fit"):
@@ -67,7 +67,7 @@ def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | Non
         )
     if not records or not all({"step", "loss"} <= record.keys() for record in records):
         raise DataError("history must be records that have a step and a loss, got others, or none")
-    figure, ax = figure_of(ax, 640, 400)
+    ax = axes_of(ax, 640, 400)
     steps = [record["step"] for record in records]
     shown: list[float] = []
     for key, label, colour, width in (
@@ -97,4 +97,4 @@ def loss_curve(history: Trained | Sequence[Mapping[str, Any]], *, ax: Axes | Non
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
-    return figure
+    return ax

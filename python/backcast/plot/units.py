@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from backcast.errors import ArgumentError, DataError, DecoderError, ShapeError
-from backcast.plot._figure import FUTURE, new_figure
-from backcast.plot._pixels import as_montage, as_shades, draw_pixels, zoom
+from backcast.plot._figure import FUTURE, figure_with, new_figure, panels_of
+from backcast.plot._pixels import as_montage, as_shades, draw_pixels, show_pixels, zoom
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from backcast.model import Model
@@ -28,6 +29,7 @@ def weights(
     part: Literal["encoder", "reconstruct", "predict"] = "encoder",
     *,
     units: int | ArrayLike = 49,
+    ax: Axes | Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw the weights between each unit and the pixels of a frame, as images.
 
@@ -46,13 +48,16 @@ def weights(
         Number of units (or all, if there are fewer): in each panel those whose weights have the
         greatest L2 norm, greatest first. Or the indices of units, the same for all panels. The
         paper shows 200.
+    ax : matplotlib.axes.Axes or sequence of them, default=None
+        Axes to draw on, one for each panel, instead of a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each gate, or one for the decoder, with one image for each unit, row by row.
-        Zero is mid-grey; the largest absolute weight of an image is white or black. Each image
-        has its own scale, so that the form of small weights is visible too.
+        The new figure, or that of `ax`. One panel for each gate, or one for the decoder, with one
+        image for each unit, row by row. Zero is mid-grey; the largest absolute weight of an image
+        is white or black. Each image has its own scale, so that the form of small weights is
+        visible too.
 
     Raises
     ------
@@ -108,6 +113,13 @@ def weights(
         rows = [shades[i : i + columns] for i in range(0, len(shades), columns)]
         montages[name] = as_montage(rows, min(columns, len(shades)), 1, gap)
 
+    note = "grey: zero, light: positive, dark: negative; each image has its own scale"
+    panels_given = panels_of(ax, [*montages], "panel")
+    if panels_given is not None:
+        for axes, (name, montage) in zip(panels_given, montages.items(), strict=True):
+            show_pixels(axes, montage).set_title(name, fontsize=13)
+        panels_given[-1].set_xlabel(note, fontsize=9)
+        return figure_with(panels_given[0])
     height, width = (scale * side for side in montages[name].shape[:2])
     across = min(2, len(montages))
     down = len(montages) // across
@@ -117,7 +129,6 @@ def weights(
         bottom = (down - 1 - i // across) * (height + 44) + 40
         axes = draw_pixels(figure, left, bottom, width, height, montage)
         axes.set_title(name, fontsize=13)
-    note = "grey: zero, light: positive, dark: negative; each image has its own scale"
     figure.text(0.5, 18 / figure.bbox.height, note, ha="center", va="center", fontsize=9)
     return figure
 
@@ -129,6 +140,7 @@ def activity(
     window: int = 0,
     layer: int = -1,
     mark: int | None = None,
+    ax: Sequence[Axes] | None = None,
 ) -> Figure:
     """Draw gates, cell and output of units over time, for one window.
 
@@ -146,14 +158,16 @@ def activity(
         Index of the layer; the last by default.
     mark : int, default=None
         Number of steps that the model was trained for; a line is drawn after them.
+    ax : sequence of matplotlib.axes.Axes, default=None
+        Six axes to draw on, instead of a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
-        One panel for each of the six: steps, from 1, on x, and units, labelled by their indices,
-        on y, in the same order in all panels. Gates range from 0 (black, closed) to 1 (white,
-        open), candidate and hidden from -1 (blue) to 1 (red), and the cell to its greatest
-        absolute value on both sides.
+        The new figure, or that of `ax`. One panel for each of the six: steps, from 1, on x, and
+        units, labelled by their indices, on y, in the same order in all panels. Gates range from 0
+        (black, closed) to 1 (white, open), candidate and hidden from -1 (blue) to 1 (red), and the
+        cell to its greatest absolute value on both sides.
 
     Raises
     ------
@@ -198,17 +212,25 @@ def activity(
     shown = [array[window, :, layer].T for array in arrays]
     chosen = _chosen(units, shown[-1].std(axis=1))
 
-    figure = new_figure(1000, 560)
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots(2, 3, sharex=True, sharey=True)
-    for name, ax, numbers in zip(names, axes.flat, shown, strict=True):
+    beyond = "" if mark is None else "; beyond the line, the model was never trained"
+    panels = panels_of(ax, names, "panel")
+    if panels is None:
+        figure = new_figure(1000, 560)
+        figure.set_layout_engine("constrained")
+        grid = figure.subplots(2, 3, sharex=True, sharey=True)
+        panels, firsts = [*grid.flat], [*grid[:, 0]]
+        figure.supxlabel(f"step{beyond}")
+    else:
+        figure, firsts = figure_with(panels[0]), panels
+        panels[-1].set_xlabel(f"step{beyond}")
+    for name, panel, numbers in zip(names, panels, shown, strict=True):
         pixels = numbers[chosen]
         if name.endswith("gate"):
             low, high, colours = 0.0, 1.0, "Greys_r"
         else:
             high = float(np.abs(pixels).max()) if name == "cell" else 1.0
             low, colours = -high, "RdBu_r"
-        image = ax.imshow(
+        image = panel.imshow(
             pixels,
             cmap=colours,
             vmin=low,
@@ -217,16 +239,14 @@ def activity(
             interpolation="nearest",
             extent=(0.5, steps + 0.5, len(chosen) - 0.5, -0.5),
         )
-        ax.set_title(name, fontsize=13)
-        figure.colorbar(image, ax=ax, ticks=[low, (low + high) / 2, high])
+        panel.set_title(name, fontsize=13)
+        figure.colorbar(image, ax=panel, ticks=[low, (low + high) / 2, high])
         if mark is not None:
-            ax.axvline(mark + 0.5, color=FUTURE, linewidth=1.5)
+            panel.axvline(mark + 0.5, color=FUTURE, linewidth=1.5)
     rows = np.arange(0, len(chosen), math.ceil(len(chosen) / 10))
-    axes[0, 0].set_yticks(rows, chosen[rows])
-    for ax in axes[:, 0]:
-        ax.set_ylabel("unit")
-    beyond = "" if mark is None else "; beyond the line, the model was never trained"
-    figure.supxlabel(f"step{beyond}")
+    for panel in firsts:
+        panel.set_yticks(rows, chosen[rows])
+        panel.set_ylabel("unit")
     return figure
 
 

@@ -108,7 +108,7 @@ def _draw(model: Model, windows: Bytes, past: int, target: Path) -> None:
     truth, film = tile(windows), tile(np.concatenate(whole, axis=1))
     plot.animate(truth, film, target / "animation.gif", past=past, titles=("truth", "model"))
     _strip(model, windows, past).savefig(target / "strip.png")
-    plot.loss_curve(model).savefig(target / "loss.png")
+    plot.loss_curve(model).figure.savefig(target / "loss.png")  # type: ignore[union-attr]
     plot.weights(model).savefig(target / "weights_encoder.png")
     for name in decoders_of(model):
         plot.weights(model, name).savefig(target / f"weights_{name}.png")
