@@ -177,15 +177,21 @@ class Contestant:
     compiled: bool = False
 
 
+_TWO = r"(series|differences)_(mean|deviation)|part|log"
 CONTESTANTS = [
-    Contestant("backcast `Embedder`", backcast, random=True),
-    Contestant("the same, not trained", partial(backcast, updates=0), random=True),
-    Contestant("`parts=False`", partial(some, only="series|diff"), random=True),
-    Contestant("the same, of the series alone", partial(some, only="series"), random=True),
+    Contestant("`Embedder`", backcast, random=True),
+    Contestant("`Embedder`, not trained", partial(backcast, updates=0), random=True),
+    Contestant("`Embedder(parts=False)`", partial(some, only="series|diff"), random=True),
     Contestant(
-        "`parts=False`, not trained", partial(some, only="series|diff", updates=0), random=True
+        "`Embedder(parts=False)`, not trained",
+        partial(some, only="series|diff", updates=0),
+        random=True,
     ),
-    Contestant("parts and length alone", partial(some, only="part|log", updates=0)),
+    Contestant("`Embedder`, mean and deviation alone", partial(some, only=_TWO), random=True),
+    Contestant(
+        "`Embedder`, series alone, without parts", partial(some, only="series"), random=True
+    ),
+    Contestant("`Embedder`, parts and length alone", partial(some, only="part|log", updates=0)),
     Contestant("PCA, windows", pca),
     Contestant("aeon `MiniRocket`", minirocket, random=True, compiled=True),
     Contestant("aeon `Catch22`", catch22, compiled=True),

@@ -243,23 +243,25 @@ def anomalies(results: Results) -> str:
 
 
 def embeddings(results: Results) -> str:
-    """Accuracy by data set, how many features, and seconds of all data sets together."""
+    """Accuracy by data set and in the mean, most features, and seconds of all sets together."""
     found = results["embeddings"]
     names = list(next(filter(None, found.values())))
     rows = []
     for contestant, of_data in found.items():
         if of_data is None:
-            rows.append([contestant, *[MISSING] * (len(names) + 2)])
+            rows.append([contestant, *[MISSING] * (len(names) + 3)])
             continue
-        cells = [mean_and_spread([100 * run["accuracy"] for run in of_data[n]], 1) for n in names]
-        features = ", ".join(f"{of_data[name][0]['features']:,}" for name in names)
+        found_by_set = [[100 * run["accuracy"] for run in of_data[name]] for name in names]
+        cells = [mean_and_spread(accuracies, 1) for accuracies in found_by_set]
+        of_seeds = [fmean(accuracies) for accuracies in zip(*found_by_set, strict=True)]
+        features = f"{max(of_data[name][0]['features'] for name in names):,}"
         seconds = sum(median(run["seconds"] for run in of_data[name]) for name in names)
-        rows.append([contestant, *cells, features, figure(seconds)])
-    header = ["", *(f"{name}, %" for name in names), "features", "s"]
+        rows.append([contestant, *cells, mean_and_spread(of_seeds, 1), features, figure(seconds)])
+    header = ["", *(f"{name}, %" for name in names), "mean, %", "most features", "CPU s"]
     caption = (
         "Accuracy of one linear classifier on test sequences; mean ± standard deviation of "
         f"{results['seeds']} seeds where seeds matter. Seconds: features of all data sets, one "
-        "thread."
+        "thread; rows that share the fit of a row above have none."
     )
     return "\n\n".join([caption, table(header, rows)])
 

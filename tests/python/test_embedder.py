@@ -75,7 +75,7 @@ def test_features_are_statistics_of_windows_of_the_series_and_of_its_differences
             length = fitted.window_
             cut = np.lib.stride_tricks.sliding_window_view(view, length, axis=0).swapaxes(1, 2)
             states = fitted.model_.encode(cut.astype(np.float32))
-            expected += [states.mean(0), states.std(0)]
+            expected += [states.mean(0), states.std(0), (states > 0).mean(0)]
         scaled = (x - rows.mean(0)) / rows.std(0)
         edges = np.linspace(0, len(x), 9).round().astype(int)
         for a, b in zip(edges[:-1], edges[1:], strict=True):
@@ -84,7 +84,7 @@ def test_features_are_statistics_of_windows_of_the_series_and_of_its_differences
         expected.append([np.log(len(x))])
         np.testing.assert_allclose(embedding, np.concatenate(expected), rtol=1e-4, atol=1e-5)
     assert names[0] == "series_mean_h0" and names[-2:] == ["part7_most_1", "log_rows"]
-    assert names.index("differences_deviation_h0") == 15
+    assert names.index("differences_positive_h0") == 25
 
 
 def test_the_default_has_at_most_512_features() -> None:

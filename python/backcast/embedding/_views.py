@@ -20,6 +20,7 @@ VIEWS: dict[str, Callable[[Numbers], Numbers]] = {
 POOLS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "mean": lambda states: states.mean(0),
     "deviation": lambda states: states.std(0),
+    "positive": lambda states: (states > 0).mean(0),
 }
 """What the embeddings (n_windows, hidden_size) of a sequence's windows become, by name."""
 

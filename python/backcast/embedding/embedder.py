@@ -45,9 +45,9 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     """Embeddings of whole sequences of any length, for classifiers, clusters and maps.
 
     A `Model` learns, without labels, to reconstruct and predict windows of the sequences and of
-    their differences from row to row. An embedding of a sequence holds statistics of the
-    embeddings of its windows, which tell what happens in it wherever it happens, and statistics of
-    the numbers in equal parts of it, which tell where.
+    their differences from row to row. An embedding of a sequence holds the mean, the deviation and
+    the share of positive numbers of the embeddings of its windows, which tell what happens in it,
+    and statistics of the numbers in equal parts of it, which tell where.
 
     Parameters
     ----------
@@ -95,7 +95,8 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     References
     ----------
     Differences and statistics beside embeddings: A. Auer et al., "Pre-trained Forecasting Models:
-    Strong Zero-Shot Feature Extractors for Time Series Classification", arXiv 2510.26777.
+    Strong Zero-Shot Feature Extractors for Time Series Classification", arXiv 2510.26777. Shares of
+    positive numbers: A. Dempster et al., "MiniRocket", KDD 2021.
 
     Examples
     --------
@@ -107,7 +108,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     >>> model = {"hidden_size": 8, "max_iter": 50, "random_state": 0, "verbose": 0}
     >>> embedder = Embedder(model | {"device": "cpu"}).fit(waves)
     >>> embedder.transform(waves).shape
-    (40, 65)
+    (40, 81)
     """
 
     decisions_: dict[str, str]
