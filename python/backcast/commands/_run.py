@@ -101,7 +101,7 @@ def run(
     if not parts:
         raise DataError(
             "files must hold a recording without a gap as long as a window, got none in "
-            f"{len(files)} files"
+            f"{', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}"
         )
     n = "1 part" if parts == 1 else f"{parts:,} parts"
     say(f"{n} in {out}: pandas.read_parquet({str(out)!r}) reads them as one table")
