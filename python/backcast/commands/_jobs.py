@@ -130,7 +130,9 @@ class Job:
                 f"{file.path}: columns must be of the shape {self.frame_shape} that the model was "
                 f"fitted on, got {wanted}; --columns names them in the model's order"
             )
-        clash = [name for name in [*wanted, *keys.columns] if name in self.own]
+        # Embeddings do not repeat the numbers of the file.
+        shown = keys.columns if isinstance(self.model, Model) else [*wanted, *keys.columns]
+        clash = [name for name in shown if name in self.own]
         if clash:
             raise ArgumentError(
                 f"{file.path}: columns must have other names than those of the result, "

@@ -236,8 +236,8 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
         yield there
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
-            "a worker process has ended, perhaps for lack of memory: the same command with fewer "
-            "processes or a smaller part-rows goes on where it stopped"
+            "a worker process has ended, for the reason above or, without one, perhaps for lack of "
+            "memory: the same command with fewer processes goes on where it stopped"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
