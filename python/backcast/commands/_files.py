@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -90,13 +90,16 @@ class Table:
             )
         ]
 
-    def blocks(self, columns: list[str], size: int) -> Iterator[Any]:
-        """Yield DataFrames of these columns with `size` rows each, the last one with the rest."""
+    def blocks(self, columns: list[str], size: int, labels: Sequence[str] = ()) -> Iterator[Any]:
+        """Yield DataFrames of these columns with `size` rows each, the last one with the rest.
+
+        Whole numbers of text stay so in `labels`; in others, some may be followed by fractions.
+        """
         pa = arrow()
         kept: list[Any] = []
         n = 0
         try:
-            for batch in self._batches(columns, size):
+            for batch in self._batches(columns, size, labels):
                 while n + batch.num_rows >= size:
                     need = size - n
                     yield _frame(pa, [*kept, batch.slice(0, need)], columns)
@@ -112,7 +115,7 @@ class Table:
     def _schema(self) -> Any:
         raise NotImplementedError
 
-    def _batches(self, columns: list[str], size: int) -> Iterator[Any]:
+    def _batches(self, columns: list[str], size: int, labels: Sequence[str]) -> Iterator[Any]:
         raise NotImplementedError
 
 
@@ -132,8 +135,11 @@ class _Csv(Table):
         self._types = {each.name: _widest(pa, each.type) for each in schema}
         return pa.schema(list(self._types.items()))
 
-    def _batches(self, columns: list[str], size: int) -> Iterator[Any]:
-        reader, file = self._open(columns, {name: self._types[name] for name in columns})
+    def _batches(self, columns: list[str], size: int, labels: Sequence[str]) -> Iterator[Any]:
+        pa, types = arrow(), {name: self._types[name] for name in columns}
+        for name in {*columns} - {*labels}:
+            types[name] = pa.float64() if pa.types.is_integer(types[name]) else types[name]
+        reader, file = self._open(columns, types)
         for batch in reader:
             self.position = file.tell()
             yield batch
@@ -167,7 +173,7 @@ class _Parquet(Table):
         self.n_rows = file.metadata.num_rows
         return file.schema_arrow
 
-    def _batches(self, columns: list[str], size: int) -> Iterator[Any]:
+    def _batches(self, columns: list[str], size: int, labels: Sequence[str]) -> Iterator[Any]:
         bytes_of_all, done = Path(self.path).stat().st_size, 0
         for batch in self._open().iter_batches(min(size, 2**16), columns=columns):
             done += batch.num_rows
@@ -206,7 +212,7 @@ class Array:
         if len(self.shape) < 1 or not self.shape[0]:
             raise DataError(f"{self.path}: must hold rows, got shape {self.shape}")
 
-    def blocks(self, columns: Any, size: int) -> Iterator[NDArray[Any]]:
+    def blocks(self, columns: Any, size: int, labels: Any = ()) -> Iterator[NDArray[Any]]:
         """Yield arrays with `size` rows each, the last one with the rest."""
         bytes_of_all = size_of(self.path)
         for first in range(0, self.shape[0], size):

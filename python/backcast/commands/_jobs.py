@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,16 +115,24 @@ class Job:
         wanted = list(self.options.columns) or self._own_columns()
         if wanted is None:
             wanted = [name for name in file.numeric if name not in keys.columns]
+        remedy = "; --sep says what separates columns" if len(file.names) == 1 else ""
         for name in wanted:
             if name not in file.names:
                 raise ArgumentError(
-                    f"{file.path}: columns must be among {file.names}, got {name!r}"
+                    f"{file.path}: columns must be among {file.names}, got {name!r}{remedy}"
                 )
             if name not in file.numeric:
                 raise DataError(f"{file.path}: {name!r} must hold numbers, got words or dates")
         if not wanted:
-            raise DataError(f"{file.path}: must have a column of numbers, got {file.names}")
-        clash = [name for name in [*wanted, *keys.columns] if name in self.own]
+            raise DataError(f"{file.path}: must have a column of numbers, got {file.names}{remedy}")
+        if (len(wanted),) != self.frame_shape:
+            raise ArgumentError(
+                f"{file.path}: columns must be of the shape {self.frame_shape} that the model was "
+                f"fitted on, got {wanted}; --columns names them in the model's order"
+            )
+        # Embeddings do not repeat the numbers of the file.
+        shown = keys.columns if isinstance(self.model, Model) else [*wanted, *keys.columns]
+        clash = [name for name in shown if name in self.own]
         if clash:
             raise ArgumentError(
                 f"{file.path}: columns must have other names than those of the result, "
@@ -147,6 +156,11 @@ class Job:
     @property
     def width(self) -> int:
         """Numbers in the result for each row."""
+        raise NotImplementedError
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
         raise NotImplementedError
 
     def _own_keys(self) -> tuple[tuple[str, ...], str | None]:
@@ -180,6 +194,12 @@ class Embed(Job):
     def width(self) -> int:
         """Numbers in the result for each row."""
         return -(-self._names_out().size // self.options.stride)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        shape: tuple[int, ...] = self.model.frame_shape_
+        return shape
 
     def _names_out(self) -> NDArray[Any]:
         return np.asarray(self.model.get_feature_names_out())
@@ -234,7 +254,7 @@ class Embed(Job):
         options["gap"] = learnt if gap is None else gap
         # Rows of the run at the chunk's begin that are before it.
         earlier = 0
-        for chunk in chunks(file.blocks([*keys.columns, *columns], size), lead, 0):
+        for chunk in chunks(file.blocks([*keys.columns, *columns], size, keys.columns), lead, 0):
             # Windows of one frame, since runs may be shorter than `past`.
             w = windows(chunk.rows, 1, **options)
             row = np.arange(len(w.values))
@@ -295,6 +315,11 @@ class _OfSeries(Job):
                 f"{self._own_columns()}"
             )
 
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return (int(self.model.n_features_in_),)
+
     def series(self, rows: Any, keys: Keys, columns: list[str]) -> Any:
         """Return rows as the model takes them."""
         if isinstance(rows, np.ndarray):
@@ -334,7 +359,7 @@ class Score(_OfSeries):
             keys = self.keys(file)
             survey(file, keys, size, gaps=False)
         names, around = [*keys.columns, *columns], self._around() - 1
-        for chunk in chunks(file.blocks(names, size), around, around):
+        for chunk in chunks(file.blocks(names, size, keys.columns), around, around):
             part = slice(chunk.before, chunk.before + chunk.n)
             keys_of = None
             if keys.columns:
@@ -378,7 +403,7 @@ class Forecast(_OfSeries):
         if isinstance(file, Table):
             keys = self.keys(file)
             survey(file, keys, size, gaps=False)
-        blocks = file.blocks([*keys.columns, *columns], size)
+        blocks = file.blocks([*keys.columns, *columns], size, keys.columns)
         for rows in _ends(blocks, keys, self._around() + _TAIL, size):
             task = self.series(rows, keys, columns), keys, self.labels(columns)
             yield file.position, Task(task, file.path)
@@ -416,7 +441,7 @@ class Forecast(_OfSeries):
                 self._future = joined(file.blocks(None, file.shape[0]))
             else:
                 names = [*keys.columns, *(n for n in file.numeric if n not in keys.columns)]
-                rows = joined(file.blocks(names, 2**20))
+                rows = joined(file.blocks(names, 2**20, keys.columns))
                 self._future = self.series(rows, keys, file.numeric)
         return self._future
 
@@ -431,14 +456,17 @@ def load(kind: type[Any], path: str, device: str) -> Any:
     FileFormatError
         If it is damaged, or holds another kind of model.
     """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path}: there is no such model")
     found = kind_of(path)
     if found != kind.__name__:
         remedy = f"backcast.{found} uses it in Python"
         if found in _COMMANDS:
             remedy = f"backcast {_COMMANDS[found]} takes it"
+        wanted, command = kind.__name__, _COMMANDS[kind.__name__]
         raise FileFormatError(
-            f"{path}: must hold a {kind.__name__} for backcast {_COMMANDS[kind.__name__]}, got a "
-            f"{found}: {remedy}"
+            f"{path}: model must be of the class {wanted} for backcast {command}, got one of the "
+            f"class {found}: {remedy}"
         )
     return kind.load(path, device=device)
 

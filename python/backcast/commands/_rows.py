@@ -207,7 +207,7 @@ def survey(file: Table, keys: Keys, size: int, *, gaps: bool) -> Any:
     last: Any = None
     problem: str | None = None
     steps, row = _Steps(), 0
-    for block in file.blocks(keys.columns, size):
+    for block in file.blocks(keys.columns, size, keys.columns):
         if problem:
             raise DataError(problem)
         runs = keys.names(block)

@@ -101,7 +101,7 @@ def run(
     if not parts:
         raise DataError(
             "files must hold a recording without a gap as long as a window, got none in "
-            f"{len(files)} files"
+            f"{', '.join(paths[:3])}{', ...' if len(paths) > 3 else ''}"
         )
     n = "1 part" if parts == 1 else f"{parts:,} parts"
     say(f"{n} in {out}: pandas.read_parquet({str(out)!r}) reads them as one table")
@@ -236,8 +236,8 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
         yield there
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
-            "a worker process has ended, perhaps for lack of memory: the same command with fewer "
-            "processes or a smaller part-rows goes on where it stopped"
+            "a worker process has ended, for the reason above or, without one, perhaps for lack of "
+            "memory: the same command with fewer processes goes on where it stopped"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

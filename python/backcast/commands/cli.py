@@ -126,16 +126,24 @@ def _run(arguments: argparse.Namespace) -> bool:
         separator=arguments.sep,
         part_rows=arguments.part_rows,
     )
-    run(
-        arguments.name,
-        arguments.files,
-        arguments.out,
-        options,
-        processes=arguments.processes,
-        quiet=arguments.quiet,
-        say=lambda text: print(f"backcast: {text}", file=sys.stderr),
-    )
+    try:
+        run(
+            arguments.name,
+            arguments.files,
+            arguments.out,
+            options,
+            processes=arguments.processes,
+            quiet=arguments.quiet,
+            say=_say,
+        )
+    except KeyboardInterrupt:
+        _say("the same command goes on where this one stopped")
+        raise
     return False
+
+
+def _say(text: str) -> None:
+    print(f"backcast: {text}", file=sys.stderr)
 
 
 def _gap(text: str | None) -> Any:
