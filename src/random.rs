@@ -86,3 +86,24 @@ fn fill(rng: &mut Pcg64Mcg, to: &Tensor, mut one: impl FnMut(&mut Pcg64Mcg) -> f
         flat.narrow(0, first as i64, numbers.len() as i64).copy_(&Tensor::from_slice(&numbers));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_windows_is_drawn_for_as_in_the_whole_batch() {
+        let options = (Kind::Float, Device::Cpu);
+        let draw = |rows, part| {
+            let mut draws = Draws::new(stream(0, Purpose::Update, 3), part);
+            // The second depends on where the first has left the generator.
+            [0.3, 0.6].map(|probability| draws.bernoulli(&[4, rows, 2], probability, 1.0, options))
+        };
+        let whole = draw(7, None);
+        for (first, rows) in [(0, 3), (3, 2), (5, 2), (7, 0)] {
+            for (part, whole) in draw(rows, Some(Rows { first, of: 7 })).iter().zip(&whole) {
+                assert_eq!(*part, whole.narrow(1, first, rows));
+            }
+        }
+    }
+}

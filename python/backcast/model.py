@@ -278,6 +278,12 @@ class Model(TransformerMixin, CompositeEstimator):
         checkpoint_minutes : float, default=5.0
             Minutes from one checkpoint to the next. Intervals are longer if writing would take
             more than a twentieth of the time.
+        group : "world" or ProcessGroup, default=None
+            Processes of an initialised ``torch.distributed`` that train this model together; see
+            Notes. None trains alone.
+        shared : bool, default=True
+            With a `group`: whether windows are the same in all processes. If not, each has its own,
+            in `past`, `future` and `validation`.
 
         Returns
         -------
@@ -298,6 +304,9 @@ class Model(TransformerMixin, CompositeEstimator):
             If an update needs more memory than is free; the message says how much.
         DivergedError
             If the loss stops being finite; the weights are those of the last finite update.
+        GroupError
+            If another process of the group failed or is gone; the model keeps the updates made so
+            far, and process 0 has written the checkpoint.
         KeyboardInterrupt
             Ctrl-C stops the training after the present batch; the model keeps its weights. Create
             it first (``model = Model()``), because an interrupted ``model = Model().fit(x)``
@@ -321,6 +330,26 @@ class Model(TransformerMixin, CompositeEstimator):
           method ``from_batch(k)``, it must return an iterator over the batches of a pass from
           number `k` on, counted from 0; otherwise the first `k` batches are read and dropped. To
           give the numbers of an uninterrupted training, it must yield the same batches again.
+
+        *Several processes.* Every process of the group calls `fit` with the same arguments, on CPUs
+        (gloo) or with a GPU each (NCCL; "auto" and "cuda" are then ``cuda:LOCAL_RANK``)::
+
+            # train.py; start it with: torchrun --nproc-per-node 2 train.py
+            torch.distributed.init_process_group()
+            model = Model(batch_size=1024, random_state=0).fit(windows, group="world")
+
+        - The number of processes changes the time, and the numbers only by the rounding of sums.
+          `batch_size` counts the windows of all; each process takes its part of every batch of the
+          one seeded order, and all end with the same weights, to the bit.
+        - With ``shared=False``, and with iterables of batches, an update is made on the parts or
+          batches of all processes together. A process whose iterable ends early waits for the
+          others. A list of unequal lengths is padded by process, so that `dropout` then draws other
+          numbers than one process would.
+        - `callback` may be given in some processes only. Bar and advice come from process 0, which
+          alone reads and writes `checkpoint`; another number of processes may resume it.
+        - An error, Ctrl-C or True from a callback in one process ends the training in all, after
+          the same update. Weights are compared at each record; where processors of several kinds
+          have rounded differently, those of process 0 replace the others, with a warning.
         """
         with self._rollback_on_error(group, shared):
             self._fit(past, future, validation, callback, checkpoint, checkpoint_minutes)
@@ -338,6 +367,8 @@ class Model(TransformerMixin, CompositeEstimator):
         ----------
         past, future : array_like, list or iterable, default=None for `future`
             As in `fit`; of an iterable, each batch makes one update.
+        group, shared : ProcessGroup or "world", bool, default=None, True
+            As in `fit`.
 
         Returns
         -------
@@ -346,8 +377,8 @@ class Model(TransformerMixin, CompositeEstimator):
 
         Raises
         ------
-        ArgumentError, ShapeError, DataError, BusyError, DivergedError, KeyboardInterrupt
-            As in `fit`.
+        ArgumentError, ShapeError, DataError, BusyError, DivergedError, GroupError
+            As in `fit`, and so is KeyboardInterrupt.
         """
         with self._rollback_on_error(group, shared):
             self._one_pass(past, future)

@@ -159,10 +159,10 @@ impl Core {
         })
     }
 
-    /// Take over the weights and moments of a group's process 0.
+    /// Take over the weights, moments and progress of a group's process 0.
     fn replicate(&self, py: Python<'_>, group: Bound<'_, Group>) -> PyResult<()> {
         let group = &group.get().0;
-        detached(py, || self.lock()?.replicate(group))
+        detached(py, || group.end(self.lock())?.replicate(group))
     }
 
     /// One training pass over all windows as one batch: (losses, gradients, what each decoder was fed).

@@ -206,8 +206,15 @@ impl Group {
         numbers[9 + self.rank] = checksum;
         let numbers = self.sum(&numbers)?;
         let part = |at: usize| (numbers[at] > 0.0).then(|| Sum { sum: numbers[at + 1], count: numbers[at + 2] });
-        let same = numbers[9..].iter().all(|one| *one == numbers[9]);
+        let same = numbers[9..].iter().all(|one| one.to_bits() == numbers[9].to_bits());
         Ok((Losses { decoders: [part(0), part(3)], classes: part(6) }, same))
+    }
+
+    /// The numbers of process 0.
+    pub fn first<const N: usize>(&self, numbers: [i64; N]) -> Result<[i64; N]> {
+        let numbers = Tensor::from_slice(&if self.rank == 0 { numbers } else { [0; N] });
+        self.sum_in_place(&numbers)?;
+        Ok(std::array::from_fn(|at| numbers.int64_value(&[at as i64])))
     }
 
     /// Replace the numbers of `flat` by those of process 0.

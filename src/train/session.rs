@@ -195,8 +195,12 @@ impl Trainer {
         Ok(())
     }
 
-    /// Give all processes of a group the weights and moments of process 0.
+    /// Give all processes of a group the weights, moments and progress of process 0.
     pub fn replicate(&mut self, group: &Group) -> Result<()> {
+        let Progress { step, epoch, batch } = self.progress;
+        let [steps, step, epoch, batch] = group.first([self.moments.steps, step, epoch, batch])?;
+        self.moments.steps = steps;
+        self.progress = Progress { step, epoch, batch };
         for flat in [&self.model.weights.flat, &self.moments.first, &self.moments.second] {
             group.copy_first(flat)?;
         }

@@ -1,6 +1,6 @@
 //! Every window once an epoch, in an order of its own.
 
-use backcast::data::Order;
+use backcast::data::{Order, Share};
 
 /// Batches of rows, from batch `first` on.
 fn batches_from(order: &Order, first: i64) -> Vec<Vec<i64>> {
@@ -38,4 +38,22 @@ fn an_epoch_goes_on_where_it_was_left() {
     let whole = batches_from(&order, 0);
     assert_eq!(batches_from(&order, 2), whole[2..]);
     assert_eq!(batches_from(&order, 4).len(), 0);
+}
+
+#[test]
+fn the_parts_of_all_processes_are_the_batch() {
+    let order = Order::new(10, 4, 0, 0);
+    for batch in 0..3 {
+        let part = |rank| order.part(batch, Share::Shared { rank, size: 3 }).expect("a batch").to_vec();
+        assert_eq!([part(0), part(1), part(2)].concat(), order.batch(batch).expect("a batch"));
+    }
+    assert!(order.part(3, Share::Shared { rank: 0, size: 3 }).is_none());
+}
+
+#[test]
+fn windows_of_its_own_last_as_many_batches_as_those_of_all() {
+    let order = Order::new(3, 4, 0, 0);
+    let parts: Vec<&[i64]> = (0..5).map_while(|batch| order.part(batch, Share::Own { batches: 5 })).collect();
+    assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [0, 1, 0, 1, 1]);
+    assert_eq!(parts.concat(), order.batch(0).expect("three windows"));
 }

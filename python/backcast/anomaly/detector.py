@@ -264,6 +264,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         callback: Callback | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_minutes: float = 5.0,
+        group: Any = None,
         held_out: Any = None,
     ) -> Self:
         """Choose what is left at "auto", train the model, learn its errors and the threshold.
@@ -282,6 +283,9 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             validation losses in the model's `history_`.
         callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
             As in `Model.fit`, for the training of the model.
+        group : "world" or ProcessGroup, default=None
+            As in `Model.fit`: processes that train the model together, each with the same rows.
+            The parameter `group` of the detector is something else, a column of the table.
         held_out : array_like or DataFrame, default=None
             The old name of `validation`.
 
@@ -294,13 +298,13 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         ------
         ArgumentError, ShapeError, DataError
             If a parameter or the data cannot be used.
-        OutOfMemoryError, DivergedError, KeyboardInterrupt
+        OutOfMemoryError, DivergedError, GroupError, KeyboardInterrupt
             As in `Model.fit`. After any error the detector is unchanged.
         """
         # A new detector learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
         validation = renamed("held_out", held_out, "validation", validation)
-        training: dict[str, Any] = {"callback": callback, "checkpoint": checkpoint}
+        training: dict[str, Any] = {"callback": callback, "checkpoint": checkpoint, "group": group}
         if any(value is not None for value in training.values()):
             training["checkpoint_minutes"] = checkpoint_minutes
         else:
