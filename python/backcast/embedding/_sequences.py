@@ -31,7 +31,7 @@ class Given:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return self.runs[0][0].shape[1]
+        return int(self.runs[0][0].shape[1])
 
     @property
     def lengths(self) -> list[int]:

@@ -410,8 +410,10 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         """Return sequences of the fitted columns."""
         columns = self._columns if is_table(sequences) else None
         given = given_of(sequences, self.group, self.time, columns, self.gap)
-        expected = None if self._columns is None else tuple(self._columns)
-        check_names("sequences", given.columns and tuple(given.columns), expected, "fit")
+        found, expected = (
+            None if labels is None else tuple(labels) for labels in (given.columns, self._columns)
+        )
+        check_names("sequences", found, expected, "fit")
         if given.width != self.n_features_in_:
             raise ShapeError(
                 f"sequences must have {self.n_features_in_} columns, as in fit, got {given.width}"
