@@ -319,24 +319,6 @@ class Windows:
         return text + (f", {len(set(self.groups))} groups>" if self.groups is not None else ">")
 
 
-def on_indices(
-    given: Any, frames: list[NDArray[Any]], columns: tuple[Any, ...], *, after: bool = False
-) -> list[pd.DataFrame]:
-    """Return frames of a list of tables as tables on their indices, or on the times after them."""
-    import pandas as pd
-
-    found = []
-    for each, values in zip(given, frames, strict=True):
-        index: Any = tables.table_of(each).index
-        if after:
-            more = None if index.nlevels > 1 else times_after(index, index, len(values))
-            if more is None:
-                more = pd.RangeIndex(1, len(values) + 1)
-            index = more.rename("step" if index.nlevels > 1 else index.name)
-        found.append(pd.DataFrame(values, index=index, columns=[*columns]))
-    return found
-
-
 @overload
 def windows(
     series: tables.Table,
