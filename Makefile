@@ -25,7 +25,8 @@ SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name 
 TORCH ?= 2.15.0
 OTHER := target/torch-$(TORCH)
 
-.PHONY: help setup build demo test test-all test-rust test-torch libtorch fuzz lint format wheel lock bench bench-quality clean
+.PHONY: help setup build demo test test-all test-rust test-torch libtorch fuzz lint format wheel release-check lock bench bench-quality \
+	clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed 's/:.*  ## /\t/' | expand -t 15
@@ -91,6 +92,20 @@ wheel: $(PACKAGES)  ## Build the wheel for distribution in dist, its debug symbo
 	objcopy --add-gnu-debuglink=dist/_core.abi3.so.debug dist/unpacked/*/backcast/_core.abi3.so
 	python -m wheel pack --dest-dir dist dist/unpacked/*
 	rm -r dist/unstripped dist/unpacked
+
+# The tools live in the folder of this check: their dependencies are no business of .venv. torch and what it requires are lent.
+CHECK := target/release-check
+release-check: wheel  ## Build wheel and sdist, check both, run the README's examples in an empty environment
+	maturin sdist --out dist
+	rm -rf $(CHECK)
+	pip install --quiet --target $(CHECK)/tools twine check-wheel-contents
+	PYTHONPATH=$(CHECK)/tools python -m twine check --strict dist/*.whl dist/*.tar.gz
+	PYTHONPATH=$(CHECK)/tools python -m check_wheel_contents dist/*.whl
+	$(PYTHON) -m venv $(CHECK)/venv
+	python tests/lint/borrow.py $(CHECK)/lent torch
+	echo "$(CURDIR)/$(CHECK)/lent" > "$$(echo $(CHECK)/venv/lib/python3*/site-packages)/lent.pth"
+	$(CHECK)/venv/bin/pip install --quiet "$$(echo dist/*.whl)[plot]" pandas pytest pytest-timeout
+	env -u VIRTUAL_ENV $(CHECK)/venv/bin/python -m pytest -p no:cacheprovider tests/python/test_readme.py -k examples
 
 lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows in requirements.lock
 	pip install --quiet uv

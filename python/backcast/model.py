@@ -21,7 +21,8 @@ from backcast._parameters import check_decoder, steps_or_horizon, value
 from backcast._training.hooks import Callback
 from backcast._training.windows import pair_of
 from backcast._warn import warn
-from backcast.data.series import Windows, on_indices
+from backcast.data._times import on_indices
+from backcast.data.series import Windows
 from backcast.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
 from backcast import Model, _core, errors
+from backcast.data import windows as windows_of_series
 from backcast.errors import (
     ArgumentError,
     BackcastError,
@@ -629,3 +630,18 @@ def test_every_exception_is_also_the_one_that_python_would_raise() -> None:
     for name, builtin in expected.items():
         assert issubclass(found[name], errors.BackcastError)
         assert issubclass(found[name], builtin)
+
+
+def test_what_newcomers_hand_over_by_mistake_is_named() -> None:
+    model, rows = small_model(), pd.DataFrame({"a": np.arange(40.0), "b": 1.0})
+    with pytest.raises(DataError, match="got 'sensors.csv': read the file first, as by pandas.rea"):
+        windows_of_series("sensors.csv", past=3)
+    with pytest.raises(DataError, match="past must be an array or a table of numbers, got None"):
+        model.fit(None)
+    with pytest.raises(ShapeError, match="future must be frames .*: Classifier.fit takes labels"):
+        model.fit(X, np.zeros(len(X)))
+    for words in ("3,5", "3.5 kW", "-4 %"):
+        with pytest.warns(UserWarning, match="columns left out.*'c'.*decimal=','"):
+            assert windows_of_series(rows.assign(c=words), past=3).columns == ["a", "b"]
+    for words in ("2026-01-02", "01.02.2026", "12:30", "room 3"):
+        assert windows_of_series(rows.assign(c=words), past=3).columns == ["a", "b"]

@@ -442,9 +442,7 @@ def test_what_is_no_forecast_is_not_drawn() -> None:
         plot.forecast(w, frames, columns=["a"])
     with pytest.raises(ArgumentError, match="frames must be at least 1, got 0"):
         plot.forecast(w, frames, frames=0)
-    with pytest.raises(
-        ArgumentError, match=r"ax must be one .*\(x, y, z\), 3, got 0"
-    ):
+    with pytest.raises(ArgumentError, match=r"ax must be one .*\(x, y, z\), 3, got 0"):
         plot.forecast(w, frames, ax=[])
     with pytest.raises(ArgumentError, match=r'errors must be of each column, as .*per="column"'):
         plot.forecast(w, frames, errors_of(["x"], 4).droplevel(0))

@@ -651,6 +651,6 @@ def test_completion_lists_public_names_alone() -> None:
         assert set(module.__all__) <= names
         assert all(hasattr(module, name) for name in names)
         assert not names & {"annotations", "TYPE_CHECKING", "Any", "import_module", "series"}
-    assert {"fit", "encode", "history_"} <= set(dir(small_model()))
+    assert {"fit", "encode"} <= set(dir(small_model()))
     foreign = {"np", "Any", "core", "fitted", "architecture"}
     assert not {name for name in dir(small_model()) if name[0] != "_"} & foreign

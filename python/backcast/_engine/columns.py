@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
@@ -399,6 +400,9 @@ def real(name: str, given: Any, *, pixels: bool = False) -> NDArray[Any]:
     It is a view of `given` where its numbers are in memory and none has to be changed. With
     `pixels`, masked bytes become 0..1, as bytes without a mask do in the engine.
     """
+    if given is None or isinstance(given, str | os.PathLike):
+        hint = "" if given is None else ": read the file first, as by pandas.read_csv"
+        raise DataError(f"{name} must be an array or a table of numbers, got {given!r}{hint}")
     if hasattr(given, "toarray"):
         raise DataError(f"{name} must be dense, got a sparse {type(given).__name__}")
     if hasattr(given, "detach"):

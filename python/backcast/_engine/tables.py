@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from decimal import Decimal
 from numbers import Real
@@ -28,6 +29,10 @@ Table: TypeAlias = "pd.DataFrame | pd.Series[Any] | Convertible"
 
 # Values of a column of words that are tried as numbers.
 _SAMPLE = 1000
+# A number, also with a decimal comma or a unit.
+_NUMBER = re.compile(
+    r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+|inf|nan)(e[-+]?\d+)?\s*°?[^\W\d]{0,4}%?\s*", re.IGNORECASE
+)
 
 
 def is_table(given: Any) -> bool:
@@ -128,7 +133,8 @@ def _default(table: Any, others: set[Any]) -> list[Any]:
         words = ", ".join(map(repr, left_out))
         warn(
             f"columns left out, as they hold words beside numbers: {words}. "
-            "pandas.to_numeric(..., errors='coerce') makes NaN of the words",
+            "pandas.to_numeric(..., errors='coerce') makes NaN of the words, and decimal=',' of "
+            "pandas.read_csv reads decimal commas",
             UserWarning,
         )
     if not labels:
@@ -190,13 +196,7 @@ def _looks_numeric(column: Any) -> bool:
     if column.dtype.kind not in "OTU" or str(column.dtype) == "category":
         return False
     some = [value for value in column.dropna().iloc[:_SAMPLE] if isinstance(value, str | Real)]
-    found = 0
-    for value in some:
-        try:
-            float(value)
-            found += 1
-        except ValueError:
-            pass
+    found = sum(1 for value in some if _NUMBER.fullmatch(str(value)))
     return bool(some) and 2 * found > len(some)
 
 

@@ -65,6 +65,11 @@ def pair_of(
     """
     if future is not None:
         second = "future" if name == "past" else name
+        if getattr(future, "ndim", 0) == 1 and second == "future":
+            raise ShapeError(
+                "future must be frames as the past has them, got one number or word for each "
+                "window: Classifier.fit takes labels"
+            )
         pasts, futures = sequences(name, past), sequences(second, future)
         if not predicts:
             raise DecoderError(

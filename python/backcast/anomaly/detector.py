@@ -897,14 +897,8 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             raise NotFittedError("this AnomalyDetector is not fitted yet; call fit or load first")
 
     def _rows_of_stream(self, series: Any) -> Recordings:
-        """Return rows of a stream, without advice: they are few.
-
-        An infinite number, which a later window would be refused for, does not enter the stream.
-        """
-        rows = self._same_columns(series, "rows", advise=False)
-        if np.isinf(rows.values).any():
-            raise DataError("rows must hold finite numbers or NaN, got an infinite one")
-        return rows
+        """Return rows of a stream, without advice: they are few."""
+        return self._same_columns(series, "rows", advise=False)
 
     def _row_scores(self, series: Any, context: Any) -> NDArray[np.float64]:
         """Score each row, in the given order."""
@@ -999,7 +993,10 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             series = tables.table_of(series)
             if self.gap is None and self.time is None and not has_times(series.index):
                 gap = None
-        return of_series(series, self.group, self.time, columns, gap, name)
+        rows = of_series(series, self.group, self.time, columns, gap, name)
+        if np.isinf(rows.values).any():
+            raise DataError(f"{name} must hold finite numbers or NaN, got an infinite one")
+        return rows
 
     # -- scikit-learn ------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._engine import tables
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -29,6 +31,24 @@ def times_after(labels: Any, known: Any, steps: int) -> Any:
     if step is None:
         return None
     return pd.Index(numbers[-1] + step * np.arange(1, steps + 1), dtype=labels.dtype)
+
+
+def on_indices(
+    given: Any, frames: list[NDArray[Any]], columns: tuple[Any, ...], *, after: bool = False
+) -> list[pd.DataFrame]:
+    """Return frames of a list of tables as tables on their indices, or on the times after them."""
+    import pandas as pd
+
+    found = []
+    for each, values in zip(given, frames, strict=True):
+        index: Any = tables.table_of(each).index
+        if after:
+            more = None if index.nlevels > 1 else times_after(index, index, len(values))
+            if more is None:
+                more = pd.RangeIndex(1, len(values) + 1)
+            index = more.rename("step" if index.nlevels > 1 else index.name)
+        found.append(pd.DataFrame(values, index=index, columns=[*columns]))
+    return found
 
 
 def _step(times: NDArray[Any]) -> Any:

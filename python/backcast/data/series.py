@@ -197,7 +197,7 @@ class Windows:
         Parameters
         ----------
         values : array_like of shape (n_windows, n_frames, n_columns) or (n_windows, n_numbers)
-            Frames of these windows, or one row for each window, as ``model.encode(w)`` returns.
+            Frames of these windows, or one row for each window, as ``classifier.predict_proba(w)`` is.
         columns : list, default=None
             Names of the columns; for frames, by default those of the table.
         after : bool, default=False
@@ -317,24 +317,6 @@ class Windows:
             rows = self._rows()
             text += f", {self.row_labels[rows[:, 0]].min()} to {self.row_labels[rows[:, -1]].max()}"
         return text + (f", {len(set(self.groups))} groups>" if self.groups is not None else ">")
-
-
-def on_indices(
-    given: Any, frames: list[NDArray[Any]], columns: tuple[Any, ...], *, after: bool = False
-) -> list[pd.DataFrame]:
-    """Return frames of a list of tables as tables on their indices, or on the times after them."""
-    import pandas as pd
-
-    found = []
-    for each, values in zip(given, frames, strict=True):
-        index: Any = tables.table_of(each).index
-        if after:
-            more = None if index.nlevels > 1 else times_after(index, index, len(values))
-            if more is None:
-                more = pd.RangeIndex(1, len(values) + 1)
-            index = more.rename("step" if index.nlevels > 1 else index.name)
-        found.append(pd.DataFrame(values, index=index, columns=[*columns]))
-    return found
 
 
 @overload
