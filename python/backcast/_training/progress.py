@@ -22,8 +22,11 @@ class Inference(NamedTuple):
     on_rows: Callable[[int, int], None] | None  # called with the windows done, and with all
 
 
-def bar(total: int | None, initial: int = 0, unit: str = "step") -> Any:
-    """Make a bar of `total` updates (or other units), `initial` of which were made before."""
+def bar(total: int | None, initial: int = 0, unit: str = "step", *, short: bool = False) -> Any:
+    """Make a bar of `total` updates (or other units), `initial` of which were made before.
+
+    With `short`, large numbers are shown as 1.2M.
+    """
     from tqdm import TqdmWarning
 
     with warnings.catch_warnings():
@@ -36,6 +39,7 @@ def bar(total: int | None, initial: int = 0, unit: str = "step") -> Any:
         total=total,
         initial=initial,
         unit=unit,
+        unit_scale=short,
         # A log file gets a line every ten seconds, a terminal a bar that moves.
         mininterval=0.1 if sys.stderr.isatty() or notebook else 10.0,
         dynamic_ncols=True,

@@ -14,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ JOBS: dict[str, type[Job]] = {"embed": Embed, "score": Score, "forecast": Foreca
 # Options that change nothing in the results.
 _FREE = ("device", "threads", "model", "future")
 _PLAN = "_plan.json"
-_MEGABYTE = 10**6
 
 
 def run(
@@ -76,27 +76,32 @@ def run(
     job = JOBS[command](options, device="cpu" if processes > 1 else None)
     job.check(files)
     folder = Path(out)
-    finished = _begin(folder, _plan(command, paths, options))
+    _begin(folder, _plan(command, paths, options))
     sizes = [size_of(path) for path in paths]
     warned: set[str] = set()
+    # Parts of each file that are being computed, and one for the file itself while it is read.
+    open_parts = [1] * len(files)
 
-    def done(messages: list[str]) -> None:
+    def done(i: int, messages: list[str]) -> None:
         for message in sorted({*messages} - warned):
             warned.add(message)
             say(f"warning: {message}")
+        open_parts[i] -= 1
+        if not open_parts[i]:
+            _finished(folder, i).touch()
 
     with _computing(command, options, job, processes) as compute, _bar(sizes, quiet) as show:
         for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
-            if i not in finished:
+            before = sum(sizes[:i])
+            if not _finished(folder, i).exists():
                 for k, (position, task) in enumerate(job.tasks(file)):
                     place = folder / f"part-{i:05}-{k:05}.parquet"
                     if not place.exists() and not _empty(place).exists():
-                        compute(task, place, done)
-                    show(sum(sizes[:i]) + min(position, size))
-                compute(None, folder, done)
-                finished.add(i)
-                _write_plan(folder, _plan(command, paths, options), finished)
-            show(sum(sizes[: i + 1]))
+                        open_parts[i] += 1
+                        compute(task, place, partial(done, i))
+                    show(before + min(position, size))
+                done(i, [])
+            show(before + size)
     parts = sum(1 for _ in folder.glob("part-*.parquet"))
     if not parts:
         raise DataError(
@@ -131,8 +136,8 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _begin(folder: Path, plan: dict[str, Any]) -> set[int]:
-    """Make the folder; return the numbers of the files that are finished in it.
+def _begin(folder: Path, plan: dict[str, Any]) -> None:
+    """Make the folder, and write the plan there.
 
     Raises
     ------
@@ -144,10 +149,10 @@ def _begin(folder: Path, plan: dict[str, Any]) -> set[int]:
     if not place.exists():
         if any(not each.name.startswith(".") for each in folder.iterdir()):
             raise ArgumentError(f"out must be a new or an empty folder, got {folder}, which is not")
-        _write_plan(folder, plan, set())
-        return set()
+        with replacing(place) as file:
+            file.write(json.dumps(plan, indent=1).encode())
+        return
     saved = json.loads(place.read_text())
-    finished = set(saved.pop("finished"))
     for name, value in plan.items():
         if saved.get(name) != value:
             before, now = saved.get(name), value
@@ -159,7 +164,6 @@ def _begin(folder: Path, plan: dict[str, Any]) -> set[int]:
                 f"begun with another {name} ({_short(before)}, now {_short(now)}): choose another "
                 "folder, or remove this one"
             )
-    return finished
 
 
 def _short(value: Any) -> str:
@@ -167,9 +171,9 @@ def _short(value: Any) -> str:
     return text if len(text) < 60 else text[:57] + "..."
 
 
-def _write_plan(folder: Path, plan: dict[str, Any], finished: set[int]) -> None:
-    with replacing(folder / _PLAN) as file:
-        file.write(json.dumps(plan | {"finished": sorted(finished)}, indent=1).encode())
+def _finished(folder: Path, i: int) -> Path:
+    """Return the mark of a file of which all parts are written."""
+    return folder / f"_file-{i:05}.finished"
 
 
 def _empty(place: Path) -> Path:
@@ -200,19 +204,15 @@ def _compute(job: Job, task: Any, place: Path) -> list[str]:
 # -- processes -------------------------------------------------------------------------------------
 
 
+# Takes a task, the place of its result, and what is called with its warnings when it is written.
 Compute = Callable[[Any, Path, Callable[[list[str]], None]], None]
 
 
 @contextmanager
 def _computing(command: str, options: Options, job: Job, processes: int) -> Iterator[Compute]:
-    """Give a function that computes and writes a part; without a task it waits for all."""
+    """Give a function that computes and writes a part, at once or in the background."""
     if processes == 1:
-
-        def here(task: Any, place: Path, done: Callable[[list[str]], None]) -> None:
-            if task is not None:
-                done(_compute(job, task, place))
-
-        yield here
+        yield lambda task, place, done: done(_compute(job, task, place))
         return
     pool = ProcessPoolExecutor(
         processes,
@@ -220,20 +220,21 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
         initializer=_start_worker,
         initargs=(command, options),
     )
-    pending: set[Future[list[str]]] = set()
+    pending: dict[Future[list[str]], Callable[[list[str]], None]] = {}
+
+    def await_all_but(n: int) -> None:
+        while len(pending) > n:
+            for each in wait(pending, return_when=FIRST_COMPLETED).done:
+                pending.pop(each)(each.result())
 
     def there(task: Any, place: Path, done: Callable[[list[str]], None]) -> None:
-        nonlocal pending
-        if task is not None:
-            pending.add(pool.submit(_in_worker, task, place))
+        pending[pool.submit(_in_worker, task, place)] = done
         # One part waits for each process; more would take memory.
-        while len(pending) > (0 if task is None else 2 * processes - 1):
-            ended, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for each in ended:
-                done(each.result())
+        await_all_but(2 * processes - 1)
 
     try:
         yield there
+        await_all_but(0)
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
             "a worker process has ended, for the reason above or, without one, perhaps for lack of "
@@ -274,8 +275,8 @@ def _bar(sizes: list[int], quiet: bool) -> Iterator[Callable[[int], None]]:
     if quiet:
         yield lambda position: None
         return
-    shown = bar(sum(sizes) // _MEGABYTE or 1, unit="MB")
+    shown = bar(sum(sizes), unit="B", short=True)
     try:
-        yield lambda position: shown.update(position // _MEGABYTE - shown.n)
+        yield lambda position: shown.update(position - shown.n)
     finally:
         shown.close()
