@@ -3,7 +3,7 @@
 #![allow(clippy::unreadable_literal, reason = "numbers as PyTorch prints them")]
 
 use backcast::lstm::{Back, Feed, Layer, Mode, Readout, Run, Stack, Trace, backward, forward};
-use backcast::random::{Purpose, stream};
+use backcast::random::{Draws, Purpose, stream};
 use tch::{Device, Kind, Tensor};
 
 /* Expected values from PyTorch:
