@@ -197,7 +197,7 @@ class Windows:
         Parameters
         ----------
         values : array_like of shape (n_windows, n_frames, n_columns) or (n_windows, n_numbers)
-            Frames of these windows, or one row for each, as ``classifier.predict_proba(w)`` gives them.
+            Frames of these windows, or one row for each, as ``classifier.predict_proba(w)`` has.
         columns : list, default=None
             Names of the columns; for frames, by default those of the table.
         after : bool, default=False
