@@ -102,7 +102,7 @@ mod tests {
         let whole = draw(7, None);
         for (first, rows) in [(0, 3), (3, 2), (5, 2), (7, 0)] {
             for (part, whole) in draw(rows, Some(Rows { first, of: 7 })).iter().zip(&whole) {
-                assert_eq!(*part, whole.narrow(1, first, rows));
+                assert!((part - whole.narrow(1, first, rows)).norm().double_value(&[]) < 1e-12);
             }
         }
     }
