@@ -113,7 +113,7 @@ def test_a_detector_and_a_forecaster_say_what_they_chose() -> None:
     series = np.sin(np.arange(300) / 3)[:, np.newaxis]
     for estimator, chosen in (
         (AnomalyDetector(options), "decisions_"),
-        (Forecaster(24, 12, options), "why_"),
+        (Forecaster(24, 12, options), "decisions_"),
     ):
         assert table(estimator) == {}
         with warnings.catch_warnings():
@@ -273,7 +273,7 @@ def test_a_notebook_without_ipywidgets_has_a_bar_of_text(outputs: dict[str, list
     [
         ("argument", "ArgumentError: learning_rate must be a number", "fit(waves)"),
         ("shape", "ShapeError: past must have frames of shape (1,)", "predict(np.zeros"),
-        ("callback", "DataError: past must hold", "model.predict(None)"),
+        ("callback", "DataError: past must be an array or a table", "model.predict(None)"),
         ("interrupt", "KeyboardInterrupt: training stopped after update 4;", "fit(waves, callback"),
     ],
 )

@@ -286,7 +286,7 @@ class Embed(Job):
             rows, usable = w
             w = windows(rows, self.options.past or 1, stride=self.options.stride)
             w = w if usable is None else w[usable]
-        numbers = pd.DataFrame(self.model.encode(w), columns=self._names_out())
+        numbers = pd.DataFrame(np.asarray(self.model.encode(w)), columns=self._names_out())
         return pd.concat([task.keys, numbers], axis=1)
 
 

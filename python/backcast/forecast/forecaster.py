@@ -600,7 +600,7 @@ class Forecaster(Shown, BaseEstimator):
     def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
         if not self.__sklearn_is_fitted__():
             return None, {}
-        return fitted_of(self.model_), self.why_
+        return fitted_of(self.model_), self.decisions_
 
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""
