@@ -25,7 +25,7 @@ SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml $(shell find src -name 
 TORCH ?= 2.15.0
 OTHER := target/torch-$(TORCH)
 
-.PHONY: help setup build demo test test-all test-rust test-torch libtorch fuzz lint format wheel release-check lock bench bench-quality \
+.PHONY: help setup build demo test test-all test-rust test-torch libtorch fuzz lint format wheel release-check lock bench bench-quality docs \
 	clean
 
 help:  ## List the targets
@@ -104,7 +104,7 @@ release-check: wheel  ## Build wheel and sdist, check both, run the README's exa
 	$(PYTHON) -m venv $(CHECK)/venv
 	python tests/lint/borrow.py $(CHECK)/lent torch
 	echo "$(CURDIR)/$(CHECK)/lent" > "$$(echo $(CHECK)/venv/lib/python3*/site-packages)/lent.pth"
-	$(CHECK)/venv/bin/pip install --quiet "$$(echo dist/*.whl)[plot]" pandas pytest pytest-timeout
+	$(CHECK)/venv/bin/pip install --quiet "$$(echo dist/*.whl)[plot,video]" pandas scikit-video pytest pytest-timeout
 	env -u VIRTUAL_ENV $(CHECK)/venv/bin/python -m pytest -p no:cacheprovider tests/python/test_readme.py -k examples
 
 lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows in requirements.lock
@@ -113,6 +113,8 @@ lock: $(VENV)/pyvenv.cfg  ## Pin the newest packages that pyproject.toml allows 
 		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.lock
 	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --group bench --constraint requirements.lock \
 		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-bench.lock
+	uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --group docs --constraint requirements.lock \
+		--no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements-docs.lock
 
 bench: $(WHEEL)  ## Measure the speed beside PyTorch's and JAX's; takes a while, and wants the machine for itself
 	pip install --quiet --requirement requirements-bench.lock
@@ -121,6 +123,10 @@ bench: $(WHEEL)  ## Measure the speed beside PyTorch's and JAX's; takes a while,
 bench-quality: $(WHEEL)  ## Measure anomaly scores and embeddings beside other packages'; about 12 minutes
 	pip install --quiet --requirement requirements-bench.lock
 	python tests/benches/quality.py
+
+docs: $(WHEEL)  ## Build the guide and the reference as a site in target/docs; warnings are errors
+	pip install --quiet --requirement requirements-docs.lock
+	python -m sphinx -W --keep-going -q -d target/docs/trees notebooks target/docs/site
 
 clean:  ## Remove everything that was made here
 	rm -rf $(VENV) target dist out .mypy_cache .pytest_cache .ruff_cache

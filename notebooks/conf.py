@@ -1,4 +1,4 @@
-"""The reference site: `make docs` builds it with Sphinx, from the docstrings and the notebooks."""
+"""The site of the guide and the reference, which `make docs` builds from notebooks and docstrings."""
 
 
 import backcast
@@ -20,6 +20,8 @@ html_show_sphinx = False
 
 # The notebooks hold the outputs of a full run; the site shows them as they are.
 nb_execution_mode = "off"
+# Cells with commands of the shell are no Python.
+suppress_warnings = ["misc.highlighting_failure"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
@@ -35,7 +37,7 @@ def escape_shapes(app, what, name, obj, options, lines):
     """Let ``(n, *frame_shape)`` outside of code be no emphasis."""
     for i, line in enumerate(lines):
         parts = line.split("``")
-        parts[::2] = [part.replace("*frame_shape", r"\*frame_shape") for part in parts[::2]]
+        parts[::2] = [part.replace(", *", r", \*") for part in parts[::2]]
         lines[i] = "``".join(parts)
 
 

@@ -31,15 +31,19 @@ def write_sensors(path):
 def test_readme_examples_run_in_their_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_sensors("sensors.csv")
-    examples = blocks("python")
-    assert len(examples) == 2
+    *examples, of_a_group = blocks("python")
+    assert len(examples) == 4
+    assert 'group="world"' in of_a_group  # test_group.py trains by several processes
     names = {}
     for example in examples:
         exec(compile(example, README.name, "exec"), names)
     worst = names["events"].sort_values("score").iloc[-1]
     assert worst["columns"][0] == "a"
     assert abs((worst["peak"] - pd.Timestamp("2026-01-01 00:58:35")).total_seconds()) < 30
-    assert (tmp_path / "events.png").stat().st_size > 10_000
+    assert list(names["forecast"].index) == list(names["new"]["time"][:20])
+    assert len(names["embeddings"]) == len(names["cut"])
+    for picture in ("events.png", "forecast.png", "map.png", "film.gif"):
+        assert (tmp_path / picture).stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md", BENCHES / "README.md"])
