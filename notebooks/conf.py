@@ -1,6 +1,5 @@
 """The site of the guide and the reference, which `make docs` builds from notebooks and docstrings."""
 
-
 import backcast
 
 project = "backcast"

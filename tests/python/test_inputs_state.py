@@ -31,8 +31,8 @@ def detector(**params: Any) -> AnomalyDetector:
 ROWS = table()
 NEXT = ROWS[20:22]
 REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
-    "fewer columns": (NEXT[["a"]], ArgumentError, "columns must be in the table, got 'b'"),
-    "other names": (NEXT.rename(columns={"b": "B"}), ArgumentError, "columns must be in the table"),
+    "fewer columns": (NEXT[["a"]], ArgumentError, "columns of fit.*'b' missing"),
+    "other names": (NEXT.rename(columns={"b": "B"}), ArgumentError, "columns of fit.*'b' missing"),
     "words in a column": (NEXT.assign(b="x"), DataError, "'b' must hold real numbers"),
     "a zone": (NEXT.tz_localize("UTC"), DataError, "dates without a zone.*dates with a zone"),
     "words as times": (NEXT.set_axis(["x", "y"]), DataError, "got words"),
@@ -40,8 +40,12 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
     "durations": (NEXT.set_axis(pd.to_timedelta([1, 2], "h")), DataError, "got durations"),
     "periods": (NEXT.to_period("h"), DataError, "got periods"),
     "an array": (NEXT.to_numpy(), DataError, "got numbers"),
-    "an array of one column": (np.zeros(3), ShapeError, "series must have 2 columns"),
-    "a column": (NEXT["a"], ArgumentError, "columns must be in the table"),
+    "an array of one column": (
+        np.zeros(3),
+        ShapeError,
+        "rows must have 2 columns, as in fit, got 3",
+    ),
+    "a column": (NEXT["a"], ArgumentError, "columns of fit.*'b' missing"),
     "an earlier row": (ROWS[3:4], DataError, "rows must come later|time must differ"),
     "a row twice": (pd.concat([NEXT, NEXT]), DataError, "time must differ"),
     "no time": (NEXT.set_axis([NEXT.index[0], pd.NaT]), DataError, "time must be known"),
