@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from backcast import Model
+from backcast._training.advice import Comparison, advise_on_baselines
 from backcast.data import windows
+from backcast.errors import TrainingWarning
 from small import X, small_model
 
 
@@ -28,12 +30,20 @@ def test_a_model_that_is_no_better_than_the_last_value_warns() -> None:
     walks = np.random.default_rng(0).normal(size=(200, 12, 2)).cumsum(1)
     model = small_model(max_iter=100, hidden_size=8)
     (told,) = told_by(model, walks[:100], validation=walks[100:])
-    assert told.startswith("on held-out windows the model is no better than the last value (errors")
+    assert told.startswith(
+        "on held-out windows the model is no better than the last value (predict "
+    )
     some = walks[100::2]
     assert model.baselines_ == pytest.approx(model.baselines(some))
     assert model.losses(some)["predict"] > model.baselines(some)["predict"]
     (told,) = told_by(model, walks)
     assert told.startswith("on training windows the model is no better than the last value")
+
+
+def test_a_warning_names_each_error_that_is_no_better() -> None:
+    errors = [Comparison(*row) for row in (("a", 2, "m", 1), ("b", 3, "m", 1), ("c", 1, "l", 2))]
+    with pytest.warns(TrainingWarning, match=r"no better than m \(a 2, m 1; b 3, m 1\). Try rest"):
+        advise_on_baselines(errors, "windows", "rest")
 
 
 def test_a_short_training_is_not_compared() -> None:

@@ -17,6 +17,7 @@ from backcast._estimator.fitted import Fitted
 from backcast._parameters import DECODERS, LOSS_RANGES, check, value, values_of
 from backcast._training import baselines
 from backcast._training.advice import (
+    Comparison,
     advise_on_baselines,
     advise_on_outputs,
     advise_on_units,
@@ -254,7 +255,10 @@ class CompositeEstimator(Estimator):
         losses = fitted.core.losses(*columns, None, self._inference(silent=True))
         self._change(baselines=simple)
         names = baselines.names_of(self.loss)
-        errors = {names[decoder]: (loss, simple[decoder]) for decoder, loss in losses.items()}
+        errors = [
+            Comparison(decoder, loss, names[decoder], simple[decoder])
+            for decoder, loss in losses.items()
+        ]
         if not same:
             advise_on_baselines(
                 errors,

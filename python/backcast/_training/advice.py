@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,27 +69,34 @@ def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]
     return bool(same)
 
 
-def advise_on_baselines(
-    errors: Mapping[str, tuple[float, float]], where: str, remedies: str
-) -> None:
-    """Warn once where a model is no better than simple ones.
+class Comparison(NamedTuple):
+    """An error of the model beside that of a simple one."""
+
+    what: str
+    own: float
+    simple: str
+    other: float
+
+
+def advise_on_baselines(errors: Iterable[Comparison], where: str, remedies: str) -> None:
+    """Warn once where the model is no better than simple ones.
 
     Parameters
     ----------
-    errors : mapping
-        By the name of a simple model: the error of the model, and that of the simple one.
+    errors : iterable of Comparison
+        What was compared.
     where : str
         What they were compared on.
     remedies : str
         What may help.
     """
-    worse = [name for name, (own, simple) in errors.items() if own >= simple]
+    worse = [error for error in errors if error.own >= error.other]
     if worse:
-        told = "; ".join(f"{own:.3g}, {name} {one:.3g}" for name, (own, one) in errors.items())
-        warn(
-            f"on {where} the model is no better than {' and '.join(worse)} (errors of the model "
-            f"and of these: {told}). Try {remedies}"
+        names = " and ".join(dict.fromkeys(error.simple for error in worse))
+        told = "; ".join(
+            f"{what} {own:.3g}, {name} {other:.3g}" for what, own, name, other in worse
         )
+        warn(f"on {where} the model is no better than {names} ({told}). Try {remedies}")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
 from backcast._parameters import Number, flag, integer, number
-from backcast._training.advice import advise_on_baselines, enough, without_baselines
+from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
 from backcast._training.baselines import LAST, MEAN
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
@@ -455,9 +455,10 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         told = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
         self.decisions_["baselines"] = f"squared errors in validation windows: {told}"
         if enough(self.model_.n_iter_):
-            errors = {f"{MEAN} of the rows": (found["model"], found["mean"])}
+            errors = [Comparison("rows", found["model"], f"{MEAN} of the rows", found["mean"])]
             if "last value" in found:
-                errors[LAST] = found["model, predicted"], found["last value"]
+                own, last = found["model, predicted"], found["last value"]
+                errors.append(Comparison("predicted rows", own, LAST, last))
             advise_on_baselines(
                 errors,
                 "validation rows",
