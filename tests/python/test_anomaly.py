@@ -285,7 +285,7 @@ def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
     holed = rows.drop(index=[20, *range(26, 30)])
     scores = found.scores(holed)
     assert scores.loc[21:25].isna().all(axis=None)
-    with pytest.warns(TrainingWarning, match="windows of 9 rows, .* and series has 5. Give the 8"):
+    with pytest.warns(TrainingWarning, match="windows of 9 rows of each .* and series has 5. Give the 8"):
         assert (found.predict(holed[20:25]) == 1).all()
     pd.testing.assert_frame_equal(scores.loc[:19], found.scores(rows[:20]), rtol=1e-5)
     pd.testing.assert_frame_equal(scores.loc[30:], found.scores(rows[30:]), rtol=1e-5)
@@ -1004,3 +1004,21 @@ def test_the_training_of_a_detector_has_the_hooks_of_a_model(tmp_path: Path) -> 
     ):
         with pytest.raises(ArgumentError, match=f"{words} with a fitted model"):
             AnomalyDetector(plain.model_, past=8, future=2).fit(series, **refused)
+
+
+def test_a_few_rows_of_several_recordings_ask_for_the_rows_of_each_before() -> None:
+    rows = table().drop(columns="t")
+    found = detector(group="sensor").fit(rows)
+    last = rows.groupby("sensor").tail(2)
+    before = rows.drop(last.index)
+    with pytest.warns(TrainingWarning, match="Give the 8 rows of each recording before it too"):
+        found.scores(last, context=before[:0])
+    both = before.groupby("sensor").tail(8)
+    assert found.scores(last, context=both).notna().all(axis=None)
+
+
+def test_rows_in_dicts_are_numbered_on_from_the_table_before() -> None:
+    rows = table(groups=1)
+    found = detector(time="t").fit(rows)
+    found.update(rows[10:20])
+    assert found.update(rows.iloc[20].to_dict()).index.max() == 20

@@ -701,3 +701,18 @@ def test_a_clone_has_the_parameters_and_nothing_that_was_learnt(fitted: Forecast
     pd.testing.assert_frame_equal(twin.fit(TABLE).predict(TABLE), fitted.predict(TABLE))
     given = Forecaster(24, 12, Model(**SMALL, decoders="predict")).fit(TABLE)
     assert given.model is not given.model_
+
+
+def test_rows_after_a_late_gap_are_named() -> None:
+    days = pd.date_range("2026-01-01", periods=120)
+    table = pd.DataFrame({"x": np.sin(np.arange(120) * 2 * np.pi / 7)}, index=days)
+    fitted = Forecaster(14, 7, SMALL).fit(table)
+    gappy = table.drop(days[115])
+    with pytest.warns(UserWarning, match="after 2026-04-25.* fewer than past = 14. Give rows of N"):
+        assert fitted.predict(gappy).index[0] == days[115]
+    assert fitted.predict(gappy.asfreq("D")).index[0] == days[-1] + pd.Timedelta("1D")
+    two = pd.concat([table[:10].assign(shop=name) for name in "ab"])
+    with pytest.raises(ShapeError, match="must have at least past = 14 frames"):
+        Forecaster(14, 7, SMALL, group="shop").fit(
+            pd.concat([table.assign(shop=name) for name in "ab"])
+        ).predict(two)

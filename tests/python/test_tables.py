@@ -233,7 +233,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"columns": ["z"]}, ArgumentError, "columns must be in the table, got 'z'"),
     ({"columns": ["note"]}, DataError, "'note' must hold real numbers"),
     ({"time": "note"}, DataError, "time must hold numbers, dates or durations"),
-    ({"time": "t"}, DataError, "time must differ within a recording, got .* twice"),
+    ({"time": "t"}, DataError, "time must differ within a recording, got .* twice; .* group="),
     ({"group": "sensor", "time": "t", "gap": "soon"}, ArgumentError, "gap must be a duration"),
     ({"group": "sensor", "time": "t", "gap": -1}, ArgumentError, "gap must be greater than 0"),
     ({"gap": 3}, ArgumentError, "gap must be None without a time"),
@@ -300,3 +300,12 @@ def test_a_list_of_tables_gives_tables() -> None:
     np.testing.assert_array_equal(made[0], model.predict(arrays, steps=2)[0])
     alone = model.predict([one[:5].set_axis([*"abcde"])], steps=2)
     assert alone[0].index.tolist() == [1, 2]
+
+
+def test_dates_in_a_column_beside_numbered_rows_get_advice() -> None:
+    days = pd.date_range("2026-01-01", periods=30, name="day")
+    table = pd.DataFrame({"day": days, "x": np.arange(30.0)})
+    with pytest.warns(UserWarning, match="column 'day' holds dates and is left out. With time='d"):
+        assert windows(table, past=5).columns == ["x"]
+    for given, time in ((table, "day"), (table.set_index("day"), None)):
+        assert windows(given, past=5, time=time).columns == ["x"]

@@ -40,12 +40,16 @@ class Stream(NamedTuple):
     counts: Numbers
 
 
-def as_rows(given: Any, columns: list[Any], time: Any, seen: int) -> Any:
+def as_rows(given: Any, columns: list[Any], time: Any, stream: Stream | None) -> Any:
     """Return rows of a stream as a table or an array; a dict or a flat array is one row.
 
-    Rows in dicts are numbered from `seen` on, unless they have a date beside the columns.
+    Rows in dicts are numbered on from the stream's, unless they have a date beside the columns.
     """
     pandas = require_pandas()
+    seen = stream.seen if stream else 0
+    if stream and time is not None and stream.table.index.dtype.kind in "iu":
+        # The labels are no times; those of the rows before may begin anywhere.
+        seen = max(seen, int(stream.table.index.max()) + 1)
     several = isinstance(given, list | tuple) and given and isinstance(given[0], Mapping)
     if isinstance(given, Mapping) or several:
         whole = several or any(np.ndim(value) for value in given.values())

@@ -738,10 +738,10 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         """
         require_pandas()
         self._check_fitted()
-        columns, seen = self.columns_, self._stream.seen if self._stream else 0
+        columns = self.columns_
         self._stream, changed = update(
             self._stream,
-            self._table(as_rows(rows, columns, self.time, seen), columns),
+            self._table(as_rows(rows, columns, self.time, self._stream), columns),
             columns,
             self._rows_of_stream,
             self._scorer(),
@@ -928,16 +928,18 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
     def _why_none(self, rows: Recordings, before: NDArray[np.bool_]) -> str:
         """Say in words why no row has a score, and what to do."""
         length, n = sum(self._lengths), int((~before).sum())
+        longest = np.diff(rows.last_rows, prepend=-1).max()
         if (rows.ends - rows.begins).max() >= length:
             why = "no window holds a number"
-        elif rows.timed and len(before) >= length and rows.gap is not None:
+        elif rows.timed and rows.gap is not None and longest >= length:
             why = f"a step of more than {describe(rows.gap)} is a gap, as in fit"
         else:
             have = f"has {n}" if len(before) == n else f"has {n} and context {len(before) - n}"
+            each = "" if rows.row_groups is None else " of each recording"
             why = (
-                f"scores come from windows of {length} rows, past_ + future_, and series {have}. "
-                f"Give the {length - 1} rows before it too, scores(series, context=rows_before), "
-                "or give all rows in turn to update"
+                f"scores come from windows of {length} rows{each}, past_ + future_, and series "
+                f"{have}. Give the {length - 1} rows{each} before it too, "
+                "scores(series, context=rows_before), or give all rows in turn to update"
             )
         return f"no row of series has a score, and all count as inliers: {why}"
 

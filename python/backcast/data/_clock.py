@@ -179,7 +179,10 @@ def find_gaps(
     nothing = steps.dtype.type(0)
     if (same & (steps <= nothing)).any():
         at = times[:-1][same & (steps <= nothing)][0]
-        raise DataError(f"time must differ within a recording, got {at} twice")
+        raise DataError(
+            f"time must differ within a recording, got {at} twice; of several recordings in one "
+            "table, group=... is the column that names them"
+        )
     if gap is not None and not isinstance(gap, dict):
         return _beyond(times, steps, labels, gap) & same, gap
 

@@ -79,12 +79,33 @@ class Recordings:
         back[self.row_positions] = values
         return back
 
+    @property
+    def last_rows(self) -> NDArray[np.intp]:
+        """The place of the last row of each recording."""
+        if self.row_groups is None:
+            return np.array([len(self.values) - 1])
+        changes = self.row_groups[1:] != self.row_groups[:-1]
+        return np.flatnonzero(np.append(changes, True))
+
+    def warn_of_rows_after(self, windows: Any) -> None:
+        """Warn where the last window of a recording is not at its end, as a gap is in between."""
+        ends = windows.starts + len(windows.frames)
+        early = ends[~np.isin(ends - 1, self.last_rows)]
+        if len(early):
+            at = ", ".join(str(self.row_labels[end - 1]) for end in early[:5])
+            at += ", ..." if len(early) > 5 else ""
+            warn(
+                f"forecasts begin before the end of {len(early)} of {len(ends)} recordings, after "
+                f"{at}: later rows follow a gap and are fewer than past = {len(windows.frames)}. "
+                "Give rows of NaN for those that are missing, as table.asfreq makes them",
+                UserWarning,
+            )
+
     def warn_of_groups_without(self, windows: Any) -> None:
         """Warn where recordings have no window, while others have some."""
         if self.row_groups is None:
             return
-        lasts = np.append(self.row_groups[1:] != self.row_groups[:-1], True)
-        every = self.row_groups[lasts]
+        every = self.row_groups[self.last_rows]
         used = set(windows.row_groups[windows.starts])
         without = [group for group in every if group not in used]
         if without:
@@ -95,14 +116,19 @@ class Recordings:
                 UserWarning,
             )
 
-    def too_short(self, length: int, name: str = "series") -> ShapeError:
+    def too_short(
+        self, length: int, name: str = "series", what: str = "past + future"
+    ) -> ShapeError:
         """Return the error that there is no window of that length."""
         longest = int((self.ends - self.begins).max(initial=0))
         remedy = ""
         if self.timed and len(self.ends) > 1 and not isinstance(self.gap, dict):
-            remedy = f"; a step of more than {describe(self.gap)} is a gap, gap=... allows more"
+            remedy = (
+                f"; a step of more than {describe(self.gap)} is a gap: give rows of NaN for those "
+                "that are missing, as table.asfreq makes them, or a larger gap"
+            )
         return ShapeError(
-            f"{name} must have at least past + future = {length} frames of one recording without "
+            f"{name} must have at least {what} = {length} frames of one recording without "
             f"a gap, got {longest} at most{remedy}"
         )
 
@@ -170,6 +196,8 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
     labels, times = times_of(labels, given=is_given, name=names[1])
     if gap is not None and times is None:
         raise ArgumentError("gap must be None without a time")
+    if time is None:
+        _advise_on_dates(table, used)
 
     # One recording after another, each ordered by time.
     order_by = [key for key in (times, codes) if key is not None]
@@ -194,6 +222,20 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
         timed=times is not None,
         gap=gap,
     )
+
+
+def _advise_on_dates(table: Any, used: list[Any]) -> None:
+    """Warn where rows are only numbered, although a column holds dates."""
+    import pandas as pd
+
+    kinds = zip(table.columns, table.dtypes, strict=True)
+    dates = [name for name, dtype in kinds if dtype.kind == "M" and name not in used]
+    if dates and isinstance(table.index, pd.RangeIndex):
+        warn(
+            f"column {dates[0]!r} holds dates and is left out. With time={dates[0]!r} rows are "
+            "ordered by it and cut at its gaps, and results have it",
+            UserWarning,
+        )
 
 
 def _keys(table: Any, group: Any, time: Any) -> tuple[list[Any], Any, bool, tuple[Any, Any]]:

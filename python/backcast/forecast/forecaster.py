@@ -407,10 +407,12 @@ class Forecaster(Shown, BaseEstimator):
         levels = levels_of(interval)
         rows = self._same_columns(series)
         layout = self._preparation.layout
-        windows = rows.cut(Windows, layout.past, 0).last
+        windows = rows.cut(Windows, layout.past, 0)
         if not len(windows):
-            raise rows.too_short(layout.past)
+            raise rows.too_short(layout.past, what="past")
+        windows = windows.last
         rows.warn_of_groups_without(windows)
+        rows.warn_of_rows_after(windows)
         n_forecast = len(self.columns_)
         frames = np.asarray(windows, np.float64)
         later = future_rows(
