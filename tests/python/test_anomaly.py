@@ -285,7 +285,7 @@ def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
     holed = rows.drop(index=[20, *range(26, 30)])
     scores = found.scores(holed)
     assert scores.loc[21:25].isna().all(axis=None)
-    with pytest.warns(TrainingWarning, match="windows of 9 rows of each .* and series has 5. Give the 8"):
+    with pytest.warns(TrainingWarning, match="9 rows of each .* and series has 5. Give the 8"):
         assert (found.predict(holed[20:25]) == 1).all()
     pd.testing.assert_frame_equal(scores.loc[:19], found.scores(rows[:20]), rtol=1e-5)
     pd.testing.assert_frame_equal(scores.loc[30:], found.scores(rows[30:]), rtol=1e-5)
