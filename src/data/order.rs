@@ -11,7 +11,7 @@ pub enum Share {
     Whole,
     /// The windows are the same in `size` processes, of which this is number `rank`.
     Shared { rank: usize, size: usize },
-    /// Its windows are its own, and make so many batches in an epoch.
+    /// Its windows are its own, and make this number of batches in an epoch.
     Own { batches: i64 },
 }
 
@@ -25,7 +25,7 @@ impl Share {
     }
 }
 
-/// Piece `index` of `rows`, cut into so many pieces of about equal size.
+/// Piece `index` of `rows`, cut into `pieces` of about equal size.
 fn cut(rows: &[i64], index: i64, pieces: i64) -> &[i64] {
     let start = |index: i64| (index as usize * rows.len()) / pieces as usize;
     &rows[start(index)..start(index + 1)]

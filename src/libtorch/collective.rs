@@ -11,7 +11,7 @@ use super::stable;
 /// A text, as an argument. The callee takes it over.
 fn text(text: &str) -> u64 {
     let mut handle = std::ptr::null_mut();
-    // SAFETY: libtorch copies so many bytes.
+    // SAFETY: libtorch copies `len` bytes.
     #[allow(unsafe_code)]
     unsafe {
         stable::torch_new_string_handle(text.as_ptr().cast::<c_char>(), text.len(), &raw mut handle);

@@ -147,7 +147,7 @@ impl Group {
         })
     }
 
-    /// End a piece of work: all succeeded, or nobody goes on.
+    /// End a piece of work: all succeed, or none goes on.
     pub fn end<T>(&self, mine: Result<T>) -> Result<T> {
         if self.state.load(Ordering::Relaxed) != COMPLETE {
             return mine;

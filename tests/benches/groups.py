@@ -114,7 +114,7 @@ def updates(group: Any, threads: int = 1) -> dict[str, list[float]]:
 
 
 def by_processes(size: int, work: Callable[[Any], Any]) -> list[Any]:
-    """Call ``work("world")`` in so many processes; return the results by rank."""
+    """Call ``work("world")`` in `size` processes; return the results by rank."""
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         results = context.Queue()

@@ -2,7 +2,7 @@
 
 Every process calls the same methods here in the same order. Each method begins with a vote of the
 engine (`src/train/group.rs`), as each of its updates does. A process that fails anywhere between
-says so in the next vote and leaves; the others learn of it there, so nobody waits for it.
+says so in the next vote and leaves; the others learn of it there and do not wait for it.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def past_of(rows: Recordings) -> Decision:
 
 
 def future_of(past: int) -> Decision:
-    """Choose the rows that are predicted after so many rows of past."""
+    """Choose the number of rows to predict after `past` rows."""
     return Decision(max(1, past // 5), "a fifth of past")
 
 

@@ -22,6 +22,6 @@ def future_of(window: int) -> int:
 
 
 def auto_parts(width: int) -> tuple[int, str]:
-    """Choose the number of parts of a sequence of so many columns; say why."""
+    """Choose the number of parts of a sequence by its columns; say why."""
     n_parts = min(MOST_PARTS, _STATISTICS // (len(PARTS) * width))
     return n_parts, f"at most {MOST_PARTS}, and at most {_STATISTICS} statistics of them"

@@ -20,7 +20,7 @@ from backcast._parameters import flag, integer
 from backcast._training.advice import without_baselines
 from backcast._training.hooks import Callback
 from backcast.data._clock import restored_gap, saved_gap
-from backcast.data._recordings import is_table
+from backcast.data._recordings import check_savable, is_table
 from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
 from backcast.embedding._sequences import Given, Numbers, given_of
 from backcast.embedding._views import PARTS, POOLS, VIEWS, in_pieces, statistics, windows_of
@@ -324,10 +324,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
             If the file cannot be written; an existing one keeps its contents.
         """
         self._check_fitted()
-        groups = self.group if isinstance(self.group, list) else [self.group]
-        for label in (*(self._columns or ()), *groups, self.time):
-            if not isinstance(label, str | int | float | np.number | None):
-                raise ArgumentError(f"columns must be words or numbers to be saved, got {label!r}")
+        check_savable(self._columns or [], self.group, self.time)
         model = self.model
         parameters = self.get_params(deep=False) | {
             "model": model.get_params(deep=False) if isinstance(model, Model) else model,
