@@ -28,6 +28,7 @@ PYTHON = (
     "_estimator",
     "_torch",
     "model",
+    "_inner",
     "classifier embedding forecast",
     "anomaly",
     "_suggest",

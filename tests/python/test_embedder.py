@@ -114,7 +114,7 @@ def test_a_table_has_one_row_for_each_recording_on_its_label() -> None:
     assert found.columns[-2] == "part7_most_b"
     np.testing.assert_array_equal(found, Embedder(QUICK).fit(sequences).transform(sequences))
     assert embedder.feature_names_in_.tolist() == ["a", "b"]
-    alone = Embedder(QUICK).fit(table[table.name == "r0"].drop(columns="name"))
+    alone = Embedder(QUICK, time="at").fit(table[table.name == "r0"].drop(columns="name"))
     assert alone.transform(table[table.name == "r1"].drop(columns="name")).shape[0] == 1
     by_two = table.assign(site="x").set_index(["site", "name", "at"])
     assert Embedder(QUICK).fit_transform(by_two).index[1] == ("x", "r1")

@@ -309,3 +309,33 @@ def test_dates_in_a_column_beside_numbered_rows_get_advice() -> None:
         assert windows(table, past=5).columns == ["x"]
     for given, time in ((table, "day"), (table.set_index("day"), None)):
         assert windows(given, past=5, time=time).columns == ["x"]
+
+
+def test_words_that_may_name_recordings_get_advice_and_remarks_none() -> None:
+    shops = pd.DataFrame({"shop": ["a"] * 20 + ["b"] * 20, "x": np.arange(40.0), "source": "csv"})
+    shops["note"] = [f"number {i}" for i in range(40)]
+    for given in (shops, shops.astype({"shop": "category"}), shops.astype({"shop": "string"})):
+        with pytest.warns(UserWarning, match="'shop' holds words .* group='shop' keeps") as said:
+            assert windows(given, past=5).columns == ["x"]
+        assert len(said) == 1
+        assert len(windows(given, past=5, columns=["x"])) == 36
+        assert len(windows(given, past=5, group="shop")) == 32
+
+
+@pytest.mark.parametrize(
+    ("labels", "how"),
+    [
+        (["2026-01-05", "2026-01-06"], r"to_datetime\(...\) makes dates of 'day'"),
+        (["13.01.2026 10:00", "14.01.2026 10:00"], "dayfirst=True.*'day', such as '13.01.2026"),
+        (["1/13/26", "1/14/26"], "dayfirst=False"),
+        (["1/2/2026", "1/3/2026"], "dayfirst=True.*with dayfirst=False months first"),
+    ],
+)
+def test_dates_in_words_get_advice_on_their_order(labels: list[str], how: str) -> None:
+    table = pd.DataFrame({"day": labels, "x": [1.0, 2.0]})
+    with pytest.raises(DataError, match=f"time must hold .*{how}"):
+        windows(table, past=2, time="day")
+    with pytest.warns(UserWarning, match=f"the index is not taken as times.*{how}"):
+        windows(table.set_index("day"), past=2)
+    with pytest.warns(UserWarning, match=f"'day' holds dates and is left out.*{how}"):
+        windows(table, past=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from itertools import islice
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -127,7 +128,7 @@ def _default(table: Any, others: set[Any]) -> list[Any]:
             raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}")
         if is_numeric(column):
             labels.append(label)
-        elif _looks_numeric(column):
+        elif looks_numeric(column):
             left_out.append(label)
     if left_out:
         words = ", ".join(map(repr, left_out))
@@ -174,7 +175,7 @@ def _asked(table: Any, columns: Any) -> list[Any]:
         column = table[label]
         if column.ndim == 1 and not is_numeric(column) and not column.isna().all():
             remedy = ""
-            if _looks_numeric(column):
+            if looks_numeric(column):
                 remedy = ": pandas.to_numeric(..., errors='coerce') makes NaN of the words"
             raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}{remedy}")
     return labels
@@ -191,9 +192,18 @@ def is_numeric(column: Any) -> bool:
     return dtype.kind in "buif"
 
 
-def _looks_numeric(column: Any) -> bool:
+def is_words(column: Any) -> bool:
+    """Whether a column holds text, also as categories or as objects."""
+    if str(column.dtype) == "category":
+        column = column.cat.categories
+    if column.dtype.kind not in "OTU":
+        return False
+    return any(isinstance(value, str) for value in islice(column, _SAMPLE))
+
+
+def looks_numeric(column: Any) -> bool:
     """Whether most of a column of words can be read as numbers."""
-    if column.dtype.kind not in "OTU" or str(column.dtype) == "category":
+    if not is_words(column) or str(column.dtype) == "category":
         return False
     some = [value for value in column.dropna().iloc[:_SAMPLE] if isinstance(value, str | Real)]
     found = sum(1 for value in some if _NUMBER.fullmatch(str(value)))

@@ -72,7 +72,8 @@ def update(
     take: Callable[[Any], Recordings],
     scorer: Scorer,
     threshold: float,
-    time: Any = None,
+    group: Any,
+    time: Any,
 ) -> tuple[Stream, pd.DataFrame]:
     """Score the next rows.
 
@@ -90,8 +91,8 @@ def update(
         Scores the windows.
     threshold : float
         Rows with a higher score are outliers.
-    time : label, default=None
-        The column of the times; by default the index.
+    group, time : label, list or None
+        The columns of the recordings and the times, for labels of the rows; or the index.
 
     Returns
     -------
@@ -100,7 +101,8 @@ def update(
     changed : DataFrame
         The new rows, and earlier ones whose score changed or became final.
     """
-    clash = [name for name in _OWN_COLUMNS if name in columns]
+    labels = [*(group if isinstance(group, list) else [group]), time]
+    clash = [name for name in _OWN_COLUMNS if name in (*columns, *labels)]
     if clash:
         raise ArgumentError(f"columns must have other names to be scored live, got {clash[0]!r}")
     table, seen = _joined(stream, rows, columns, take, time)
@@ -122,11 +124,11 @@ def update(
         changed[rows_of(piece)] = True
     final = _final(taken, groups, scorer.errors.n_past + scorer.errors.n_future)
 
-    pandas = require_pandas()
     scores = totals.scores()
     score = row_scores(scores)
     own = {"score": score, "outlier": score > threshold, "final": final}
-    result = pandas.DataFrame(own, index=table.index[order])
+    told = [name for name in labels if name is not None and name in table.columns]
+    result = table.iloc[order][told].assign(**own)
     result[columns] = scores
     back = np.argsort(order)
     kept = back[~final[back]]

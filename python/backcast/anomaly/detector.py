@@ -21,6 +21,7 @@ from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
+from backcast._inner import model_of
 from backcast._parameters import Number, flag, integer, number
 from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
 from backcast._training.baselines import LAST, MEAN
@@ -75,6 +76,8 @@ DEFAULTS: dict[str, Any] = {
     "batch_size": 32,
 }
 
+# Fewer windows of training than these are too few to learn what is normal.
+_FEW_WINDOWS = 50
 # Most held-out windows whose losses come into the history.
 _WINDOWS_TO_LOOK_AT = 100
 # What a user may set of what `fit` learns, and what it learns beside properties.
@@ -426,6 +429,13 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             self.decisions_["max_iter"] = f"{updates}: {why}"
         with without_baselines():
             model.fit(windows, **training)
+        if enough(model.n_iter_) and len(windows) < _FEW_WINDOWS:
+            warn(
+                f"series of {len(rows.values)} rows gives {len(windows)} windows to train on, of "
+                f"{len(windows.frames)} rows: too few to know what is normal, so scores and "
+                "threshold_ say little. Some hundred rows are the least; a smaller past gives few "
+                "more"
+            )
         return normal
 
     def _learn_threshold(
@@ -491,18 +501,9 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
 
     def _model(self) -> tuple[Model, bool]:
         """Return the model, and whether to train it."""
-        given = self.model
-        if isinstance(given, Model):
-            if given.__sklearn_is_fitted__():
-                return given, False
-            model = clone(given)
-        elif given is None or isinstance(given, Mapping):
-            model = Model(**(DEFAULTS | dict(given or {})))
-        else:
-            got = f"a {type(given).__name__}"
-            raise ArgumentError(
-                f"model must be a backcast.Model, its parameters or None, got {got}"
-            )
+        if isinstance(self.model, Model) and self.model.__sklearn_is_fitted__():
+            return self.model, False
+        model = model_of(self.model, DEFAULTS)
         if self.future != AUTO and not integer("future", self.future, least=0):
             if model.decoders == "predict":
                 raise ArgumentError('future must be at least 1 with decoders="predict", got 0')
@@ -596,7 +597,8 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         Warns
         -----
         TrainingWarning
-            If no row has a score; the message says why.
+            If no row has a score, or some have none although they hold numbers; the message says
+            why.
         """
         scores = self._scored(series, context).in_given_order
         if not is_table(series):
@@ -717,10 +719,12 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         -------
         pandas.DataFrame
             The new rows, and earlier ones whose score has changed or become final, on their index
-            (for arrays and dicts, the number of the row since the stream began): ``score``,
-            ``outlier`` (whether the score is above the threshold), ``final``, and the scores of
-            each column. A score is final once no later window can cover the row, at the latest
-            after a gap; until then it is computed from the windows so far.
+            (for arrays and dicts, the number of the row since the stream began): the columns of
+            `group` and `time`, if they were given; ``score``; ``outlier``, whether the score is
+            above the threshold; ``final``; and the scores of each column. A score is final once no
+            later window can cover the row, at the latest after a gap. Until then it comes from the
+            windows so far, and an outlier may be withdrawn: act on one that is final, or sooner
+            where a late alarm costs more than a false one.
 
         Raises
         ------
@@ -746,6 +750,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             self._rows_of_stream,
             self._scorer(),
             self.threshold_,
+            self.group,
             self.time,
         )
         return changed
@@ -923,7 +928,32 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         scores[before] = np.nan
         if not before.all() and np.isnan(scores).all():
             warn(self._why_none(rows, before))
+        else:
+            self._warn_of_short_runs(rows, before)
         return _Scored(rows, scores, before)
+
+    def _warn_of_short_runs(self, rows: Recordings, before: NDArray[np.bool_]) -> None:
+        """Warn where rows have no score as their run is shorter than a window."""
+        length, n_rows = sum(self._lengths), rows.ends - rows.begins
+        without = np.repeat(n_rows < length, n_rows) & ~before
+        if not without.any():
+            return
+        first = int(np.flatnonzero(without)[0])
+        where = rows.row_labels[first]
+        if rows.row_groups is not None:
+            where = f"{where} of {rows.row_groups[first]!r}"
+        remedy = "Give the rows before them too, scores(series, context=rows_before)"
+        if rows.timed and rows.gap is not None:
+            gap = "usual" if isinstance(rows.gap, dict) else describe(rows.gap)
+            remedy += (
+                f"; or, where a step of more than {gap} cuts them off, rows of NaN for those that "
+                "are missing, as table.asfreq makes them, or a larger gap"
+            )
+        warn(
+            f"{without.sum():,} of {(~before).sum():,} rows have no score and count as inliers, "
+            f"the first at {where}: they are in runs of fewer rows than a window, past_ + future_ "
+            f"= {length}. {remedy}"
+        )
 
     def _why_none(self, rows: Recordings, before: NDArray[np.bool_]) -> str:
         """Say in words why no row has a score, and what to do."""
@@ -959,8 +989,8 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         median, known = median_step(rows.row_labels, rows.begins, rows.ends), self.gap_ / 1.5
         if median is not None and len(rows.values) > 9 and median < known / 1.5:
             warn(
-                f"the rows of {name} are {median} apart, those of fit {known}: scores of "
-                "series of another rate mean little; resample it"
+                f"the rows of {name} are {describe(median)} apart, those of fit {describe(known)}: "
+                "scores of series of another rate mean little; resample it"
             )
 
     def _table(self, series: Any, columns: list[Any]) -> Any:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import re
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._engine.tables import is_missing
 from backcast._warn import warn
 from backcast.errors import ArgumentError, DataError
 
 # A step of more than this many median steps is a gap.
 _MEDIANS = 1.5
+# Labels that are looked at to see whether they are dates.
+_SAMPLE = 100
+# A date such as 31.12.2026 or 12/31/26.
+_DATE = re.compile(r"\s*(\d{1,2})[./-](\d{1,2})[./-](\d{4}|\d{2})\b")
 
 
 def has_times(index: Any) -> bool:
@@ -67,7 +74,7 @@ def times_of(
         return labels, numbers.astype(np.float64 if kind == "f" or beyond else np.int64)
     raise DataError(
         f"time must hold numbers, dates or durations, got dtype {labels.dtype}"
-        f"{_remedy(labels, name)}"
+        f"{how_to_date(labels, name)}"
     )
 
 
@@ -89,9 +96,8 @@ def _dates(labels: Any, given: bool, name: Any) -> Any:
     if labels.dtype != object:
         if not given:
             _advise_on_numbers(labels)
-        words = pd.api.types.is_string_dtype(labels.dtype)
-        if not given and words and _remedy(labels, name):
-            warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
+        if pd.api.types.is_string_dtype(labels.dtype):
+            _advise_on_words(labels, given, name)
         return labels
     kind = pd.api.types.infer_dtype(labels, skipna=True)
     if kind in ("datetime", "datetime64", "date"):
@@ -110,9 +116,14 @@ def _dates(labels: Any, given: bool, name: Any) -> Any:
         if given:
             return pd.Index(labels.to_numpy(dtype=np.float64, na_value=np.nan), name=labels.name)
         return labels
-    if not given and _remedy(labels, name):
-        warn(f"the index is not taken as times{_remedy(labels, name)}", UserWarning)
+    _advise_on_words(labels, given, name)
     return labels
+
+
+def _advise_on_words(labels: Any, given: bool, name: Any) -> None:
+    """Warn of an index of words that look like dates."""
+    if not given and (how := how_to_date(labels, name)):
+        warn(f"the index is not taken as times{how}", UserWarning)
 
 
 def _advise_on_numbers(labels: Any) -> None:
@@ -130,20 +141,27 @@ def _advise_on_numbers(labels: Any) -> None:
         )
 
 
-def _remedy(labels: Any, name: Any) -> str:
+def how_to_date(labels: Any, name: Any) -> str:
     """Return how labels that look like dates become dates; empty if they do not look so."""
     import pandas as pd
 
-    some = [label for label in labels[:5] if label is not None]
+    some = [label for label in islice(labels, _SAMPLE) if not is_missing(label)]
     if any(hasattr(label, "isoformat") for label in some):
         return f": pandas.to_datetime(..., utc=True) makes dates of {name!r}"
-    if not some or not all(isinstance(label, str) and len(label) > 7 for label in some):
+    if not some or not all(isinstance(label, str) and len(label) > 5 for label in some):
         return ""
+    made = f"makes dates of {name!r}, such as {some[0]!r}"
+    numbers = [_DATE.match(label) for label in some]
+    if all(numbers):
+        first, second = (max(int(n[i]) for n in numbers if n) for i in (1, 2))
+        if first > 12 or second > 12:
+            return f": pandas.to_datetime(..., dayfirst={first > 12}) {made}"
+        return f": pandas.to_datetime(..., dayfirst=True) {made}; with dayfirst=False months first"
     try:
         pd.to_datetime(pd.Index(some), format="ISO8601")
     except (ValueError, TypeError, OverflowError):
         return ""
-    return f": pandas.to_datetime(...) makes dates of {name!r}"
+    return f": pandas.to_datetime(...) {made}"
 
 
 # -- gaps ------------------------------------------------------------------------------------------
@@ -339,7 +357,12 @@ def describe(gap: Any) -> str:
     """Return a gap as words for a message."""
     import pandas as pd
 
-    return str(pd.Timedelta(gap)) if isinstance(gap, np.timedelta64) else str(gap)
+    # Without "0 days" before hours, and without trailing zeros.
+    return (
+        str(pd.Timedelta(gap)).removeprefix("0 days ")
+        if isinstance(gap, np.timedelta64)
+        else str(gap)
+    )
 
 
 # -- files -----------------------------------------------------------------------------------------

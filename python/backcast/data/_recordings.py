@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from backcast._engine import tables
 from backcast._engine.columns import real
 from backcast._warn import warn
-from backcast.data._clock import describe, find_gaps, pd_numbers, times_of
+from backcast.data._clock import describe, find_gaps, how_to_date, pd_numbers, times_of
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 W = TypeVar("W")
@@ -190,14 +190,12 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
     table = tables.table_of(given)
     keys, labels, is_given, names = _keys(table, group, time)
     used = [group, time] if not isinstance(group, list) else [*group, time]
-    columns = tables.chosen(table, columns, [name for name in used if name is not None])
+    asked, columns = columns, tables.chosen(table, columns, [n for n in used if n is not None])
     values = tables.numbers(table, columns)
     codes, groups = _groups(keys)
     labels, times = times_of(labels, given=is_given, name=names[1])
     if gap is not None and times is None:
         raise ArgumentError("gap must be None without a time")
-    if time is None:
-        _advise_on_dates(table, used)
 
     # One recording after another, each ordered by time.
     order_by = [key for key in (times, codes) if key is not None]
@@ -210,6 +208,8 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
         gaps, gap = find_gaps(times, labels, codes, groups, gap)
         same &= ~gaps
     ends = np.append(np.flatnonzero(~same) + 1, len(table))
+    if asked is None:
+        _advise_on_left_out(table, {*columns, *used}, grouped=bool(keys), timed=times is not None)
     return Recordings(
         values=values[order],
         columns=columns,
@@ -224,18 +224,28 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
     )
 
 
-def _advise_on_dates(table: Any, used: list[Any]) -> None:
-    """Warn where rows are only numbered, although a column holds dates."""
-    import pandas as pd
-
-    kinds = zip(table.columns, table.dtypes, strict=True)
-    dates = [name for name, dtype in kinds if dtype.kind == "M" and name not in used]
-    if dates and isinstance(table.index, pd.RangeIndex):
-        warn(
-            f"column {dates[0]!r} holds dates and is left out. With time={dates[0]!r} rows are "
-            "ordered by it and cut at its gaps, and results have it",
-            UserWarning,
-        )
+def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: bool) -> None:
+    """Warn where a column without numbers may hold the times of rows, or name their recordings."""
+    for name in table.columns:
+        if name in used or (column := table[name]).ndim > 1 or tables.looks_numeric(column):
+            continue
+        words = tables.is_words(column)
+        dates = column.dtype.kind == "M" or (words and bool(how_to_date(column, name)))
+        if dates and not timed and column.nunique() > 1:
+            first = how_to_date(column, name) if words else ""
+            warn(
+                f"column {name!r} holds dates and is left out. With time={name!r} rows are "
+                f"ordered by it and cut at its gaps, and results have it{first}",
+                UserWarning,
+            )
+        elif words and not dates and not grouped and 1 < column.nunique() <= len(column) / 2:
+            warn(
+                f"column {name!r} holds words and is left out, so windows cross from one of its "
+                f"values to another. If it names recordings, group={name!r} keeps them apart; if "
+                f"it describes rows, pandas.get_dummies(table, columns=[{name!r}]) makes numbers "
+                "of it; columns=[...] says which columns to take",
+                UserWarning,
+            )
 
 
 def _keys(table: Any, group: Any, time: Any) -> tuple[list[Any], Any, bool, tuple[Any, Any]]:

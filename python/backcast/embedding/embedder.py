@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 
 from backcast._engine.columns import check_names
 from backcast._engine.scale import Moments
@@ -16,6 +16,7 @@ from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, labels_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
+from backcast._inner import model_of
 from backcast._parameters import flag, integer
 from backcast._training.advice import without_baselines
 from backcast._training.hooks import Callback
@@ -217,16 +218,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         self.model_ = model
 
     def _model(self) -> Model:
-        given = self.model
-        if isinstance(given, Model):
-            model: Model = clone(given)
-        elif given is None or isinstance(given, Mapping):
-            model = Model(**(_DEFAULTS | dict(given or {})))
-        else:
-            raise ArgumentError(
-                "model must be a backcast.Model, its parameters or None, got a "
-                f"{type(given).__name__}"
-            )
+        model = model_of(self.model, _DEFAULTS)
         for name, expected in (("horizon", None), ("scale", None), ("loss", "mse")):
             if getattr(model, name) != expected:
                 raise ArgumentError(

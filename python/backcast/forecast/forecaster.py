@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
+from backcast._inner import model_of
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
@@ -342,16 +343,7 @@ class Forecaster(Shown, BaseEstimator):
         return self
 
     def _model(self) -> Model:
-        given = self.model
-        if isinstance(given, Model):
-            model: Model = clone(given)
-        elif given is None or isinstance(given, Mapping):
-            model = Model(**(_DEFAULTS | dict(given or {})))
-        else:
-            raise ArgumentError(
-                "model must be a backcast.Model, its parameters or None, got a "
-                f"{type(given).__name__}"
-            )
+        model = model_of(self.model, _DEFAULTS)
         if model.decoders == "reconstruct":
             raise ArgumentError(
                 'decoders must be "predict" or "both" to forecast, got "reconstruct"'
