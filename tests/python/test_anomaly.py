@@ -1028,6 +1028,12 @@ def test_few_rows_are_said_to_be_too_few() -> None:
 def test_a_misspelt_parameter_of_the_model_is_named() -> None:
     with pytest.raises(ArgumentError, match="backcast.Model, got 'max_itr'; 'max_iter"):
         AnomalyDetector({"max_itr": 5}).fit(waves())
+    for parameters, message in (
+        ({"random_state": 5}, r"inside, AnomalyDetector\({'random_state': 5, ...}\)"),
+        ({"quantiles": 0.9}, "has no parameter 'quantiles'; 'quantile' is one"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            AnomalyDetector(**parameters)  # type: ignore[arg-type]
 
 
 def test_rows_in_dicts_are_numbered_on_from_the_table_before() -> None:

@@ -21,7 +21,7 @@ from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
-from backcast._inner import model_of
+from backcast._inner import advise_on_names, model_of
 from backcast._parameters import Number, flag, integer, number
 from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
 from backcast._training.baselines import LAST, MEAN
@@ -229,6 +229,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
     _std: Numbers
     _stream: Stream | None = None
 
+    @advise_on_names
     def __init__(
         self,
         model: Model | Mapping[str, Any] | None = None,

@@ -16,7 +16,7 @@ from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, labels_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
-from backcast._inner import model_of
+from backcast._inner import advise_on_names, model_of
 from backcast._parameters import flag, integer
 from backcast._training.advice import without_baselines
 from backcast._training.hooks import Callback
@@ -122,6 +122,7 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
     # Mean and deviation of each column, by view.
     _scales: dict[str, tuple[Numbers, Numbers]]
 
+    @advise_on_names
     def __init__(
         self,
         model: Model | Mapping[str, Any] | None = None,

@@ -14,7 +14,7 @@ from backcast._estimator.base import fitted_of, read, write
 from backcast._estimator.files import damaged, kind_of
 from backcast._estimator.fitted import Fitted
 from backcast._estimator.view import Shown
-from backcast._inner import model_of
+from backcast._inner import advise_on_names, model_of
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
@@ -173,6 +173,7 @@ class Forecaster(Shown, BaseEstimator):
     _preparation: Preparation
     _intervals: Intervals | None
 
+    @advise_on_names
     def __init__(
         self,
         past: int,
