@@ -928,7 +928,9 @@ def test_a_saved_detector_is_the_same(tmp_path: Path, center: bool) -> None:
     again = AnomalyDetector.load(tmp_path / "w.safetensors", device="cpu")
     assert pd.Timedelta(again.get_params()["gap"]) == pd.Timedelta("5min")
     pd.testing.assert_frame_equal(again.scores(rows[::2]), wide.scores(rows[::2]))
-    with pytest.raises(FileFormatError, match="must be a backcast AnomalyDetector, got a Model"):
+    with pytest.raises(
+        FileFormatError, match="must be a backcast AnomalyDetector, got a backcast Model"
+    ):
         AnomalyDetector.load(tmp_path / "m.safetensors")
 
 

@@ -21,6 +21,9 @@ from backcast.errors import ArgumentError, FileFormatError, OutOfMemoryError
 
 _FORMAT_VERSION = 1
 
+# Estimators around a model, and the item of its file that holds what they have learnt.
+_SECTIONS = {"AnomalyDetector": "detector", "Forecaster": "forecaster", "Embedder": "embedder"}
+
 Shapes = dict[str, list[int]]
 
 
@@ -213,10 +216,13 @@ def kind_of(path: str | os.PathLike[str]) -> str:
         if metadata.get("format") != "backcast":
             raise ValueError("it is another safetensors file")
         items = safetensors.parse(metadata["fitted"])
-        for item, kind in (("detector", "AnomalyDetector"), ("forecaster", "Forecaster")):
-            if item in items:
-                return kind
-        return str(metadata.get("estimator", "Model"))
+        around = (kind for kind, section in _SECTIONS.items() if section in items)
+        return next(around, str(metadata.get("estimator", "Model")))
+
+
+def section_of(kind: type) -> str:
+    """Return the item of a model's file that holds what an estimator around it has learnt."""
+    return next(_SECTIONS[base.__name__] for base in kind.__mro__ if base.__name__ in _SECTIONS)
 
 
 def _check_moments(first: Arrays, second: Arrays) -> None:

@@ -17,11 +17,8 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 
 from backcast._engine import tables
 from backcast._engine.columns import check_names
-from backcast._estimator.base import fitted_of, read, write
-from backcast._estimator.files import damaged, kind_of
-from backcast._estimator.fitted import Fitted
-from backcast._estimator.view import Shown
-from backcast._inner import advise_on_names, model_of
+from backcast._estimator.base import fitted_of
+from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import Number, flag, integer, number
 from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
 from backcast._training.baselines import LAST, MEAN
@@ -46,7 +43,6 @@ from backcast.anomaly._stream import Stream, as_rows, update
 from backcast.data._clock import describe, has_times, is_plain, median_step, restored_gap, saved_gap
 from backcast.data._recordings import (
     Recordings,
-    check_savable,
     is_table,
     of_series,
     same_columns,
@@ -55,8 +51,6 @@ from backcast.data.series import Windows
 from backcast.errors import (
     ArgumentError,
     DataError,
-    FileFormatError,
-    NotFittedError,
 )
 from backcast.model import Model
 
@@ -101,7 +95,7 @@ class _Scored(NamedTuple):
         return self.rows.in_given_order(self.scores)[self.before.sum() :]
 
 
-class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
+class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     """Outlier detector for series: it scores how badly a `Model` reconstructs and predicts rows.
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
@@ -336,6 +330,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         self._check_any(windows, rows)
         rows.warn_of_groups_without(windows)
         self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
+        self.n_features_in_ = len(rows.columns)
         self._set_names()
         given = validation is not None and part is None
         normal = self._same_columns(validation, name="validation") if given else None
@@ -483,11 +478,6 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             if (rows.ends - rows.begins >= length).any():
                 raise DataError(f"{name} must hold numbers, got only NaN")
             raise rows.too_short(length, name)
-
-    def _set_names(self) -> None:
-        self.n_features_in_ = len(self.columns_)
-        if all(isinstance(name, str) for name in self.columns_):
-            self.feature_names_in_ = np.array(self.columns_, dtype=object)
 
     def _outlier_fraction(self) -> float:
         if self.contamination is not None:
@@ -769,35 +759,9 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
 
     # -- files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the detector to a safetensors file, completely or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; an existing one is replaced once the new one is complete. `Model.load` reads
-            the model alone from it.
-
-        Raises
-        ------
-        NotFittedError
-            If the detector was not fitted.
-        ArgumentError
-            If the label of a column is neither a word nor a number.
-        OSError
-            If the file cannot be written; an existing one keeps its contents.
-
-        Notes
-        -----
-        The rows given to `update` are not saved; a pickle keeps them.
-        """
-        self._check_fitted()
-        check_savable(self.columns_, self.group, self.time)
-        parameters = self.get_params(deep=False) | {"model": None, "gap": saved_gap(self.gap)}
-        if self.columns is not None:
-            parameters["columns"] = self.columns_
-        detector = {
-            "parameters": parameters,
+    def _learnt(self) -> dict[str, Any]:
+        # The rows given to `update` are not saved; a pickle keeps them.
+        return {
             "columns": self.columns_,
             "gap": saved_gap(self.gap_),
             "lengths": self._lengths,
@@ -810,45 +774,11 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
             "mean": self._mean,
             "std": self._std,
         }
-        write(self.model_, path, more={"detector": detector})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
-        """Read a detector that `save` has written, also on another device.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        device : str, default="auto"
-            Device of the model, as its parameter of that name.
-
-        Returns
-        -------
-        AnomalyDetector
-            The saved detector, with its fitted model as the parameter `model`: `fit` learns errors
-            and threshold again, and does not train.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        FileFormatError
-            If the file is truncated, corrupt, or not of a detector.
-        """
-        model, contents = read(Model, path, device)
-        fitted = contents.fitted
-        if "detector" not in fitted:
-            raise FileFormatError(
-                f"{path}: must be a backcast AnomalyDetector, got a {kind_of(path)}"
-            )
-        saved = fitted["detector"]
-        with damaged(path, "detector"):
-            # Files from before there was a choice hold no score, and that was "sharp".
-            parameters = {"scoring": "sharp"} | saved["parameters"]
-            detector = cls(**(parameters | {"model": model}))
-            detector._restore(saved, model)
-        return detector
+    def _parameters(cls, saved: Mapping[str, Any], model: Model) -> dict[str, Any]:
+        # Files from before there was a choice hold no score, and that was "sharp".
+        return {"scoring": "sharp", **saved["parameters"], "model": model}
 
     def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
         """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
@@ -888,8 +818,7 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         if model.frame_shape_ != (len(labels),) or not (self._std > 0).all():
             raise ValueError("the model is not one of these columns")
         self._threshold = -Number()("offset", saved["offset"])
-        self.model_ = model
-        self._set_names()
+        self.n_features_in_ = len(labels)
 
     # -- rows and errors ---------------------------------------------------------------------------
 
@@ -899,9 +828,8 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
     def _scorer(self) -> Scorer:
         return Scorer(self._errors(), self._mean, self._std, score_of(self._scoring))
 
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("this AnomalyDetector is not fitted yet; call fit or load first")
+    def _names(self) -> list[Any]:
+        return self.columns_
 
     def _rows_of_stream(self, series: Any) -> Recordings:
         """Return rows of a stream, without advice: they are few."""
@@ -1041,12 +969,6 @@ class AnomalyDetector(Shown, OutlierMixin, BaseEstimator):
         fitted = isinstance(model, Model) and model.__sklearn_is_fitted__()
         copied = {name: clone(value, safe=False) for name, value in parameters.items()}
         return type(self)(model if fitted else clone(model, safe=False), **copied)
-
-    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
-        if not self.__sklearn_is_fitted__():
-            return None, {}
-        # A detector of an old pickle has made no decisions.
-        return fitted_of(self.model_), getattr(self, "decisions_", {})
 
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""

@@ -12,20 +12,16 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from backcast._engine.columns import check_names
 from backcast._engine.scale import Moments
-from backcast._estimator.base import fitted_of, read, write
-from backcast._estimator.files import damaged, labels_of
-from backcast._estimator.fitted import Fitted
-from backcast._estimator.view import Shown
-from backcast._inner import advise_on_names, model_of
+from backcast._estimator.files import labels_of
+from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import flag, integer
 from backcast._training.advice import without_baselines
 from backcast._training.hooks import Callback
-from backcast.data._clock import restored_gap, saved_gap
-from backcast.data._recordings import check_savable, is_table
+from backcast.data._recordings import is_table
 from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
 from backcast.embedding._sequences import Given, Numbers, given_of
 from backcast.embedding._views import PARTS, POOLS, VIEWS, in_pieces, statistics, windows_of
-from backcast.errors import ArgumentError, FileFormatError, NotFittedError, ShapeError
+from backcast.errors import ArgumentError, ShapeError
 from backcast.model import Model
 
 # Parameters of the default model.
@@ -42,7 +38,7 @@ AUTO = "auto"
 _TRAINING = 50_000
 
 
-class Embedder(Shown, TransformerMixin, BaseEstimator):
+class Embedder(HasModel, TransformerMixin, BaseEstimator):
     """Embeddings of whole sequences of any length, for classifiers, clusters and maps.
 
     A `Model` learns, without labels, to reconstruct and predict windows of the sequences and of
@@ -298,33 +294,8 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
 
     # -- files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the embedder to a safetensors file, completely or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; an existing one is replaced once the new one is complete. `Model.load` reads
-            the model alone from it.
-
-        Raises
-        ------
-        NotFittedError
-            If the embedder was not fitted.
-        ArgumentError
-            If the label of a column is neither a word nor a number.
-        OSError
-            If the file cannot be written; an existing one keeps its contents.
-        """
-        self._check_fitted()
-        check_savable(self._columns or [], self.group, self.time)
-        model = self.model
-        parameters = self.get_params(deep=False) | {
-            "model": model.get_params(deep=False) if isinstance(model, Model) else model,
-            "gap": saved_gap(self.gap),
-        }
-        embedder = {
-            "parameters": parameters,
+    def _learnt(self) -> dict[str, Any]:
+        return {
             "columns": self._columns,
             "width": self.n_features_in_,
             "window": self.window_,
@@ -332,40 +303,6 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
             "decisions": self.decisions_,
             "scales": {name: list(scale) for name, scale in self._scales.items()},
         }
-        write(self.model_, path, more={"embedder": embedder})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
-        """Read an embedder that `save` has written, also on another device.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        device : str, default="auto"
-            Device of the model, as its parameter of that name.
-
-        Returns
-        -------
-        Embedder
-            The saved embedder: its numbers are the same to the bit on the same kind of device.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        FileFormatError
-            If the file is truncated, corrupt, or not of an embedder.
-        """
-        model, contents = read(Model, path, device)
-        if "embedder" not in contents.fitted:
-            raise FileFormatError(f"{path}: must be a backcast Embedder, got another estimator")
-        with damaged(path, "embedder"):
-            saved = contents.fitted["embedder"]
-            embedder = cls(**saved["parameters"])
-            restored_gap(embedder.gap)
-            embedder._restore(saved, model)
-        return embedder
 
     def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
         """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
@@ -381,20 +318,13 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         if model.frame_shape_ != (width,) or (columns is not None and len(columns) != width):
             raise ValueError("the model is not one of these columns")
         self._columns = None if columns is None else list(columns)
-        self.n_features_in_, self.model_ = width, model
+        self.n_features_in_ = width
         self.decisions_ = {str(key): str(word) for key, word in saved["decisions"].items()}
-        self._set_names()
 
     # -- sequences ---------------------------------------------------------------------------------
 
-    def _check_fitted(self) -> None:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("this Embedder is not fitted yet; call fit or load first")
-
-    def _set_names(self) -> None:
-        names = self._columns or []
-        if names and all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.array(names, dtype=object)
+    def _names(self) -> list[Any]:
+        return self._columns or []
 
     def _same_columns(self, sequences: Any) -> Given:
         """Return sequences of the fitted columns."""
@@ -417,11 +347,6 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
 
     # -- scikit-learn ------------------------------------------------------------------------------
 
-    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
-        if not self.__sklearn_is_fitted__():
-            return None, {}
-        return fitted_of(self.model_), self.decisions_
-
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: sequences, without labels."""
         tags = super().__sklearn_tags__()
@@ -430,10 +355,6 @@ class Embedder(Shown, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.target_tags.required = False
         return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return whether there are embeddings."""
-        return hasattr(self, "model_")
 
 
 def _scale_of(given: Given, see: Callable[[Numbers], Numbers]) -> tuple[Numbers, Numbers]:

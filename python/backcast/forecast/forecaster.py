@@ -10,19 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from backcast._estimator.base import fitted_of, read, write
-from backcast._estimator.files import damaged, kind_of
-from backcast._estimator.fitted import Fitted
-from backcast._estimator.view import Shown
-from backcast._inner import advise_on_names, model_of
+from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import Word, integer
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
 from backcast._warn import renamed, warn
 from backcast.data._clock import has_times, restored_gap, saved_gap
-from backcast.data._recordings import Recordings, check_savable, is_table, same_columns
+from backcast.data._recordings import Recordings, is_table, same_columns
 from backcast.data.series import Windows
-from backcast.errors import ArgumentError, DataError, FileFormatError, NotFittedError
+from backcast.errors import ArgumentError, DataError
 from backcast.forecast import _files
 from backcast.forecast._calendar import periods_of
 from backcast.forecast._intervals import Intervals, ends_of, levels_of, with_intervals
@@ -51,7 +47,7 @@ _DEFAULTS: dict[str, Any] = {
 _PIECE = 1024
 
 
-class Forecaster(Shown, BaseEstimator):
+class Forecaster(HasModel, BaseEstimator):
     """Forecaster of tables and series: a `Model` on normalised windows, with intervals.
 
     The columns of every window are normalised by their own past, a ridge regression on the past
@@ -278,6 +274,7 @@ class Forecaster(Shown, BaseEstimator):
         rows = self._rows(series, self.columns, self.gap)
         n_forecast = len(rows.columns) - len(self._known)
         self.columns_, self.gap_ = rows.columns[:n_forecast], rows.gap
+        self.n_features_in_ = len(self._names())
         self._set_names()
         self._periods = periods_of(self.calendar, rows.row_labels)
         rows = self._with_calendar(rows)
@@ -448,33 +445,8 @@ class Forecaster(Shown, BaseEstimator):
 
     # -- files -------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the forecaster to a safetensors file, completely or not at all.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file; an existing one is replaced once the new one is complete. `Model.load` reads
-            the network alone from it.
-
-        Raises
-        ------
-        NotFittedError
-            If the forecaster was not fitted.
-        ArgumentError
-            If the label of a column is neither a word nor a number.
-        OSError
-            If the file cannot be written; an existing one keeps its contents.
-        """
-        self._fitted()
-        check_savable([*self.columns_, *self._known], self.group, self.time)
-        model = self.model
-        parameters = self.get_params(deep=False) | {
-            "model": model.get_params(deep=False) if isinstance(model, Model) else model,
-            "gap": saved_gap(self.gap),
-        }
-        forecaster = {
-            "parameters": parameters,
+    def _learnt(self) -> dict[str, Any]:
+        return {
             "columns": self.columns_,
             "known": self._known,
             "periods": self._periods,
@@ -485,47 +457,15 @@ class Forecaster(Shown, BaseEstimator):
             "preparation": _files.plain(self._preparation),
             "intervals": self._intervals and _files.plain(self._intervals),
         }
-        write(self.model_, path, more={"forecaster": forecaster})
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "auto") -> Self:
-        """Read a forecaster that `save` has written, also on another device.
-
-        Parameters
-        ----------
-        path : str or path-like
-            The file.
-        device : str, default="auto"
-            Device of the network, as the parameter of `Model` of that name.
-
-        Returns
-        -------
-        Forecaster
-            The saved forecaster: its numbers are the same to the bit on the same kind of device.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        FileFormatError
-            If the file is truncated, corrupt, or not of a forecaster.
-        """
-        model, contents = read(Model, path, device)
-        if "forecaster" not in contents.fitted:
-            raise FileFormatError(f"{path}: must be a backcast Forecaster, got a {kind_of(path)}")
-        saved = contents.fitted["forecaster"]
-        with damaged(path, "forecaster"):
-            forecaster = cls(**saved["parameters"])
-            forecaster._preparation = _files.preparation(saved["preparation"])
-            forecaster._intervals = _files.intervals(saved["intervals"])
-            forecaster.columns_, forecaster._known = saved["columns"], saved["known"]
-            forecaster._periods = tuple(saved["periods"])
-            forecaster.gap_ = restored_gap(saved["gap"])
-            forecaster.weights_ = tuple(saved["weights"])
-            forecaster.baselines_, forecaster.decisions_ = saved["errors"], saved["why"]
-            forecaster._set_names()
-        forecaster.model_ = model
-        return forecaster
+    def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
+        self._preparation = _files.preparation(saved["preparation"])
+        self._intervals = _files.intervals(saved["intervals"])
+        self.columns_, self._known = saved["columns"], saved["known"]
+        self.n_features_in_ = len(self._names())
+        self._periods, self.gap_ = tuple(saved["periods"]), restored_gap(saved["gap"])
+        self.weights_ = tuple(saved["weights"])
+        self.baselines_, self.decisions_ = saved["errors"], saved["why"]
 
     # -- rows --------------------------------------------------------------------------------------
 
@@ -557,15 +497,11 @@ class Forecaster(Shown, BaseEstimator):
         return self._fitted().normalization.kind
 
     def _fitted(self) -> Preparation:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError("this Forecaster is not fitted yet; call fit or load first")
+        self._check_fitted()
         return self._preparation
 
-    def _set_names(self) -> None:
-        names = [*self.columns_, *self._known]
-        self.n_features_in_ = len(names)
-        if all(isinstance(name, str) for name in names):
-            self.feature_names_in_ = np.array(names, dtype=object)
+    def _names(self) -> list[Any]:
+        return [*self.columns_, *self._known]
 
     def _same_columns(self, series: Any, name: str = "series") -> Recordings:
         """Return rows of the fitted columns."""
@@ -592,17 +528,8 @@ class Forecaster(Shown, BaseEstimator):
 
     # -- scikit-learn ------------------------------------------------------------------------------
 
-    def _shown(self) -> tuple[Fitted | None, Mapping[str, str]]:
-        if not self.__sklearn_is_fitted__():
-            return None, {}
-        return fitted_of(self.model_), self.decisions_
-
     def __sklearn_tags__(self) -> Any:
         """Describe what `fit` accepts: rows with missing numbers."""
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Return whether there are forecasts."""
-        return hasattr(self, "_preparation")
