@@ -729,7 +729,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         Notes
         -----
         Final scores equal those that `scores` gives for the whole stream. The last
-        ``past + future - 1`` rows of each group are kept.
+        ``past + future - 1`` rows of each group are kept; a pickle holds them, a file of `save` does
+        not.
         """
         require_pandas()
         self._check_fitted()
@@ -760,7 +761,6 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     # -- files -------------------------------------------------------------------------------------
 
     def _learnt(self) -> dict[str, Any]:
-        # The rows given to `update` are not saved; a pickle keeps them.
         return {
             "columns": self.columns_,
             "gap": saved_gap(self.gap_),
