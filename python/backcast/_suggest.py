@@ -25,6 +25,7 @@ from backcast.embedding._sequences import given_of
 from backcast.errors import DataError, ShapeError
 from backcast.forecast import _learning
 from backcast.forecast._layout import auto_segment
+from backcast.forecast.forecaster import DEFAULTS as NETWORK
 
 Parameters = dict[str, Any]
 Found = tuple[dict[str, Decision], Parameters]
@@ -149,7 +150,7 @@ def _for_windows(rows: Recordings) -> Found:
     future = future_of(past.value)
     kept, _ = hold_out(rows, past.value + future.value, None)
     n_windows = len(kept.cut(Windows, past.value, future.value))
-    updates = updates_of(n_windows, DEFAULTS["batch_size"])
+    updates = updates_of(n_windows, PARAMETERS["batch_size"].default)
     decisions = {"past": past, "future": future, "max_iter": updates}
     return decisions, DEFAULTS | {"max_iter": updates.value}
 
@@ -180,9 +181,8 @@ def _for_forecasts(rows: Recordings) -> Found:
     segment = Decision(*auto_segment(past.value, future.value))
     train, _ = _learning.hold_out(rows, past.value, future.value, _HELD_OUT)
     n_samples = len(train) * len(rows.columns)
-    batch_size = PARAMETERS["batch_size"].default
     updates = Decision(
-        _learning.auto_updates(n_samples, batch_size),
+        _learning.auto_updates(n_samples, NETWORK["batch_size"]),
         f"two passes over {n_samples:,} samples of a column, from 1,000 to 1,500",
     )
     decisions = {"past": past, "future": future, "segment": segment, "max_iter": updates}

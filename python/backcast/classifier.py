@@ -51,11 +51,11 @@ class Classifier(ClassifierMixin, Estimator):
         then matter only for the first weights of the softmax.
     scale : {None, "standard", "minmax"}, default=None
         As in `Model`. With a `model` it is ignored, and the model's own scaling is used.
-    dropout, forget_bias, init : float, float, str, default=0.0, None, "pytorch"
+    dropout, forget_bias, init : float, float, str, default=0.0, 1.0, "pytorch"
         As in `Model`.
     optimizer, learning_rate, weight_decay, max_grad_norm, schedule, warmup : see `Model`
         As in `Model`, and with its defaults.
-    batch_size, max_iter, patience : int, default=128, 1000, None
+    batch_size, max_iter, patience : int, default=32, 1000, None
         As in `Model`.
     device, precision, num_threads, random_state, verbose : see `Model`
         As in `Model`, and with its defaults.
@@ -107,15 +107,15 @@ class Classifier(ClassifierMixin, Estimator):
         peepholes: bool = False,
         scale: str | None = None,
         dropout: float = 0.0,
-        forget_bias: float | None = None,
+        forget_bias: float | None = 1.0,
         init: str = "pytorch",
         optimizer: str = "adam",
-        learning_rate: float = 5e-4,
+        learning_rate: float = 3e-3,
         weight_decay: float = 0.0,
-        max_grad_norm: float | None = None,
-        schedule: str | None = None,
+        max_grad_norm: float | None = 1.0,
+        schedule: str | None = "cosine",
         warmup: int = 0,
-        batch_size: int = 128,
+        batch_size: int = 32,
         max_iter: int = 1000,
         patience: int | None = None,
         device: str = "auto",

@@ -83,7 +83,7 @@ class Model(TransformerMixin, CompositeEstimator):
         Weights of the reconstruct and the predict loss in the total.
     dropout : float, default=0.0
         Probability of dropping a unit between layers, in training.
-    forget_bias : float, default=None
+    forget_bias : float, default=1.0
         First bias of the forget gates: ``bias_ih`` gets it, ``bias_hh`` gets zero. None draws both
         as `init` says.
     init : {"pytorch", "paper"}, default="pytorch"
@@ -91,18 +91,18 @@ class Model(TransformerMixin, CompositeEstimator):
         in the paper's code, from U(-0.01, 0.01), peepholes from U(-0.1, 0.1), biases zero.
     optimizer : {"adam", "adamw", "rmsprop"}, default="adam"
         The optimizer of the same name in ``torch.optim``, with its defaults.
-    learning_rate : float, default=5e-4
-        Step size.
+    learning_rate : float, default=3e-3
+        Step size. Networks of thousands of units need a smaller one, such as 5e-4.
     weight_decay : float, default=0.0
         L2 penalty ("adam", "rmsprop") or decoupled decay ("adamw").
-    max_grad_norm : float, default=None
+    max_grad_norm : float, default=1.0
         Gradients with a larger norm are scaled down to it; None keeps all as they are.
-    schedule : {None, "constant", "cosine"}, default=None
+    schedule : {None, "constant", "cosine"}, default="cosine"
         The learning rate over the updates: None and "constant" keep it, "cosine" is half a cosine
-        down to zero at `max_iter`.
+        down to zero at `max_iter`. `partial_fit`, whose end is not known, keeps it.
     warmup : int, default=0
         Updates over which the learning rate rises from zero.
-    batch_size : int, default=128
+    batch_size : int, default=32
         Windows in an update, and in a pass of inference.
     max_iter : int, default=1000
         Updates of the weights in `fit`.
@@ -186,15 +186,15 @@ class Model(TransformerMixin, CompositeEstimator):
         scale: str | None = None,
         loss_weights: tuple[float, float] = (1.0, 1.0),
         dropout: float = 0.0,
-        forget_bias: float | None = None,
+        forget_bias: float | None = 1.0,
         init: str = "pytorch",
         optimizer: str = "adam",
-        learning_rate: float = 5e-4,
+        learning_rate: float = 3e-3,
         weight_decay: float = 0.0,
-        max_grad_norm: float | None = None,
-        schedule: str | None = None,
+        max_grad_norm: float | None = 1.0,
+        schedule: str | None = "cosine",
         warmup: int = 0,
-        batch_size: int = 128,
+        batch_size: int = 32,
         max_iter: int = 1000,
         patience: int | None = None,
         device: str = "auto",
@@ -361,8 +361,8 @@ class Model(TransformerMixin, CompositeEstimator):
     ) -> Self:
         """Train for one pass over these windows, from the present weights.
 
-        Weights, optimizer and schedule continue from call to call; a model that was never fitted
-        starts from new weights.
+        Weights and optimizer continue from call to call, the learning rate stays as it is; a model
+        that was never fitted starts from new weights.
 
         Parameters
         ----------

@@ -547,3 +547,15 @@ def test_weights_are_counted_right(params: dict[str, Any]) -> None:
 
 def test_differ_tells_models_apart() -> None:
     assert differ(small_model().fit(X), small_model(random_state=1).fit(X))
+
+
+def test_single_passes_keep_the_learning_rate_as_nobody_knows_where_they_end() -> None:
+    falling, constant = (
+        small_model(schedule=word, max_iter=3, batch_size=8) for word in ("cosine", None)
+    )
+    for _ in range(5):
+        for model in (falling, constant):
+            model.partial_fit(X)
+    assert falling.n_iter_ > 3
+    assert_same_weights(falling, constant)
+    assert falling.history_[-1]["learning_rate"] == falling.learning_rate

@@ -124,6 +124,9 @@ class Estimator(Shown, BaseEstimator):
     ) -> None:
         """Train the engine of the present record; see `backcast._training.loop.train`."""
         fitted, settings = self._record(), self._settings()
+        if until is None:
+            # Nobody knows where single passes end, so that their rate stays.
+            settings["schedule"] = None
         if self._group.rank == 0:
             advise_on_dropout(settings["dropout"], fitted.architecture["num_layers"])
         train(

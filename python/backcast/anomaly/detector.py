@@ -64,10 +64,8 @@ DEFAULTS: dict[str, Any] = {
     "hidden_size": 64,
     "feedback": "none",
     "scale": "standard",
+    "forget_bias": None,
     "learning_rate": 1e-2,
-    "schedule": "cosine",
-    "max_grad_norm": 1.0,
-    "batch_size": 32,
 }
 
 # Fewer windows of training than these are too few to learn what is normal.
@@ -112,10 +110,10 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     ----------
     model : Model, mapping or None, default=None
         The model that reconstructs and predicts. A mapping holds parameters of `Model` that differ
-        from the default, ``Model(64, feedback="none", scale="standard", learning_rate=1e-2,
-        schedule="cosine", max_grad_norm=1.0, batch_size=32)``, with updates for 25 passes over the
-        windows, 200 to 1,000. An unfitted `Model` gives all of its parameters; a fitted one is used
-        as it is and not trained. With a `patience`, the held-out rows stop the training.
+        from the default, ``Model(64, feedback="none", scale="standard", forget_bias=None,
+        learning_rate=1e-2)``, with updates for 25 passes over the windows, 200 to 1,000. An
+        unfitted `Model` gives all of its parameters; a fitted one is used as it is and not trained.
+        With a `patience`, the held-out rows stop the training.
     past : int or "auto", default="auto"
         Rows of a window that are reconstructed. A window should hold a whole period (a beat, a
         day): in a shorter window, a period that is too early or too late is not noticed. "auto"
@@ -729,8 +727,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         Notes
         -----
         Final scores equal those that `scores` gives for the whole stream. The last
-        ``past + future - 1`` rows of each group are kept; a pickle holds them, a file of `save` does
-        not.
+        ``past + future - 1`` rows of each group are kept; a pickle holds them, a file of `save`
+        does not.
         """
         require_pandas()
         self._check_fitted()

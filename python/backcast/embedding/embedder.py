@@ -28,9 +28,9 @@ from backcast.model import Model
 _DEFAULTS: dict[str, Any] = {
     "hidden_size": 64,
     "feedback": "none",
+    "forget_bias": None,
     "learning_rate": 1e-2,
-    "schedule": "cosine",
-    "max_grad_norm": 1.0,
+    "batch_size": 128,
     "max_iter": 400,
 }
 AUTO = "auto"
@@ -50,8 +50,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     ----------
     model : Model, mapping or None, default=None
         The model of the windows. A mapping holds parameters of `Model` that differ from the
-        default, ``Model(64, feedback="none", learning_rate=1e-2, schedule="cosine",
-        max_grad_norm=1.0, max_iter=400)``. An unfitted `Model` gives all of its parameters.
+        default, ``Model(64, feedback="none", forget_bias=None, learning_rate=1e-2,
+        batch_size=128, max_iter=400)``. An unfitted `Model` gives all of its parameters.
     window : int or "auto", default="auto"
         Rows of a window. "auto" takes 20, at most half of the shortest sequence. Half as many rows
         after them are predicted in training.

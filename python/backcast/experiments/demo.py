@@ -76,9 +76,9 @@ ONE_DIGIT = Settings(
         "hidden_size": 256,
         "num_layers": 2,
         "feedback": "none",
+        "forget_bias": None,
         "learning_rate": 4e-3,
-        "schedule": "cosine",
-        "batch_size": 32,
+        "max_grad_norm": None,
         "max_iter": 5000,
     },
 )
@@ -105,8 +105,9 @@ TWO_DIGITS = Settings(
         "num_layers": 2,
         "feedback": "none",
         "loss": "bce",
-        "schedule": "cosine",
-        "max_grad_norm": 1.0,
+        "forget_bias": None,
+        "learning_rate": 5e-4,
+        "batch_size": 128,
         "max_iter": 10_000,
     },
 )

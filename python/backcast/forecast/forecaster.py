@@ -35,13 +35,12 @@ if TYPE_CHECKING:
     from backcast._engine.tables import Table
 
 # Parameters of the default model.
-_DEFAULTS: dict[str, Any] = {
+DEFAULTS: dict[str, Any] = {
     "hidden_size": 128,
     "decoders": "predict",
     "feedback": "none",
-    "learning_rate": 3e-3,
-    "schedule": "cosine",
-    "max_grad_norm": 1.0,
+    "forget_bias": None,
+    "batch_size": 128,
 }
 # Windows that are forecast at a time; it bounds the memory.
 _PIECE = 1024
@@ -63,9 +62,9 @@ class Forecaster(HasModel, BaseEstimator):
         or more seasons (a day, a week).
     model : Model, mapping or None, default=None
         The network. A mapping holds parameters of `Model` that differ from the default,
-        ``Model(128, decoders="predict", feedback="none", learning_rate=3e-3, schedule="cosine",
-        max_grad_norm=1.0)``, whose `max_iter` is that of two passes over the samples, from 1,000 to
-        1,500. An unfitted `Model` gives all of its parameters.
+        ``Model(128, decoders="predict", feedback="none", forget_bias=None, batch_size=128)``, whose
+        `max_iter` is that of two passes over the samples, from 1,000 to 1,500. An unfitted `Model`
+        gives all of its parameters.
     segment : int or "auto", default="auto"
         Rows in a frame of the model. A recurrent network learns a few frames of many rows better
         and faster than many frames of one. Any number up to `past` will do; where it does not
@@ -341,7 +340,7 @@ class Forecaster(HasModel, BaseEstimator):
         return self
 
     def _model(self) -> Model:
-        model = model_of(self.model, _DEFAULTS)
+        model = model_of(self.model, DEFAULTS)
         if model.decoders == "reconstruct":
             raise ArgumentError(
                 'decoders must be "predict" or "both" to forecast, got "reconstruct"'
