@@ -1021,6 +1021,14 @@ def test_a_few_rows_of_several_recordings_ask_for_the_rows_of_each_before() -> N
     assert found.scores(last, context=both).notna().all(axis=None)
 
 
+def test_rows_unlike_those_of_fit_are_said_to_be_unlike() -> None:
+    found, rows = detector().fit(waves()), waves(seed=1)
+    found.predict(rows)
+    for call in (found.predict, found.events):
+        with pytest.warns(TrainingWarning, match="% of 200 rows are outliers: .* differ .* fit"):
+            call(rows + 10 * rows.std(axis=0))
+
+
 def test_few_rows_are_said_to_be_too_few() -> None:
     rows = waves()[:40]
     with pytest.warns(TrainingWarning, match="series of 40 rows gives 2. windows .* too few"):

@@ -70,6 +70,8 @@ DEFAULTS: dict[str, Any] = {
 
 # Fewer windows of training than these are too few to learn what is normal.
 _FEW_WINDOWS = 50
+# A larger share of outliers than this, in as many rows at least, is a change and no anomaly.
+_MANY, _MANY_ROWS = 0.3, 100
 # Most held-out windows whose losses come into the history.
 _WINDOWS_TO_LOOK_AT = 100
 # What a user may set of what `fit` learns, and what it learns beside properties.
@@ -656,7 +658,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         Series or ndarray of shape (n_rows,)
             -1 for outliers, 1 for inliers and for rows without a score.
         """
-        outlier = self._row_scores(series, context) > self.threshold_
+        scores = self._row_scores(series, context)
+        self._warn_of_many(scores)
+        outlier = scores > self.threshold_
         return self._like_rows(series, np.where(outlier, -1, 1), "predict")
 
     def events(self, series: Any, *, join: int | None = None, context: Any = None) -> pd.DataFrame:
@@ -690,6 +694,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         self._check_fitted()
         join = integer("join", self.future_ if join is None else join, least=0)
         rows, scores, _ = self._scored(series, context)
+        self._warn_of_many(row_scores(scores))
         return events_of(rows, scores, self.threshold_, join)
 
     # -- a live stream -----------------------------------------------------------------------------
@@ -881,6 +886,17 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             f"the first at {where}: they are in runs of fewer rows than a window, past_ + future_ "
             f"= {length}. {remedy}"
         )
+
+    def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
+        """Warn where so many of the rows are outliers that those of `fit` cannot be their like."""
+        scores = scores[~np.isnan(scores)]
+        share = np.mean(scores > self.threshold_) if len(scores) else 0.0
+        if len(scores) >= _MANY_ROWS and share > max(_MANY, 5 * self._outlier_fraction()):
+            warn(
+                f"{share:.0%} of {len(scores):,} rows are outliers: as a whole they differ from "
+                "those of fit. Fit on more, or later, normal rows; or try center=True, which "
+                "leaves out the level; or set threshold_ from rows that you know to be normal"
+            )
 
     def _why_none(self, rows: Recordings, before: NDArray[np.bool_]) -> str:
         """Say in words why no row has a score, and what to do."""
