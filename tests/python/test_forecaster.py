@@ -165,7 +165,7 @@ def test_segments_are_what_a_model_gets_by_hand() -> None:
     w = np.asarray(windows(x[:cut], 36, 12))
     frames = ((w - w[:, 35:36]) / x[:cut].std()).astype(np.float32)
     by_hand = Model(**(SMALL | more), decoders="predict", feedback="none")
-    by_hand.set_params(schedule="cosine", max_grad_norm=1.0)
+    by_hand.set_params(forget_bias=None)
     by_hand.fit(frames[:, :36].reshape(-1, 3, 12), frames[:, 36:].reshape(-1, 1, 12))
     past = ((x[-36:] - x[-1]) / x[:cut].std()).astype(np.float32).reshape(1, 3, 12)
     network = by_hand.predict(past).reshape(12) * x[:cut].std() + x[-1]

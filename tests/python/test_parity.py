@@ -114,7 +114,7 @@ class Case:
             device="cpu",
             random_state=0,
             verbose=0,
-            **self.extra,
+            **({"learning_rate": 5e-4, "max_grad_norm": None} | dict(self.extra)),
         )
 
     def windows(self) -> tuple[Frames, Frames | None]:

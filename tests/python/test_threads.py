@@ -208,7 +208,7 @@ from backcast import Model
 
 x = np.random.default_rng(0).random((128, 20, 64), dtype=np.float32)
 model = Model(
-    hidden_size=128, max_iter=2, num_threads=2, device="cpu", verbose=0, random_state=0
+    128, max_iter=2, batch_size=128, num_threads=2, device="cpu", verbose=0, random_state=0
 ).fit(x)
 expected = model.encode(x)
 child = os.fork()
