@@ -29,7 +29,7 @@ from backcast.forecast._calendar import features, periods_of
 from backcast.forecast._intervals import Intervals
 from backcast.forecast._layout import Layout, auto_segment
 from backcast.forecast._learning import Judge, auto_updates
-from backcast.forecast._linear import fit_linear
+from backcast.forecast._linear import Linear, fit_linear
 from backcast.forecast._normalization import Normalization
 from backcast.forecast._prepared import Parts
 
@@ -212,17 +212,50 @@ def test_a_linear_forecast_is_a_ridge_regression() -> None:
     past, known = random.normal(size=(200, 6, 1)), random.normal(size=(200, 9, 2))
     future = random.normal(size=(200, 3, 1))
     columns = np.zeros((200, 1), np.intp)
-    found = fit_linear(
+
+    def error(linear: Linear) -> float:
+        return float(((linear(past, known, columns) - future) ** 2).mean())
+
+    fitted = fit_linear(
         [(past[:90], known[:90], future[:90], columns[:90])]
         + [(past[90:], known[90:], future[90:], columns[90:])],
         1,
-    )[1e-4](past, known, columns)
+        error,
+    )
+    assert fitted is not None and fitted[0] == error(fitted[1])
+    found = fitted[1](past, known, columns)
     for step in range(3):
         x = np.concatenate(
             [np.ones((200, 1)), past[..., 0], known[:, 5], known[:, 6 + step]], axis=1
         )
         expected = x @ np.linalg.lstsq(x, future[:, step, 0], rcond=None)[0]
         np.testing.assert_allclose(found[:, step, 0], expected, atol=2e-3)
+
+
+def test_columns_have_linear_maps_of_their_own_where_held_out_windows_say_so() -> None:
+    random = np.random.default_rng(0)
+
+    def maps(slope: NDArray[Any]) -> int:
+        """Number of maps, where the next row is the last one times a slope of the column."""
+        past = random.normal(size=(300, 4, 3))
+        future = past[:, -1:] * slope + 0.1 * random.normal(size=(300, 1, 3))
+        known, columns = np.empty((300, 5, 0)), np.tile(np.arange(3), (300, 1))
+        train, rest = slice(0, 150, 5), slice(150, 300)
+
+        def error(linear: Linear) -> float:
+            made = linear(past[rest], known[rest], columns[rest])
+            return float(((made - future[rest]) ** 2).mean())
+
+        # The last column has no number to learn from, and the map of all.
+        future[train, :, 2] = np.nan
+        fitted = fit_linear(
+            [(past[train], known[train], future[train], columns[train])], 3, error
+        )
+        assert fitted is not None
+        return len(fitted[1].past)
+
+    assert maps(np.array([0.5, -0.5, 0.0])) == 3
+    assert maps(np.array([0.5, 0.5, 0.5])) == 1
 
 
 # -- choices ---------------------------------------------------------------------------------------

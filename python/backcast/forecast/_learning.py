@@ -32,7 +32,6 @@ _LINEAR, _VALIDATION = 50_000, 512
 _MARGIN = 0.05
 # None is only on request: without normalisation, no forecast follows a level that training lacked.
 _CANDIDATES = ("last", "mean", "standard")
-_PENALTY = 1e-2
 # Updates of the default network: two passes over the samples, within these bounds. More passes
 # overfit where windows overlap, and many series gain from more updates; the most keeps the time.
 _PASSES, _FEWEST, _MOST = 2, 1000, 1500
@@ -275,7 +274,7 @@ def _compare(weights: tuple[float, float], told: str) -> None:
 def _prepare(
     train: Windows, rows: Recordings, choices: Choices, n_forecast: int, judge: Judge | None
 ) -> tuple[Preparation, dict[str, str]]:
-    """Choose the normalisation and the penalty of the linear forecast by held-out windows."""
+    """Choose the normalisation and the linear forecast by held-out windows."""
     covered = np.zeros(len(rows.values) + 1, np.intp)
     np.add.at(covered, train.starts, 1)
     np.add.at(covered, train.starts + len(train.frames), -1)
@@ -320,23 +319,19 @@ def _with_linear(
     n_forecast: int,
     judge: Judge | None,
 ) -> tuple[float, Preparation]:
-    """Add the linear forecast with the best penalty; return its error too."""
+    """Add the best linear forecast; return its error too."""
     starts, columns = samples_of(sample, n_forecast, together=False)
     samples = Samples(preparation, rows, starts, columns, False)
-    n_maps = n_forecast if preparation.layout.n_known else 1
-    fitted = fit_linear(samples.normalized(), n_maps)
-    if not fitted:
-        return np.inf, preparation
-    if judge is None:
-        return np.inf, replace(preparation, linear=fitted[_PENALTY])
 
     def error(linear: Linear) -> float:
+        assert judge is not None
         parts = replace(preparation, linear=linear).forecast(None, judge.past, judge.known)
         return judge.error(parts.linear)
 
-    errors = {penalty: error(linear) for penalty, linear in fitted.items()}
-    best = min(errors, key=lambda penalty: errors[penalty])
-    return errors[best], replace(preparation, linear=fitted[best])
+    fitted = fit_linear(samples.normalized(), n_forecast, error if judge else None)
+    if fitted is None:
+        return np.inf, preparation
+    return fitted[0], replace(preparation, linear=fitted[1])
 
 
 def _validation(
