@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from backcast.forecast._normalization import Numbers
 
-# Penalties to choose from, as parts of the mean square of a regressor, and the one without a choice.
+# Penalties to choose from, as parts of the mean square of a regressor; the one without a choice.
 _PENALTIES, _PENALTY = (1e-4, 1e-2, 1e-1, 1.0), 1e-1
 # The most coefficients of maps of single columns. With more, one map serves all columns.
 _MOST = 2**20
@@ -45,11 +45,10 @@ class Linear:
         if len(self.past) == 1:
             columns = np.zeros_like(columns)
         for column, window, place in _by_column(columns):
-            x = regressors(past[window, :, place], known[window])
-            later = known[window, length:]
-            made[window, :, place] = x @ self.past[column] + np.einsum(
-                "nhk,hk->nh", later, self.step[column]
-            )
+            each = regressors(past[window, :, place], known[window]) @ self.past[column]
+            if known.shape[2]:
+                each += np.einsum("nhk,hk->nh", known[window, length:], self.step[column])
+            made[window, :, place] = each
         return made
 
 
@@ -144,7 +143,7 @@ def fit_linear(
     for past, known, future, columns in samples:
         length, steps, n_known = past.shape[1], future.shape[1], known.shape[2]
         own = own and n_columns * (1 + length + n_known) * steps <= _MOST
-        usable = ~np.isnan(future).any(1)
+        usable: NDArray[np.bool_] = np.asarray(~np.isnan(future).any(1))
         for column, window, place in _by_column(columns if own else np.zeros_like(columns)):
             some = usable[window, place]
             window, place = window[some], place[some]
