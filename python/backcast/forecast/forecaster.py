@@ -132,11 +132,11 @@ class Forecaster(HasModel, BaseEstimator):
     absolute errors in up to 1,000 held-out windows, in units of what the window lets expect. A unit
     is a product of powers of the deviation of the past, of its least change over a lag (from season
     to season) and of its level, and of exponentials of the known columns in the row to forecast.
-    The powers are those of a regression of the errors in up to 1,000 training windows. Where they do
-    not make the held-out errors more likely, the unit is the deviation of the past alone, or unless
-    windows are normalised by it the geometric mean of that and the deviation in training. Intervals
-    keep their level as far as the rows to come resemble the held-out ones; `calibrate` learns the
-    quantiles from others.
+    The powers are those of a regression of the errors in up to 1,000 training windows. Where this
+    does not make the held-out errors more likely, the unit is the deviation of the past alone, or
+    unless windows are normalised by it the geometric mean of that and the deviation in training.
+    Intervals keep their level as far as the rows to come resemble the held-out ones; `calibrate`
+    learns the quantiles from others.
 
     The network alone is `model_`; ``model_.to_torch()`` converts it, without normalisation, linear
     forecast and intervals, which are not part of it.
