@@ -29,9 +29,10 @@ from backcast.forecast._calendar import features, periods_of
 from backcast.forecast._intervals import Intervals
 from backcast.forecast._layout import Layout, auto_segment
 from backcast.forecast._learning import Judge, auto_updates
-from backcast.forecast._linear import fit_linear
+from backcast.forecast._linear import Linear, fit_linear
 from backcast.forecast._normalization import Normalization
 from backcast.forecast._prepared import Parts
+from backcast.forecast._scale import Scale, _least_change, misfit
 
 SMALL = {
     "hidden_size": 8,
@@ -212,17 +213,48 @@ def test_a_linear_forecast_is_a_ridge_regression() -> None:
     past, known = random.normal(size=(200, 6, 1)), random.normal(size=(200, 9, 2))
     future = random.normal(size=(200, 3, 1))
     columns = np.zeros((200, 1), np.intp)
-    found = fit_linear(
+
+    def error(linear: Linear) -> float:
+        return float(((linear(past, known, columns) - future) ** 2).mean())
+
+    fitted = fit_linear(
         [(past[:90], known[:90], future[:90], columns[:90])]
         + [(past[90:], known[90:], future[90:], columns[90:])],
         1,
-    )[1e-4](past, known, columns)
+        error,
+    )
+    assert fitted is not None and fitted[0] == error(fitted[1])
+    found = fitted[1](past, known, columns)
     for step in range(3):
         x = np.concatenate(
             [np.ones((200, 1)), past[..., 0], known[:, 5], known[:, 6 + step]], axis=1
         )
         expected = x @ np.linalg.lstsq(x, future[:, step, 0], rcond=None)[0]
         np.testing.assert_allclose(found[:, step, 0], expected, atol=2e-3)
+
+
+def test_columns_have_linear_maps_of_their_own_where_held_out_windows_say_so() -> None:
+    random = np.random.default_rng(0)
+
+    def maps(slope: NDArray[Any]) -> int:
+        """Number of maps, where the next row is the last one times a slope of the column."""
+        past = random.normal(size=(300, 4, 3))
+        future = past[:, -1:] * slope + 0.1 * random.normal(size=(300, 1, 3))
+        known, columns = np.empty((300, 5, 0)), np.tile(np.arange(3), (300, 1))
+        train, rest = slice(0, 150, 5), slice(150, 300)
+
+        def error(linear: Linear) -> float:
+            made = linear(past[rest], known[rest], columns[rest])
+            return float(((made - future[rest]) ** 2).mean())
+
+        # The last column has no number to learn from, and the map of all.
+        future[train, :, 2] = np.nan
+        fitted = fit_linear([(past[train], known[train], future[train], columns[train])], 3, error)
+        assert fitted is not None
+        return len(fitted[1].past)
+
+    assert maps(np.array([0.5, -0.5, 0.0])) == 3
+    assert maps(np.array([0.5, 0.5, 0.5])) == 1
 
 
 # -- choices ---------------------------------------------------------------------------------------
@@ -346,6 +378,50 @@ def test_intervals_keep_their_level() -> None:
     np.testing.assert_allclose(coverage, [0.8, 0.95], atol=0.03)
     # The pinball loss of the right quantiles of normal numbers with deviation 1 and 0.1.
     assert found["pinball 80"]["model"].mean() == pytest.approx(0.175 * 0.55, rel=0.1)
+
+
+def test_intervals_are_as_wide_as_the_level_and_what_is_known_say() -> None:
+    """Noise that grows with the level, and is threefold on days that are announced."""
+    random, n = np.random.default_rng(0), 3000
+    level = np.exp(0.05 * random.normal(size=n).cumsum())[:, np.newaxis]
+    level, promotion = np.clip(level, 0.1, 10), (random.random((n, 1)) < 0.2).astype(float)
+    series = level * (10 + (1 + 2 * promotion) * random.normal(size=(n, 1)))
+    starts = np.arange(n - 16)[:, np.newaxis]
+    past, known = series[starts + np.arange(12)], promotion[starts + 12 + np.arange(4)]
+    errors = series[starts + 12 + np.arange(4)] - 10 * level[starts + 12 + np.arange(4)]
+    plain = Scale.plain(Normalization.learn("last", series, past), 1)
+    normal = (known - promotion.mean()) / promotion.std()
+    learnt = plain.learn(errors[::2], past[::2], normal[::2])
+    before, after = (errors / each(past, normal) for each in (plain, learnt))
+    assert misfit(errors, learnt(past, normal)) < misfit(errors, plain(past, normal)) - 0.1
+
+    def by_group(units: NDArray[Any], groups: NDArray[Any]) -> float:
+        sizes = [np.median(np.abs(units[groups == group])) for group in (0, 1)]
+        return float(sizes[1] / sizes[0])
+
+    high = np.broadcast_to(past.mean(1, keepdims=True) > np.median(past), errors.shape)
+    assert by_group(before, high) > 1.4 and by_group(before, known) > 2.5
+    assert by_group(after, high) == pytest.approx(1, abs=0.2)
+    assert by_group(after, known) == pytest.approx(1, abs=0.2)
+
+
+def test_the_least_change_is_that_of_the_season() -> None:
+    random = np.random.default_rng(0)
+    past = 9 + np.tile(random.normal(size=(3, 7, 2)), (1, 5, 1)) + 0.1 * random.normal(size=2)
+    past += 0.1 * random.normal(size=past.shape)
+    past[random.random(past.shape) < 0.1] = np.nan
+    expected = np.sqrt(np.nanmean((past[:, 7:] - past[:, :-7]) ** 2, axis=1))
+    others = np.sqrt(np.nanmean((past[:, 14:] - past[:, :-14]) ** 2, axis=1))
+    np.testing.assert_allclose(_least_change(past), np.minimum(expected, others))
+    assert np.isnan(_least_change(past[:, :1])).all()
+    # What cannot be measured has the least unit.
+    normalization = Normalization.learn("last", past[0], past)
+    plain = Scale.plain(normalization, 0)
+    learnt = plain.learn(np.full((3, 2, 2), np.nan), past, np.empty((3, 2, 0)))
+    constant = np.stack([np.full((5, 2), 4.0), np.full((5, 2), np.nan)])
+    for scale in (plain, learnt):
+        unit = scale(constant, np.empty((2, 2, 0)))
+        assert np.isfinite(unit).all() and (unit > 0).all()
 
 
 def test_intervals_are_calibrated_on_other_rows(fitted: Forecaster) -> None:

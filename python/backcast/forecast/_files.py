@@ -13,6 +13,7 @@ from backcast.forecast._layout import Layout
 from backcast.forecast._linear import Linear
 from backcast.forecast._normalization import Normalization
 from backcast.forecast._prepared import Preparation
+from backcast.forecast._scale import Scale
 
 
 def plain(value: Any) -> Any:
@@ -29,13 +30,14 @@ def plain(value: Any) -> Any:
 def preparation(saved: dict[str, Any]) -> Preparation:
     """Return the preparation that a file holds."""
     parts = {name: _array(part) for name, part in saved.items()}
-    linear = parts["linear"]
+    linear, scale = parts["linear"], parts.get("scale")
     return Preparation(
         **parts
         | {
             "normalization": Normalization(**_arrays(parts["normalization"])),
             "layout": Layout(**parts["layout"]),
             "linear": None if linear is None else Linear(**_arrays(linear)),
+            "scale": None if scale is None else Scale(**_arrays(scale)),
         }
     )
 

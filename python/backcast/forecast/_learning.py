@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from backcast.forecast._layout import Layout
 from backcast.forecast._linear import Linear, fit_linear
 from backcast.forecast._normalization import Normalization, Numbers, moments
 from backcast.forecast._prepared import Parts, Preparation, Samples, samples_of
+from backcast.forecast._scale import Scale, misfit
 from backcast.model import Model
 
 # Held-out windows that are used, and the most numbers in their futures.
@@ -32,7 +34,6 @@ _LINEAR, _VALIDATION = 50_000, 512
 _MARGIN = 0.05
 # None is only on request: without normalisation, no forecast follows a level that training lacked.
 _CANDIDATES = ("last", "mean", "standard")
-_PENALTY = 1e-2
 # Updates of the default network: two passes over the samples, within these bounds. More passes
 # overfit where windows overlap, and many series gain from more updates; the most keeps the time.
 _PASSES, _FEWEST, _MOST = 2, 1000, 1500
@@ -248,7 +249,10 @@ def learn(
         del errors["linear"]
     told = ", ".join(f"{name} {error:.4g}" for name, error in errors.items())
     _compare(weights, told)
-    intervals = Intervals.learn((judge.truth - made) / parts.unit)
+    preparation, unit, why["intervals"] = _with_scale(
+        preparation, model, train, weights, judge, judge.truth - made
+    )
+    intervals = Intervals.learn((judge.truth - made) / unit)
     why["weights"] = (
         f"best beside the naive forecast in both halves of {len(judge.past):,} held-out windows: "
         f"{told}"
@@ -275,7 +279,7 @@ def _compare(weights: tuple[float, float], told: str) -> None:
 def _prepare(
     train: Windows, rows: Recordings, choices: Choices, n_forecast: int, judge: Judge | None
 ) -> tuple[Preparation, dict[str, str]]:
-    """Choose the normalisation and the penalty of the linear forecast by held-out windows."""
+    """Choose the normalisation and the linear forecast by held-out windows."""
     covered = np.zeros(len(rows.values) + 1, np.intp)
     np.add.at(covered, train.starts, 1)
     np.add.at(covered, train.starts + len(train.frames), -1)
@@ -320,23 +324,51 @@ def _with_linear(
     n_forecast: int,
     judge: Judge | None,
 ) -> tuple[float, Preparation]:
-    """Add the linear forecast with the best penalty; return its error too."""
+    """Add the best linear forecast; return its error too."""
     starts, columns = samples_of(sample, n_forecast, together=False)
     samples = Samples(preparation, rows, starts, columns, False)
-    n_maps = n_forecast if preparation.layout.n_known else 1
-    fitted = fit_linear(samples.normalized(), n_maps)
-    if not fitted:
+    error: Callable[[Linear], float] | None = None
+    if judge is not None:
+        columns = np.tile(np.arange(n_forecast), (len(judge.past), 1))
+        known = preparation.known(judge.known)
+        level, spread, seen = preparation.inputs(judge.past, columns)
+
+        def error(linear: Linear) -> float:
+            return judge.error(linear(seen, known, columns) * spread + level)
+
+    fitted = fit_linear(samples.normalized(), n_forecast, error)
+    if fitted is None:
         return np.inf, preparation
-    if judge is None:
-        return np.inf, replace(preparation, linear=fitted[_PENALTY])
+    return fitted[0], replace(preparation, linear=fitted[1])
 
-    def error(linear: Linear) -> float:
-        parts = replace(preparation, linear=linear).forecast(None, judge.past, judge.known)
-        return judge.error(parts.linear)
 
-    errors = {penalty: error(linear) for penalty, linear in fitted.items()}
-    best = min(errors, key=lambda penalty: errors[penalty])
-    return errors[best], replace(preparation, linear=fitted[best])
+def _with_scale(
+    preparation: Preparation,
+    model: Model,
+    train: Windows,
+    weights: tuple[float, float],
+    judge: Judge,
+    errors: Numbers,
+) -> tuple[Preparation, Numbers, str]:
+    """Learn the units of errors from training windows; keep them if errors held out agree.
+
+    Return the units of the latter, too, and why.
+    """
+    length, n_forecast = judge.past.shape[1:]
+    frames = np.asarray(evenly(train, n_forecast), np.float64)
+    past, future = np.split(frames[..., :n_forecast], [length], axis=1)
+    of_training = preparation.forecast(model, past, frames[..., n_forecast:]).blend(weights)
+    seen, known = (
+        preparation.known(each)[:, length:] for each in (frames[..., n_forecast:], judge.known)
+    )
+    plain = Scale.plain(preparation.normalization, preparation.layout.n_known)
+    learnt = plain.learn(future - of_training, past, seen)
+    units = [scale(judge.past, known) for scale in (learnt, plain)]
+    unlikely = [misfit(errors, unit) for unit in units]
+    told = "learnt from training windows {:.4g}, by the deviation of the past {:.4g}"
+    told = f"minus log likelihoods of errors on held-out windows: {told.format(*unlikely)}"
+    best = 0 if unlikely[0] < unlikely[1] else 1
+    return replace(preparation, scale=(learnt, plain)[best]), units[best], told
 
 
 def _validation(

@@ -67,15 +67,6 @@ class Normalization:
             level = np.where(np.isnan(level), np.nan, mean)
         return level[:, np.newaxis], spread[:, np.newaxis]
 
-    def unit(self, past: Numbers, columns: NDArray[np.intp]) -> Numbers:
-        """Return the unit (n, C) in which errors of forecasts are compared among windows.
-
-        Errors are larger where a past varies more, but not in proportion: unless the model sees
-        windows by their own deviation, it is the geometric mean of that and of the training's.
-        """
-        own = self._own(past, columns)
-        return own if self.kind == "standard" else np.sqrt(own * self.deviation[columns])
-
     def _own(self, past: Numbers, columns: NDArray[np.intp]) -> Numbers:
         """Return the deviation (n, C) of each past, or the least one."""
         return np.maximum(moments(past, 1)[1], self.least[columns])

@@ -14,13 +14,14 @@ from backcast.data.series import Windows
 from backcast.forecast._layout import Layout
 from backcast.forecast._linear import Linear
 from backcast.forecast._normalization import Normalization, Numbers, filled, last_known
+from backcast.forecast._scale import Scale
 
 # Numbers in the windows that are in memory at a time.
 _PIECE = 2**22
 
 
 class Parts(NamedTuple):
-    """Forecasts of windows, (n, future, C) each, and the unit (n, 1, C) of the errors of each."""
+    """Forecasts of windows, and the units of their errors; (n, future, C) each."""
 
     naive: Numbers
     linear: Numbers
@@ -53,6 +54,8 @@ class Preparation:
         Whether the columns of a window are one sample; otherwise each is a sample of its own.
     known_mean, known_deviation : ndarray of shape (n_known,)
         Of the known columns in training.
+    scale : Scale or None
+        The units of errors; None, as in files of before: by the deviation of the past alone.
     """
 
     normalization: Normalization
@@ -61,46 +64,55 @@ class Preparation:
     together: bool
     known_mean: Numbers
     known_deviation: Numbers
+    scale: Scale | None = None
 
     def known(self, rows: Numbers) -> Numbers:
         """Return known columns (n, T, n_known) as the model sees them, without missing numbers."""
         return filled((rows - self.known_mean) / self.known_deviation)
 
-    def inputs(
-        self, past: Numbers, known: Numbers, columns: NDArray[np.intp]
-    ) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-        """Return level and spread, the normalised past and its linear forecast.
+    def inputs(self, past: Numbers, columns: NDArray[np.intp]) -> tuple[Numbers, Numbers, Numbers]:
+        """Return level, spread and the normalised past.
 
-        `past` is (n, P, C), `known` has known columns as the model sees them, `columns` (n, C) are
-        the numbers of the columns.
+        `past` is (n, P, C), `columns` (n, C) are the numbers of the columns.
         """
         level, spread = self.normalization.of(past, columns)
-        seen = filled((past - level) / spread)
-        linear = np.zeros((len(past), self.layout.future, past.shape[2]))
-        if self.linear is not None:
-            linear = self.linear(seen, known, columns)
-        return level, spread, seen, linear
+        return level, spread, filled((past - level) / spread)
+
+    def first(self, seen: Numbers, known: Numbers, columns: NDArray[np.intp]) -> Numbers:
+        """Return what the network's output is added to: the normalised linear forecast, or 0.
+
+        `seen` and `known` are normalised past and known columns as the model sees them.
+        """
+        if self.linear is None:
+            return np.zeros((len(seen), self.layout.future, seen.shape[2]))
+        return self.linear(seen, known, columns)
 
     def forecast(self, model: Any, past: Numbers, known: Numbers) -> Parts:
         """Forecast pasts (n, P, D) with known columns (n, P + F, n_known), in the user's units.
 
-        The forecast of a column without a known number is NaN. Without a model, that of the network
-        is the linear one.
+        The forecast of a column without a known number is NaN.
         """
         n, length, width = past.shape
         columns = np.tile(np.arange(width), (n, 1))
         known = self.known(known)
-        level, spread, seen, linear = self.inputs(past, known, columns)
-        made = np.zeros_like(linear)
-        if model is not None:
-            made = self._of_network(model, seen, known)
+        level, spread, seen = self.inputs(past, columns)
+        linear = self.first(seen, known, columns)
+        made = self._of_network(model, seen, known)
         naive = np.broadcast_to(last_known(past)[:, np.newaxis], made.shape)
         return Parts(
             naive=naive,
             linear=naive if self.linear is None else linear * spread + level,
             network=(linear + made) * spread + level,
-            unit=self.normalization.unit(past, columns)[:, np.newaxis],
+            unit=self.unit(past, known),
         )
+
+    def unit(self, past: Numbers, known: Numbers) -> Numbers:
+        """Return the unit (n, F, C) in which errors of forecasts are compared among windows.
+
+        `known` has the known columns as the model sees them.
+        """
+        scale = self.scale or Scale.plain(self.normalization, self.layout.n_known)
+        return scale(past, known[:, self.layout.past :])
 
     def _of_network(self, model: Any, seen: Numbers, known: Numbers) -> Numbers:
         """Return what the network adds to the linear forecast, (n, F, D), normalised."""
@@ -143,11 +155,12 @@ class Samples:
         """Make some samples, and some of their frames."""
         samples, frames = key
         past, known, future, columns = self.window(samples)
-        level, spread, seen, linear = self.preparation.inputs(past, known, columns)
+        level, spread, seen = self.preparation.inputs(past, columns)
         layout = self.preparation.layout
         if not self.future:
             return layout.pasts(seen, known)[:, frames]
-        return layout.futures((future - level) / spread - linear)[:, frames]
+        first = self.preparation.first(seen, known, columns)
+        return layout.futures((future - level) / spread - first)[:, frames]
 
     def window(self, samples: Any) -> tuple[Numbers, Numbers, Numbers, NDArray[np.intp]]:
         """Return past, known columns, future and the numbers of the columns of some samples."""
@@ -165,7 +178,7 @@ class Samples:
         step = max(1, _PIECE // size)
         for first in range(0, len(self.starts), step):
             past, known, future, columns = self.window(slice(first, first + step))
-            level, spread, seen, _ = self.preparation.inputs(past, known, columns)
+            level, spread, seen = self.preparation.inputs(past, columns)
             yield seen, known, (future - level) / spread, columns
 
 

@@ -51,9 +51,9 @@ class Forecaster(HasModel, BaseEstimator):
 
     The columns of every window are normalised by their own past, a ridge regression on the past
     makes a first forecast, and a `Model` learns what it leaves. The last windows are held out: on
-    them the normalisation is chosen, the forecast is drawn towards the naive one as far as that
-    makes it better (all the way, with a warning, where it gains less than 5 %), and the widths of
-    intervals are learnt.
+    them the normalisation is chosen, and whether columns have regressions of their own, the
+    forecast is drawn towards the naive one as far as that makes it better (all the way, with a
+    warning, where it gains less than 5 %), and the widths of intervals are learnt.
 
     Parameters
     ----------
@@ -80,7 +80,9 @@ class Forecaster(HasModel, BaseEstimator):
         Whether the columns are one series of many numbers for the network. By default each is a
         series of its own and all share the weights.
     linear : bool, default=True
-        Whether a ridge regression forecasts first, and the network learns what it leaves.
+        Whether a ridge regression forecasts first, and the network learns what it leaves. Where
+        that is better on held-out windows, each column has coefficients of its own, which are drawn
+        towards those of all columns together.
     future_columns : list of labels, default=None
         Columns that are known in the future too, such as prices or the weather forecast; of an
         array, their numbers. They are not forecast. `past` must be at least `future` with them.
@@ -102,7 +104,7 @@ class Forecaster(HasModel, BaseEstimator):
         naive forecast, is the least in the worse half of the held-out windows; both are 0, and the
         forecast repeats the last value, where that gains less than 5 %.
     decisions_ : dict of str
-        One line of why for each of "segment", "normalize" and "weights".
+        One line of why for each of "segment", "normalize", "weights" and "intervals".
     baselines_ : dict of float
         Errors of "forecaster", "network", "linear" and "naive" on the validation windows: the mean
         over series of their root mean squared error by their mean change in one row.
@@ -126,10 +128,14 @@ class Forecaster(HasModel, BaseEstimator):
     ``pandas.get_dummies``.
 
     Intervals are split-conformal, for each step and column: their half width is a quantile of the
-    absolute errors in up to 1,000 held-out windows. Errors are in units of their window, the
-    deviation of its past, or unless it is normalised by it the geometric mean of that and the
-    deviation in training. Intervals keep their level as far as the rows to come resemble the
-    held-out ones; `calibrate` learns them from others.
+    absolute errors in up to 1,000 held-out windows, in units of what the window lets expect. A unit
+    is a product of powers of the deviation of the past, of its least change over a lag (from season
+    to season) and of its level, and of exponentials of the known columns in the row to forecast.
+    The powers are those of a regression of the errors in up to 1,000 training windows. Where this
+    does not make the held-out errors more likely, the unit is the deviation of the past alone, or
+    unless windows are normalised by it the geometric mean of that and the deviation in training.
+    Intervals keep their level as far as the rows to come resemble the held-out ones; `calibrate`
+    learns the quantiles from others.
 
     The network alone is `model_`; ``model_.to_torch()`` converts it, without normalisation, linear
     forecast and intervals, which are not part of it.
