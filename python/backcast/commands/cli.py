@@ -94,7 +94,18 @@ def _add(commands: Any, name: str, summary: str, description: str) -> Any:
         metavar="COLUMN",
         help="columns of the numbers (default: those of the model, or all)",
     )
-    add("--sep", metavar="CHARACTER", help="what separates columns of text (default: , or a tab)")
+    add(
+        "--sep",
+        type=_character,
+        metavar="CHARACTER",
+        help="what separates columns of text, as ';' or tab (default: a comma, in .tsv a tab)",
+    )
+    add(
+        "--decimal",
+        choices=(".", ","),
+        default=".",
+        help="what a fraction begins with in text (default: a point)",
+    )
     add("--processes", type=_count, default=1, metavar="N", help="processes (default: 1)")
     add(
         "--threads",
@@ -124,6 +135,7 @@ def _run(arguments: argparse.Namespace) -> bool:
         interval=tuple(given.get("interval", ())),
         future=given.get("future"),
         separator=arguments.sep,
+        decimal=arguments.decimal,
         part_rows=arguments.part_rows,
     )
     try:
@@ -156,8 +168,14 @@ def _gap(text: str | None) -> Any:
         return text
 
 
+def _character(text: str) -> str:
+    found = "\t" if text in ("tab", r"\t") else text
+    if len(found.encode()) != 1 or found in '"\r\n':
+        raise argparse.ArgumentTypeError(f"must be one character, as ';', or tab, got {text!r}")
+    return found
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)

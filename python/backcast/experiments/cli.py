@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 
 from backcast import __version__
@@ -98,13 +99,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         interrupted = arguments.command(arguments)
-    except (BackcastError, OSError) as error:
-        print(f"backcast: error: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"backcast: error: {_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("backcast: stopped", file=sys.stderr)
         return 130
     return 130 if interrupted else 0
+
+
+def _words(error: Exception) -> str:
+    """Return an error as one message."""
+    if isinstance(error, OSError) and error.strerror is not None and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, BackcastError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} (at line {place.lineno} of {place.filename}; this is a "
+        "bug of backcast, please report it)"
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> bool:
@@ -237,7 +253,6 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
-    return number
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
