@@ -1,6 +1,6 @@
 """Measure `backcast embed` on files: rates and peak memory by kind of file and number of processes.
 
-``python tests/benches/archives.py`` prints a table in Markdown. It needs 2 GB in a temporary folder.
+``python tests/benches/archives.py`` prints a table in Markdown. It needs 1 GB in /tmp.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from backcast import Model
 from backcast.data import windows
 
-ROWS, COLUMNS, PAST = 10_000_000, 8, 60
+ROWS, COLUMNS, PAST = 5_000_000, 8, 60
 # Every window of a tenth of a million rows is a matter of computing, few of many one of reading.
 CASES = [("few rows, all windows", 100_000, 1), ("many rows, few windows", ROWS, 600)]
 
@@ -47,9 +47,7 @@ def write(folder: Path, n: int) -> None:
 
 def main() -> None:
     """Print the table."""
-    print(
-        "| | file | processes | windows/s | MB/s | CPU, s | peak of the parent, MB | of a worker, MB |"
-    )
+    print("| | file | processes | windows/s | MB/s | CPU, s | peak, MB | of a worker, MB |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
