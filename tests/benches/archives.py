@@ -1,14 +1,14 @@
 """Measure `backcast embed` on files: rates and peak memory by kind of file and number of processes.
 
-``python tests/benches/archives.py`` prints a table in Markdown. It needs 1 GB in /tmp.
+``python tests/benches/archives.py`` prints a table in Markdown. It needs 400 MB in /tmp.
 """
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,19 +19,18 @@ import pyarrow.parquet as pq
 from backcast import Model
 from backcast.data import windows
 
-ROWS, COLUMNS, PAST = 5_000_000, 8, 60
-# Every window of a tenth of a million rows is a matter of computing, few of many one of reading.
-CASES = [("few rows, all windows", 100_000, 1), ("many rows, few windows", ROWS, 600)]
+ROWS, COLUMNS, PAST = 2_000_000, 8, 60
+# All windows of few rows are a matter of computing, few windows of many rows one of reading.
+CASES = [("few rows, all windows", 50_000, 1), ("many rows, few windows", ROWS, 600)]
 
 _RUN = """\
-import json, resource, sys, time
+import resource, sys, time
 from backcast.experiments.cli import main
 start = time.perf_counter()
 assert main(sys.argv[1:]) == 0
 seconds = time.perf_counter() - start
-own, workers = (resource.getrusage(k) for k in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-cpu = sum(each.ru_utime + each.ru_stime for each in (own, workers))
-print(json.dumps([seconds, cpu, own.ru_maxrss, workers.ru_maxrss]))
+both = (resource.getrusage(kind) for kind in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+print(seconds, sum(each.ru_utime + each.ru_stime for each in both))
 """
 
 
@@ -43,6 +42,33 @@ def write(folder: Path, n: int) -> None:
     table = pa.table({f"s{i}": x[:, i].round(5) for i in range(COLUMNS)})
     pq.write_table(table, folder / f"{n}.parquet", row_group_size=n, compression="none")
     pyarrow.csv.write_csv(table, folder / f"{n}.csv")
+
+
+def peaks(process: int) -> dict[int, float]:
+    """Return the peak memory of a process and of its children until now, in MB."""
+    found = {}
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+        for each in [process, *map(int, children)]:
+            status = Path(f"/proc/{each}/status").read_text()
+            found[each] = int(status.partition("VmHWM:")[2].split()[0]) / 1e3
+    except (OSError, IndexError):
+        pass  # it has ended
+    return found
+
+
+def run(words: list[str]) -> tuple[float, float, float, float]:
+    """Run the command; return its seconds, those of CPUs, and the peaks of it and of a worker."""
+    command = [sys.executable, "-W", "ignore", "-c", _RUN, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    found: dict[int, float] = {}
+    while process.poll() is None:
+        found |= peaks(process.pid)
+        time.sleep(0.1)
+    assert process.stdout is not None
+    seconds, cpu = map(float, process.stdout.read().split())
+    own = found.pop(process.pid)
+    return seconds, cpu, own, max(found.values(), default=0)
 
 
 def main() -> None:
@@ -63,15 +89,12 @@ def main() -> None:
                     words = ["embed", file, "--model", folder / "model", "--out", out, "--quiet"]
                     words += ["--past", PAST, "--stride", stride]
                     words += ["--processes", processes, "--threads", 1]
-                    command = [sys.executable, "-c", _RUN, *map(str, words)]
-                    ran = subprocess.run(command, check=True, capture_output=True, text=True)
-                    seconds, cpu, own, children = json.loads(ran.stdout)
+                    seconds, cpu, own, worker = run([*map(str, words)])
                     rate = ((n - PAST) // stride + 1) / seconds
                     read = file.stat().st_size / seconds / 1e6
-                    worker = f"{children / 1e3:.0f}" if processes > 1 else "–"
                     print(
                         f"| {case} | .{kind} | {processes} | {rate:,.0f} | {read:.1f} | "
-                        f"{cpu:.1f} | {own / 1e3:.0f} | {worker} |",
+                        f"{cpu:.1f} | {own:.0f} | {worker:.0f} |",
                         flush=True,
                     )
 
