@@ -21,7 +21,7 @@ from backcast.data import windows
 
 ROWS, COLUMNS, PAST = 2_000_000, 8, 60
 # All windows of few rows are a matter of computing, few windows of many rows one of reading.
-CASES = [("few rows, all windows", 50_000, 1), ("many rows, few windows", ROWS, 600)]
+CASES = [("few rows, all windows", 200_000, 1), ("many rows, few windows", ROWS, 600)]
 
 _RUN = """\
 import resource, sys, time
@@ -88,7 +88,7 @@ def main() -> None:
                     file, out = folder / f"{n}.{kind}", folder / f"{n}.{kind}.{processes}"
                     words = ["embed", file, "--model", folder / "model", "--out", out, "--quiet"]
                     words += ["--past", PAST, "--stride", stride]
-                    words += ["--processes", processes, "--threads", 1]
+                    words += ["--processes", processes, "--threads", 1, "--part-rows", 25_000]
                     seconds, cpu, own, worker = run([*map(str, words)])
                     rate = ((n - PAST) // stride + 1) / seconds
                     read = file.stat().st_size / seconds / 1e6

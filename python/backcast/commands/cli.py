@@ -156,7 +156,8 @@ def _add(commands: Any, name: str, summary: str, description: str) -> Any:
         "--decimal",
         choices=(".", ","),
         default=".",
-        help="what a fraction begins with in text (default: a point)",
+        metavar="CHARACTER",
+        help="what a fraction begins with in text, . or , (default: .)",
     )
     add("--processes", type=_count, default=1, metavar="N", help="processes (default: 1)")
     add(
