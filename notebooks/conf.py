@@ -1,6 +1,12 @@
 """The site of the guide and the reference, which `make docs` builds from notebooks and docstrings."""
 
+import os
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
 import backcast
+from backcast.experiments import cli
 
 project = "backcast"
 version = release = backcast.__version__
@@ -12,10 +18,12 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["conf.py"]
+exclude_patterns = ["conf.py", "static"]
 html_theme = "furo"
 html_title = f"backcast {release}"
 html_show_sphinx = False
+html_static_path = ["static"]
+html_css_files = ["wide.css"]
 
 # The notebooks hold the outputs of a full run; the site shows them as they are.
 nb_execution_mode = "off"
@@ -50,8 +58,22 @@ def link_measurements(app, page, source):
     source[0] = source[0].replace("../tests/benches/README.md", "measurements.md")
 
 
+class Help(Directive):
+    """What ``backcast COMMAND --help`` prints."""
+
+    required_arguments = 1
+
+    def run(self):
+        """Return it as a block of text."""
+        (commands,) = (a for a in cli.parser()._actions if isinstance(a.choices, dict))
+        text = commands.choices[self.arguments[0]].format_help()
+        return [nodes.literal_block(text, text, language="none")]
+
+
 def setup(app):
-    """Register the three functions above."""
+    """Register what is above."""
+    os.environ["COLUMNS"] = "90"  # argparse breaks lines there
+    app.add_directive("help", Help)
     app.connect("autodoc-process-docstring", escape_shapes, priority=0)
     app.connect("autodoc-skip-member", skip_inherited)
     app.connect("source-read", link_measurements)

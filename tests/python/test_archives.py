@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import shutil
+import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,7 @@ import pandas as pd
 import pytest
 
 from backcast import AnomalyDetector, Classifier, Forecaster, Model
-from backcast.commands import _files, _run
+from backcast.commands import _files, _plan, _run
 from backcast.data import windows
 from backcast.errors import TrainingWarning
 from backcast.experiments.cli import main
@@ -211,8 +213,78 @@ def test_an_interrupted_command_goes_on_where_it_stopped(
     n = len(calls)
     command(*options)
     assert len(calls) == n  # what is finished is not even read
-    assert "begun with another stride" in command(*options, "--stride", 2, code=1)
-    assert "begun with another command" in command("score", "t.csv", "detector", code=1)
+    refused = command(*options, "--stride", 2, code=1)
+    assert "which has parts with stride 1 (now 2): choose another folder, or start anew" in refused
+    assert f"rm -r {tmp_path / 'out'}" in refused
+    assert "command embed (now score)" in command("score", "t.csv", "detector", code=1)
+
+
+def test_a_run_without_parts_does_not_block_the_next_one(
+    command: Any, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    table.iloc[::-1].to_csv(tmp_path / "t.csv", index=False)
+    options = tmp_path / "t.csv", "detector", "--part-rows"
+    assert "rows must be in the order" in command("score", *options, 100, code=1)
+    assert (tmp_path / "out" / "_plan.json").exists()
+    command("score", *options, 10_000)
+    # Marks of files without a window are not those of the next command's windows.
+    shutil.rmtree(tmp_path / "out")
+    assert "got none in" in command("embed", "x.npy", "model", "--past", 2000, code=1)
+    assert len(command("embed", "x.npy", "model", "--past", 8))
+
+
+def test_files_may_be_added_and_mended_until_they_have_parts(
+    command: Any, table: pd.DataFrame, folder: Path, tmp_path: Path
+) -> None:
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    shutil.copy(folder / "t.csv", first)
+    second.write_text("sensor,time,x,y\na,2026-01-01,low,1\n")
+    model = "detector", "--part-rows", 1000
+    assert len(command("score", first, *model)) == len(table)
+    arguments = ["score", first, second, "--model", folder / "detector", "--out", tmp_path / "out"]
+    arguments = [*map(str, arguments), "--part-rows", "1000", "--quiet"]
+    assert main(arguments) == 1
+    shutil.copy(folder / "t.csv", second)
+    assert main(arguments) == 0
+    assert len(pd.read_parquet(tmp_path / "out")) == 2 * len(table)
+    table[:500].to_csv(second, index=False)
+    assert main(arguments) == 1
+    (tmp_path / "out" / "part-00001-00000.parquet").unlink()
+    assert main(arguments) == 0
+    assert len(pd.read_parquet(tmp_path / "out")) == len(table) + 500
+
+
+def test_two_commands_do_not_write_to_one_folder(command: Any, tmp_path: Path) -> None:
+    with _plan.alone(tmp_path / "out"):
+        assert "which is in use" in command("score", "t.csv", "detector", code=1)
+    command("score", "t.csv", "detector")
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_killed_parent(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((500_000, 2), np.float32))
+    words = ["embed", tmp_path / "x.npy", "--model", folder / "model", "--out", tmp_path / "out"]
+    words += ["--past", 60, "--part-rows", 5000, "--processes", 2, "--quiet"]
+    parent = subprocess.Popen([sys.executable, "-m", "backcast", *map(str, words)])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while not [*tmp_path.glob("out/part*")] and parent.poll() is None:
+        time.sleep(0.1)
+    workers = [Path(f"/proc/{pid}") for pid in children.read_text().split()]
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    end = time.monotonic() + 20
+    while any(running(worker) for worker in workers) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(running(worker) for worker in workers)
+
+
+def running(process: Path) -> bool:
+    """Return whether a process is there and not only waits for its parent to take note."""
+    try:
+        return process.joinpath("stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def test_another_folder_is_not_written_to(command: Any, tmp_path: Path) -> None:
@@ -240,11 +312,57 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
     "no length": (("embed", "t.csv", "model"), "past must be given, --past"),
     "an empty file": (("score", "empty.csv", "detector"), "must hold rows, got an empty file"),
     "no rows": (("embed", "head.csv", "model", "--past", 8), "got none in"),
-    "words": (("embed", "words.csv", "model", "--past", 1), "'x' must hold numbers, got words"),
+    "words": (
+        ("embed", "words.csv", "model", "--past", 1),
+        "column 'x' must hold numbers, got 'low' in line 3",
+    ),
     "late words": (
         ("embed", "late.csv", "model", "--past", 1),
-        "CSV conversion error to double: invalid value 'low'",
+        "late.csv, line 300,002, column 'y': must hold values like those of the first rows, got",
     ),
+    "a short line": (
+        ("embed", "short.csv", "model", "--past", 1),
+        "short.csv, line 3: must have 2 columns as the first line, got 1",
+    ),
+    "two columns of one name": (
+        ("embed", "twice.csv", "model", "--past", 1),
+        "twice.csv: columns must have different names, got 'x' twice",
+    ),
+    "a decimal comma": (("embed", "comma.csv", "model", "--past", 1, "--sep", ";"), "--decimal ,"),
+    "a comma for both": (
+        ("embed", "comma.csv", "model", "--past", 1, "--decimal", ","),
+        "sep must be another character than decimal, got ',' for both",
+    ),
+    "an infinite number": (
+        ("embed", "infinite.csv", "model", "--past", 1),
+        "infinite.csv, row 1 of column 'y': must hold finite numbers or none",
+    ),
+    "an encoding": (
+        ("embed", "latin.csv", "model", "--past", 1, "--group", "s"),
+        "latin.csv: must be text in UTF-8",
+    ),
+    "a wide array": (
+        ("embed", "wide.npy", "model", "--past", 8),
+        "wide.npy: array must be of shape (n_rows, 2), as",
+    ),
+    "a stride of windows": (
+        ("embed", "windows.npy", "model", "--stride", 2),
+        "stride must be left out",
+    ),
+    "a gap without time": (
+        ("embed", "x.npy", "model", "--past", 8, "--gap", 3),
+        "x.npy: gap must be left out without --time",
+    ),
+    "a gap in words": (
+        ("embed", "t.csv", "model", "--past", 8, "--time", "time", "--gap", "long"),
+        "gap must be a duration",
+    ),
+    "a level": (("forecast", "t.csv", "forecaster", "--interval", 9), "between 0 and 1"),
+    "a file of the future": (
+        ("forecast", "t.csv", "forecaster", "--future", "t.csv"),
+        "future must be left out",
+    ),
+    "a device": (("score", "t.csv", "detector", "--device", "moon"), 'device must be "auto"'),
     "other columns": (("score", "t.csv", "detector", "--columns", "x"), "columns must be left out"),
     "a column less": (("embed", "less.csv", "model", "--past", 1), r"among ['x'], got 'y'"),
     "an unknown time": (
@@ -266,10 +384,17 @@ def test_what_is_refused_comes_with_advice(
     command: Any, folder: Path, table: pd.DataFrame, case: str
 ) -> None:
     arguments, message = REFUSED[case]
-    texts = {
+    texts: dict[str, Any] = {
         "empty.csv": "",
         "head.csv": "x,y\n",
-        "words.csv": "x,y\nlow,1\nhigh,2\n",
+        "words.csv": "x,y\n1e3,1\nlow,2\n",
+        "short.csv": "x,y\n1,2\n3\n",
+        "twice.csv": "x,x\n1,2\n",
+        "comma.csv": "x;y\n1,5;2,5\n",
+        "infinite.csv": "x,y\n1,2\n1,inf\n",
+        "latin.csv": "s,x,y\n\xe4,1,2\n".encode("latin-1"),
+        "wide.npy": np.zeros((9, 3)),
+        "windows.npy": np.zeros((9, 4, 2)),
         "late.csv": "x,y\n" + "1,2\n" * 300_000 + "1,low\n",
         "less.csv": "x\n1\n",
         "semi.csv": "x;y\n1;2\n",
@@ -277,13 +402,38 @@ def test_what_is_refused_comes_with_advice(
         "mixed.csv": table[::-1].to_csv(index=False),
     }
     for name in {*texts} & {*arguments}:
-        (folder / name).write_text(texts[name])
+        content = texts[name]
+        if isinstance(content, np.ndarray):
+            np.save(folder / name, content)
+        else:
+            content = content.encode() if isinstance(content, str) else content
+            (folder / name).write_bytes(content)
     if case == "a classifier":
         x, y = np.random.default_rng(0).random((9, 5, 2)), np.arange(9) % 3
         classifier = Classifier(hidden_size=4, max_iter=1, device="cpu", verbose=0)
         classifier.fit(x, y).save(folder / "classifier")
     found = command(*arguments, code=1)
     assert message in found
+    assert "Traceback" not in found
+    assert "bug of backcast" not in found
+    assert found.count("\n") == 1
+
+
+def test_numbers_with_a_decimal_comma_are_read(
+    command: Any, table: pd.DataFrame, folder: Path, tmp_path: Path
+) -> None:
+    table.to_csv(tmp_path / "t.csv", index=False, sep=";", decimal=",")
+    found = command("score", tmp_path / "t.csv", "detector", "--sep", ";", "--decimal", ",")
+    with pytest.warns(TrainingWarning, match="5 of 774 rows have no score"):
+        expected = AnomalyDetector.load(folder / "detector", device="cpu").scores(table)
+    np.testing.assert_allclose(found[["x", "y"]], expected, rtol=1e-9)
+
+
+def test_a_bug_is_one_line_that_says_where(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "_compute", lambda job, task, place: {}["gone"])
+    found = command("score", "t.csv", "detector", code=1)
+    assert "KeyError: 'gone' (at line" in found
+    assert "bug of backcast" in found
     assert "Traceback" not in found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -47,6 +49,8 @@ class Table:
     ----------
     path : str
         The file, as the user names it.
+    separator, decimal : str
+        What separates columns of text, and what a fraction begins with there.
     names, numeric : list of str
         All columns but those of a stored index, and those of numbers among them.
     index : list of str
@@ -59,6 +63,7 @@ class Table:
 
     path: str
     separator: str = ","
+    decimal: str = "."
     names: list[str] = field(default_factory=list)
     numeric: list[str] = field(default_factory=list)
     index: list[str] = field(default_factory=list)
@@ -68,7 +73,13 @@ class Table:
     def __post_init__(self) -> None:
         """Read the names and types of the columns."""
         pa = arrow()
-        schema = self._schema()
+        with self._reading():
+            schema = self._schema()
+        twice = [name for name in schema.names if schema.names.count(name) > 1]
+        if twice:
+            raise DataError(
+                f"{self.path}: columns must have different names, got {twice[0]!r} twice"
+            )
         stored = (schema.pandas_metadata or {}).get("index_columns", [])
         self.index = [name for name in stored if isinstance(name, str)]
         self.names = [name for name in schema.names if name not in self.index]
@@ -98,7 +109,7 @@ class Table:
         pa = arrow()
         kept: list[Any] = []
         n = 0
-        try:
+        with self._reading():
             for batch in self._batches(columns, size, labels):
                 while n + batch.num_rows >= size:
                     need = size - n
@@ -107,10 +118,29 @@ class Table:
                 if batch.num_rows:
                     kept.append(batch)
                     n += batch.num_rows
-        except pa.ArrowInvalid as error:
-            raise DataError(f"{self.path}: {_words(error)}") from error
         if kept:
             yield _frame(pa, kept, columns)
+
+    def word(self, column: str) -> str:
+        """Return a value of a column which is not numeric, in words for a message."""
+        return "words or dates"
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Say which file cannot be read, and where."""
+        pa = arrow()
+        try:
+            yield
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise DataError(self._described(str(error))) from error
+        except OSError as error:
+            # pyarrow raises it for damaged files too, then without a number.
+            if error.errno is not None:
+                raise
+            raise FileFormatError(f"{self.path}: cannot be read: {error}") from error
+
+    def _described(self, error: str) -> str:
+        return f"{self.path}: {error}"
 
     def _schema(self) -> Any:
         raise NotImplementedError
@@ -124,16 +154,12 @@ class _Csv(Table):
 
     def _schema(self) -> Any:
         pa = arrow()
-        try:
-            schema = self._open(None, None)[0].schema
-        except pa.ArrowInvalid as error:
-            if "Empty CSV" in str(error):
-                raise DataError(f"{self.path}: must hold rows, got an empty file") from error
-            raise DataError(f"{self.path}: {_words(error)}") from error
+        schema = self._open(None, None)[0].schema
         # The types of the first rows are those of all: what looks like whole numbers may go on
         # with others, whole seconds with parts of them.
+        self._columns = schema.names
         self._types = {each.name: _widest(pa, each.type) for each in schema}
-        return pa.schema(list(self._types.items()))
+        return pa.schema([(each.name, self._types[each.name]) for each in schema])
 
     def _batches(self, columns: list[str], size: int, labels: Sequence[str]) -> Iterator[Any]:
         pa, types = arrow(), {name: self._types[name] for name in columns}
@@ -143,6 +169,43 @@ class _Csv(Table):
         for batch in reader:
             self.position = file.tell()
             yield batch
+
+    def word(self, column: str) -> str:
+        """Return the first value of a column which is no number, in words for a message."""
+        pa = arrow()
+        batch = self._open([column], {column: pa.string()})[0].read_next_batch()
+        pattern = re.compile(rf"[+-]?\d*({re.escape(self.decimal)}\d*)?([eE][+-]?\d+)?")
+        for row, value in enumerate(batch.column(0).to_pylist()):
+            if value is not None and not pattern.fullmatch(value.strip()):
+                remedy = ""
+                if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", value):
+                    remedy = "; --decimal , reads decimal commas"
+                return f"{value!r} in line {row + 2}{remedy}"
+        return super().word(column)
+
+    def _described(self, error: str) -> str:
+        """Say where in the file, and what may help."""
+        if "Empty CSV" in error:
+            return f"{self.path}: must hold rows, got an empty file"
+        if "codec can't decode" in error or "invalid UTF8" in error:
+            return f"{self.path}: must be text in UTF-8, got another encoding: {error}"
+        value = re.search(r"column #(\d+): Row #(\d+): .*? invalid value '(.*)'", error, re.DOTALL)
+        if value:
+            number, line, text = int(value[1]), int(value[2]), value[3]
+            column = self._columns[number] if number < len(self._columns) else number
+            return (
+                f"{self.path}, line {line:,}, column {column!r}: must hold values "
+                f"like those of the first rows, got {text!r}"
+            )
+        shape = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", error)
+        if shape:
+            line, expected, found = map(int, shape.groups())
+            remedy = "; --sep says what separates columns" if expected == 1 else ""
+            return (
+                f"{self.path}, line {line:,}: must have {expected} columns as the first line, got "
+                f"{found}{remedy}"
+            )
+        return f"{self.path}: {error}"
 
     def _open(self, columns: list[str] | None, types: Any) -> tuple[Any, Any]:
         csv, pa = arrow("pyarrow.csv"), arrow()
@@ -156,6 +219,7 @@ class _Csv(Table):
                 column_types=types,
                 include_columns=columns,
                 strings_can_be_null=True,
+                decimal_point=self.decimal,
             ),
         )
         return reader, file
@@ -170,6 +234,8 @@ class _Parquet(Table):
             file = self._open()
         except pa.ArrowInvalid as error:
             raise FileFormatError(f"{self.path}: is not a Parquet file: {error}") from error
+        if not file.metadata.num_rows:
+            raise DataError(f"{self.path}: must hold rows, got none")
         self.n_rows = file.metadata.num_rows
         return file.schema_arrow
 
@@ -238,8 +304,17 @@ class Array:
 File = Table | Array
 
 
-def open_file(path: str, separator: str | None = None) -> File:
+def open_file(path: str, separator: str | None = None, decimal: str = ".") -> File:
     """Open a file by the end of its name.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    separator : str, default=None
+        What separates columns of text; by default a comma, or a tab in files named .tsv.
+    decimal : {".", ","}, default="."
+        What a fraction begins with in text.
 
     Raises
     ------
@@ -267,7 +342,13 @@ def open_file(path: str, separator: str | None = None) -> File:
     arrow()
     require("pandas", "reading tables", "pip install 'backcast[archive]'")
     if name.endswith((".csv", ".tsv", ".txt")):
-        return _Csv(path, separator or ("\t" if name.endswith(".tsv") else ","))
+        separator = separator or ("\t" if name.endswith(".tsv") else ",")
+        if separator == decimal:
+            raise ArgumentError(
+                f"{path}: sep must be another character than decimal, got {decimal!r} for both; "
+                "with a decimal comma it is often --sep ';'"
+            )
+        return _Csv(path, separator, decimal)
     if name.endswith((".parquet", ".pq")):
         return _Parquet(path)
     raise ArgumentError(f"{path}: must be one of {KINDS}, got {place.suffix or 'no ending'}")
@@ -290,15 +371,8 @@ def _widest(pa: Any, kind: Any) -> Any:
     """Return the type of a column whose first rows have this one."""
     if pa.types.is_null(kind):
         return pa.float64()
+    if pa.types.is_binary(kind):
+        return pa.string()  # which is refused where it is read, as it is no UTF-8
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return pa.timestamp("ns", getattr(kind, "tz", None))
     return kind
-
-
-def _words(error: Exception) -> str:
-    """Return what pyarrow says of a file, with what may help."""
-    text = str(error)
-    if "conversion error" in text:
-        text += "; the types of the columns are those of the first rows: leave the column out by "
-        text += "--columns, or make its values alike"
-    return text

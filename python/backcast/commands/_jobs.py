@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from backcast import AnomalyDetector, Forecaster, Model
 from backcast._estimator.files import kind_of
 from backcast.commands._files import Array, File, Table, open_file
-from backcast.commands._rows import Keys, chunks, cut, joined, survey
+from backcast.commands._rows import Keys, chunks, cut, finite, joined, survey
 from backcast.data import windows
 from backcast.errors import ArgumentError, DataError, FileFormatError, ShapeError
-from backcast.forecast._intervals import ends_of, levels_of
+from backcast.forecast._intervals import check_levels, ends_of, levels_of
 
 # Numbers that a part takes in and gives out together; it bounds the memory.
 _NUMBERS = 2**23
@@ -46,6 +46,7 @@ class Options:
     interval: tuple[float, ...] = ()
     future: str | None = None
     separator: str | None = None
+    decimal: str = "."
     part_rows: int | None = None
 
 
@@ -63,6 +64,14 @@ class Task:
 
     rows: Any
     keys: Any
+
+    @property
+    def place(self) -> str:
+        """The file, and the rows of it that results are for."""
+        if isinstance(self.keys, str):
+            return self.keys
+        rows = self.keys["row"]
+        return f"{self.keys['file'].iloc[0]}, rows {rows.iloc[0]:,} to {rows.iloc[-1]:,}"
 
 
 class Job:
@@ -82,9 +91,21 @@ class Job:
     # -- in the parent process ---------------------------------------------------------------------
 
     def check(self, files: list[File]) -> None:
-        """Refuse files that lack columns, before hours of work."""
+        """Refuse files and options that do not fit the model, before any work."""
         for file in files:
-            self.columns(file)
+            self.part_rows(file)
+            if isinstance(file, Array):
+                lead, frame = self._lead(file), self.frame_shape
+                if file.shape[len(lead) :] != frame and (*file.shape, 1) != (file.shape[0], *frame):
+                    expected = f"({', '.join([*lead, *map(str, frame)])})"
+                    raise ShapeError(
+                        f"{file.path}: array must be of shape {expected}, as the model was fitted "
+                        f"on frames of shape {frame}, got {file.shape}"
+                    )
+
+    def _lead(self, file: Array) -> list[str]:
+        """Return the names of an array's dimensions before those of a frame."""
+        return ["n_rows"]
 
     def keys(self, file: Table) -> Keys:
         """Return the columns with the recording and the time."""
@@ -122,7 +143,8 @@ class Job:
                     f"{file.path}: columns must be among {file.names}, got {name!r}{remedy}"
                 )
             if name not in file.numeric:
-                raise DataError(f"{file.path}: {name!r} must hold numbers, got words or dates")
+                got = file.word(name)
+                raise DataError(f"{file.path}: column {name!r} must hold numbers, got {got}")
         if not wanted:
             raise DataError(f"{file.path}: must have a column of numbers, got {file.names}{remedy}")
         if (len(wanted),) != self.frame_shape:
@@ -208,14 +230,40 @@ class Embed(Job):
         return self.options.past or 0
 
     def check(self, files: list[File]) -> None:
-        """Refuse files that lack columns, or the length of a window."""
-        super().check(files)
+        """Refuse files and options that do not fit the model, before any work."""
+        given = self.options
         for file in files:
-            if self.options.past is None and (isinstance(file, Table) or len(file.shape) < 3):
+            if given.past is None and (isinstance(file, Table) or len(file.shape) < 3):
                 raise ArgumentError(
                     f"{file.path}: past must be given, --past, the frames of a window: the file "
                     "holds rows, not windows"
                 )
+            if given.past is None and given.stride != 1:
+                raise ArgumentError(
+                    f"{file.path}: stride must be left out for an array of windows; with --past, "
+                    "the array holds rows"
+                )
+        super().check(files)
+        for file in files:
+            if given.gap is not None and (isinstance(file, Array) or self.keys(file).time is None):
+                raise ArgumentError(f"{file.path}: gap must be left out without --time")
+            if given.gap is not None and isinstance(file, Table):
+                self._check_gap(file)
+
+    def _check_gap(self, file: Table) -> None:
+        """Refuse a gap that does not fit the file's times."""
+        import pandas as pd
+
+        keys = self.keys(file)
+        first = next(file.blocks(keys.columns, _TAIL, keys.columns), None)
+        if first is not None:
+            keys.times(first, file.path)
+            times = first[keys.time].drop_duplicates()[:2]
+            two = pd.DataFrame({"time": times, "x": 0.0})
+            windows(two, 1, time="time", columns=["x"], gap=self.options.gap)
+
+    def _lead(self, file: Array) -> list[str]:
+        return ["n_windows", "past"] if self.options.past is None else ["n_rows"]
 
     def tasks(self, file: File) -> Iterator[tuple[int, Task]]:
         """Yield the windows whose last row is in a part."""
@@ -225,7 +273,7 @@ class Embed(Job):
 
     def _of_windows(self, file: Array) -> Iterator[tuple[int, Task]]:
         first = 0
-        for block in file.blocks(None, self.part_rows(file)):
+        for block in finite(file.blocks(None, self.part_rows(file)), [], file.path):
             usable = _with_numbers(block.reshape(len(block), -1))
             rows = first + np.flatnonzero(usable)
             block = block if usable.all() else block[usable]
@@ -234,7 +282,8 @@ class Embed(Job):
 
     def _of_array(self, file: Array) -> Iterator[tuple[int, Task]]:
         past, stride = self.options.past or 1, self.options.stride
-        for chunk in chunks(file.blocks(None, self.part_rows(file)), max(past - 1, 1), 0):
+        blocks = finite(file.blocks(None, self.part_rows(file)), [], file.path)
+        for chunk in chunks(blocks, max(past - 1, 1), 0):
             # The first window that ends in the part; windows start at multiples of the stride.
             start = max(chunk.first, chunk.first + chunk.before - past + 1)
             start = -(-start // stride) * stride - chunk.first
@@ -254,7 +303,8 @@ class Embed(Job):
         options["gap"] = learnt if gap is None else gap
         # Rows of the run at the chunk's begin that are before it.
         earlier = 0
-        for chunk in chunks(file.blocks([*keys.columns, *columns], size, keys.columns), lead, 0):
+        blocks = file.blocks([*keys.columns, *columns], size, keys.columns)
+        for chunk in chunks(finite(blocks, columns, file.path), lead, 0):
             # Windows of one frame, since runs may be shorter than `past`.
             w = windows(chunk.rows, 1, **options)
             row = np.arange(len(w.values))
@@ -358,8 +408,11 @@ class Score(_OfSeries):
         if isinstance(file, Table):
             keys = self.keys(file)
             survey(file, keys, size, gaps=False)
-        names, around = [*keys.columns, *columns], self._around() - 1
-        for chunk in chunks(file.blocks(names, size, keys.columns), around, around):
+        blocks, around = (
+            file.blocks([*keys.columns, *columns], size, keys.columns),
+            self._around() - 1,
+        )
+        for chunk in chunks(finite(blocks, columns, file.path), around, around):
             part = slice(chunk.before, chunk.before + chunk.n)
             keys_of = None
             if keys.columns:
@@ -397,6 +450,31 @@ class Forecast(_OfSeries):
     def _around(self) -> int:
         return int(self.model.past)
 
+    def check(self, files: list[File]) -> None:
+        """Refuse files and options that do not fit the model, before any work."""
+        super().check(files)
+        check_levels(self.model._intervals, levels_of(list(self.options.interval)))
+        path, known = self.options.future, self.model._known
+        if known and path is None:
+            raise ArgumentError(
+                "future must be given, --future, a file with the columns "
+                f"{known} of the rows to come, as this Forecaster knows them in the future"
+            )
+        if path is not None:
+            if not known:
+                raise ArgumentError(
+                    "future must be left out, as this Forecaster was fitted without future_columns"
+                )
+            future = open_file(path, self.options.separator, self.options.decimal)
+            if isinstance(future, Table):
+                for name in () if self.by_place else known:
+                    if name not in future.numeric:
+                        raise ArgumentError(
+                            f"{path}: future must have the columns {known} of numbers, got "
+                            f"{future.numeric}"
+                        )
+                self.keys(future)
+
     def tasks(self, file: File) -> Iterator[tuple[int, Task]]:
         """Yield the ends of some recordings."""
         keys, columns, size = Keys([], None), self.columns(file), self.part_rows(file)
@@ -404,7 +482,7 @@ class Forecast(_OfSeries):
             keys = self.keys(file)
             survey(file, keys, size, gaps=False)
         blocks = file.blocks([*keys.columns, *columns], size, keys.columns)
-        for rows in _ends(blocks, keys, self._around() + _TAIL, size):
+        for rows in _ends(finite(blocks, columns, file.path), keys, self._around() + _TAIL, size):
             task = self.series(rows, keys, columns), keys, self.labels(columns)
             yield file.position, Task(task, file.path)
 
@@ -436,7 +514,7 @@ class Forecast(_OfSeries):
     def _known(self, keys: Keys) -> Any:
         """Return the columns that are known in the future, of the user's file."""
         if self.options.future is not None and self._future is None:
-            file = open_file(self.options.future, self.options.separator)
+            file = open_file(self.options.future, self.options.separator, self.options.decimal)
             if isinstance(file, Array):
                 self._future = joined(file.blocks(None, file.shape[0]))
             else:

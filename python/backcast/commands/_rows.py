@@ -52,6 +52,28 @@ def chunks(blocks: Iterable[Any], before: int, after: int) -> Iterator[Chunk]:
         current = following
 
 
+def finite(blocks: Iterable[Any], columns: list[str], path: str) -> Iterator[Any]:
+    """Give on blocks that hold no infinite number.
+
+    Raises
+    ------
+    DataError
+        If one does; the message says where.
+    """
+    first = 0
+    for block in blocks:
+        rows = block if isinstance(block, np.ndarray) else block[columns].to_numpy()
+        if rows.dtype.kind == "f" and np.isinf(rows).any():
+            place = np.argwhere(np.isinf(rows))[0]
+            column = f" of column {columns[place[1]]!r}" if columns else ""
+            raise DataError(
+                f"{path}, row {first + place[0]:,}{column}: must hold finite numbers or none, got "
+                "an infinite one"
+            )
+        yield block
+        first += len(block)
+
+
 def joined(parts: Iterable[Any]) -> Any:
     """Put tables, or arrays, together; None is left out."""
     some = [part for part in parts if part is not None and len(part)]

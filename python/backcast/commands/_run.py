@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import multiprocessing
 import os
 import signal
@@ -13,25 +11,28 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict
 from functools import partial
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 from typing import Any
 
-from backcast import __version__
 from backcast._estimator.whole import replacing
 from backcast._training.progress import bar
-from backcast.commands._files import arrow, open_file, size_of
-from backcast.commands._jobs import Embed, Forecast, Job, Options, Score
-from backcast.errors import ArgumentError, DataError, OutOfMemoryError
+from backcast.commands._files import File, arrow, open_file, size_of
+from backcast.commands._jobs import Embed, Forecast, Job, Options, Score, Task
+from backcast.commands._plan import (
+    PARTS,
+    alone,
+    begin,
+    empty_mark,
+    finished_mark,
+    name_of,
+    plan_of,
+)
+from backcast.errors import ArgumentError, DataError, OutOfMemoryError, ShapeError
 
 JOBS: dict[str, type[Job]] = {"embed": Embed, "score": Score, "forecast": Forecast}
 """The commands."""
-
-# Options that change nothing in the results.
-_FREE = ("device", "threads", "model", "future")
-_PLAN = "_plan.json"
 
 
 def run(
@@ -71,38 +72,17 @@ def run(
         If a package that reads or writes a file is missing.
     """
     arrow()
-    files = [open_file(path, options.separator) for path in paths]
-    # With several processes, this one only needs to know what the model looks like.
-    job = JOBS[command](options, device="cpu" if processes > 1 else None)
+    files = [open_file(path, options.separator, options.decimal) for path in paths]
+    # With several processes, this one only needs to know what the model looks like, and whether
+    # there is a device of this name.
+    on_cpu = processes > 1 and options.device == "auto"
+    job = JOBS[command](options, device="cpu" if on_cpu else None)
     job.check(files)
     folder = Path(out)
-    _begin(folder, _plan(command, paths, options))
-    sizes = [size_of(path) for path in paths]
-    warned: set[str] = set()
-    # Parts of each file that are being computed, and one for the file itself while it is read.
-    open_parts = [1] * len(files)
-
-    def done(i: int, messages: list[str]) -> None:
-        for message in sorted({*messages} - warned):
-            warned.add(message)
-            say(f"warning: {message}")
-        open_parts[i] -= 1
-        if not open_parts[i]:
-            _finished(folder, i).touch()
-
-    with _computing(command, options, job, processes) as compute, _bar(sizes, quiet) as show:
-        for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
-            before = sum(sizes[:i])
-            if not _finished(folder, i).exists():
-                for k, (position, task) in enumerate(job.tasks(file)):
-                    place = folder / f"part-{i:05}-{k:05}.parquet"
-                    if not place.exists() and not _empty(place).exists():
-                        open_parts[i] += 1
-                        compute(task, place, partial(done, i))
-                    show(before + min(position, size))
-                done(i, [])
-            show(before + size)
-    parts = sum(1 for _ in folder.glob("part-*.parquet"))
+    with alone(folder):
+        begin(folder, plan_of(command, paths, options))
+        _work(command, files, folder, options, job, processes, quiet, say)
+    parts = sum(1 for _ in folder.glob(PARTS))
     if not parts:
         raise DataError(
             "files must hold a recording without a gap as long as a window, got none in "
@@ -112,79 +92,52 @@ def run(
     say(f"{n} in {out}: pandas.read_parquet({str(out)!r}) reads them as one table")
 
 
-# -- the plan and its parts ------------------------------------------------------------------------
+def _work(
+    command: str,
+    files: list[File],
+    folder: Path,
+    options: Options,
+    job: Job,
+    processes: int,
+    quiet: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Write the parts that are missing."""
+    paths = [file.path for file in files]
+    sizes = [size_of(path) for path in paths]
+    warned: set[str] = set()
+    # Parts of each file that are being computed, and one for the file itself while it is read.
+    open_parts = [1] * len(files)
+
+    def done(i: int, messages: list[str]) -> None:
+        for message in sorted({*messages} - warned):
+            warned.add(message)
+            say(f"warning: {paths[i]}: {message}")
+        open_parts[i] -= 1
+        if not open_parts[i]:
+            finished_mark(folder, i).touch()
+
+    with _computing(command, options, job, processes) as compute, _bar(sizes, quiet) as show:
+        for i, (file, size) in enumerate(zip(files, sizes, strict=True)):
+            before = sum(sizes[:i])
+            if not finished_mark(folder, i).exists():
+                for k, (position, task) in enumerate(job.tasks(file)):
+                    place = folder / f"{name_of(i)}{k:05}.parquet"
+                    if not place.exists() and not empty_mark(place).exists():
+                        open_parts[i] += 1
+                        compute(task, place, partial(done, i))
+                    show(before + min(position, size))
+                done(i, [])
+            show(before + size)
 
 
-def _plan(command: str, paths: list[str], options: Options) -> dict[str, Any]:
-    """Return what the results depend on."""
-    kept = {name: value for name, value in asdict(options).items() if name not in _FREE}
-    stats = [os.stat(path) for path in paths]
-    plan = {
-        "command": command,
-        "files": [[p, size_of(p), s.st_mtime_ns] for p, s in zip(paths, stats, strict=True)],
-        "model": _digest(options.model),
-        "future": options.future and _digest(options.future),
-        "options": kept | {"gap": None if kept["gap"] is None else str(kept["gap"])},
-        "version": __version__,
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(plan))
-    return plain
-
-
-def _digest(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _begin(folder: Path, plan: dict[str, Any]) -> None:
-    """Make the folder, and write the plan there.
-
-    Raises
-    ------
-    ArgumentError
-        If it holds the results of another command, or other files.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    place = folder / _PLAN
-    if not place.exists():
-        if any(not each.name.startswith(".") for each in folder.iterdir()):
-            raise ArgumentError(f"out must be a new or an empty folder, got {folder}, which is not")
-        with replacing(place) as file:
-            file.write(json.dumps(plan, indent=1).encode())
-        return
-    saved = json.loads(place.read_text())
-    for name, value in plan.items():
-        if saved.get(name) != value:
-            before, now = saved.get(name), value
-            if isinstance(value, dict):
-                name = next(key for key in value if before.get(key) != value[key])
-                before, now = before.get(name), value[name]
-            raise ArgumentError(
-                f"out must be a new folder, or that of the same command, got {folder}, which was "
-                f"begun with another {name} ({_short(before)}, now {_short(now)}): choose another "
-                "folder, or remove this one"
-            )
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) < 60 else text[:57] + "..."
-
-
-def _finished(folder: Path, i: int) -> Path:
-    """Return the mark of a file of which all parts are written."""
-    return folder / f"_file-{i:05}.finished"
-
-
-def _empty(place: Path) -> Path:
-    """Return the mark of a part without results, which readers of the folder ignore."""
-    return place.with_name(f"_{place.stem}.empty")
+# -- parts -----------------------------------------------------------------------------------------
 
 
 def _write(result: Any, place: Path) -> None:
     """Write a part, completely or not at all."""
     if result is None:
-        with replacing(_empty(place)):
+        with replacing(empty_mark(place)):
             return
     pa, parquet = arrow(), arrow("pyarrow.parquet")
     table = pa.Table.from_pandas(result, preserve_index=False)
@@ -192,11 +145,14 @@ def _write(result: Any, place: Path) -> None:
         parquet.write_table(table.replace_schema_metadata(None), file)
 
 
-def _compute(job: Job, task: Any, place: Path) -> list[str]:
+def _compute(job: Job, task: Task, place: Path) -> list[str]:
     """Compute and write a part; return the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = job.compute(task)
+        try:
+            result = job.compute(task)
+        except (ArgumentError, DataError, ShapeError) as error:
+            raise type(error)(f"{task.place}: {error}") from error
     _write(result, place)
     return [str(each.message) for each in caught if issubclass(each.category, UserWarning)]
 
@@ -218,7 +174,6 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
         processes,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
-        initargs=(command, options),
     )
     pending: dict[Future[list[str]], Callable[[list[str]], None]] = {}
 
@@ -228,7 +183,7 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
                 pending.pop(each)(each.result())
 
     def there(task: Any, place: Path, done: Callable[[list[str]], None]) -> None:
-        pending[pool.submit(_in_worker, task, place)] = done
+        pending[pool.submit(_in_worker, command, options, task, place)] = done
         # One part waits for each process; more would take memory.
         await_all_but(2 * processes - 1)
 
@@ -237,8 +192,8 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
         await_all_but(0)
     except BrokenProcessPool as error:
         raise OutOfMemoryError(
-            "a worker process has ended, for the reason above or, without one, perhaps for lack of "
-            "memory: the same command with fewer processes goes on where it stopped"
+            "a worker process was killed, perhaps by the system for lack of memory: the same "
+            "command goes on where it stopped, and takes less memory with fewer --processes"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -247,15 +202,13 @@ def _computing(command: str, options: Options, job: Job, processes: int) -> Iter
 _JOB: Job | None = None
 
 
-def _start_worker(command: str, options: Options) -> None:
-    """Load the model; the parent process alone answers Ctrl-C."""
-    global _JOB
+def _start_worker() -> None:
+    """Let the parent process alone answer Ctrl-C, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         watch = threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True)
         watch.start()
-    _JOB = JOBS[command](options)
 
 
 def _end_with(sentinel: int) -> None:
@@ -264,8 +217,11 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
-def _in_worker(task: Any, place: Path) -> list[str]:
-    assert _JOB is not None
+def _in_worker(command: str, options: Options, task: Task, place: Path) -> list[str]:
+    """Compute and write a part; the first one loads the model, so that its errors come back."""
+    global _JOB
+    if _JOB is None:
+        _JOB = JOBS[command](options)
     return _compute(_JOB, task, place)
 
 

@@ -11,10 +11,10 @@ from backcast.commands._jobs import Options
 from backcast.commands._run import run
 
 _ALL = f"""\
-Files are {KINDS}; they may be larger than memory. A table of more
-than one part must have its rows in the order of group and time. The results are a folder of Parquet
-files, which pandas, polars, DuckDB and Spark read as one table. An interrupted command goes on
-where it stopped when it is given again."""
+Files are {KINDS}; they may be larger than memory. A table
+of more than one part must have its rows in the order of group and time. The results are a folder of
+Parquet files, which pandas, polars, DuckDB and Spark read as one table. An interrupted command goes
+on where it stopped when it is given again."""
 
 _EMBED = f"""\
 Encode all windows of files by a Model: one row for each window, with the name of the file, the
@@ -37,6 +37,57 @@ name of the file, recording and time, the forecasts and their intervals. Group, 
 are those of the forecaster. Steps of time are those of the last 4,096 rows of a recording.
 
 {_ALL}"""
+
+# What each command's examples give, beside what they have in common.
+_OWN_EXAMPLES = {
+    "embed": """\
+  windows of 48 rows of each machine, a window every 12 rows, none over a step of more than an hour:
+    backcast embed archive/*.parquet --model model.safetensors --out results \\
+        --past 48 --stride 12 --group machine --time time --gap 1h
+  two columns of a table whose rows have no time; the mean over all frames of a window:
+    backcast embed table.csv --model model.safetensors --out results \\
+        --past 48 --columns speed heat --pooling mean
+""",
+    "score": """\
+  all rows, by a detector that was fitted on such a table:
+    backcast score archive/*.parquet --model detector.safetensors --out results
+  by one that was fitted on an array, which takes columns by their places:
+    backcast score table.csv --model detector.safetensors --out results --columns speed heat
+  by one that was fitted on a table with machine and time as its index:
+    backcast score table.csv --model detector.safetensors --out results \\
+        --group machine --time time
+""",
+    "forecast": """\
+  the rows to come, with intervals of 50 and 90 %:
+    backcast forecast archive/*.parquet --model forecaster.safetensors --out results \\
+        --interval 0.5 0.9
+  with columns that are known in the future, as holidays:
+    backcast forecast table.csv --model forecaster.safetensors --out results --future holidays.csv
+  by a forecaster that was fitted on an array, and by one fitted on a table with an index:
+    backcast forecast table.csv --model forecaster.safetensors --out results --columns speed heat
+    backcast forecast table.csv --model forecaster.safetensors --out results \\
+        --group machine --time time
+""",
+}
+
+_START = {
+    "embed": "embed table.csv --model model.safetensors --out results --past 48",
+    "score": "score table.csv --model detector.safetensors --out results",
+    "forecast": "forecast table.csv --model forecaster.safetensors --out results",
+}
+
+_EXAMPLES = """\
+examples:
+{own}\
+  text with semicolons between columns and commas in numbers:
+    backcast {start} \\
+        --sep ';' --decimal ,
+  two processes of one thread each, without a progress bar:
+    backcast {start} \\
+        --processes 2 --threads 1 --quiet
+  a second GPU, and parts of 100,000 rows, which take less memory:
+    backcast {start} \\
+        --device cuda:1 --part-rows 100000"""
 
 
 def add_to(commands: Any) -> None:
@@ -78,6 +129,7 @@ def _add(commands: Any, name: str, summary: str, description: str) -> Any:
         name,
         help=summary,
         description=description,
+        epilog=_EXAMPLES.format(own=_OWN_EXAMPLES[name], start=_START[name]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=_run, name=name)
@@ -94,7 +146,19 @@ def _add(commands: Any, name: str, summary: str, description: str) -> Any:
         metavar="COLUMN",
         help="columns of the numbers (default: those of the model, or all)",
     )
-    add("--sep", metavar="CHARACTER", help="what separates columns of text (default: , or a tab)")
+    add(
+        "--sep",
+        type=_character,
+        metavar="CHARACTER",
+        help="what separates columns of text, as ';' or tab (default: a comma, in .tsv a tab)",
+    )
+    add(
+        "--decimal",
+        choices=(".", ","),
+        default=".",
+        metavar="CHARACTER",
+        help="what a fraction begins with in text, . or , (default: .)",
+    )
     add("--processes", type=_count, default=1, metavar="N", help="processes (default: 1)")
     add(
         "--threads",
@@ -124,6 +188,7 @@ def _run(arguments: argparse.Namespace) -> bool:
         interval=tuple(given.get("interval", ())),
         future=given.get("future"),
         separator=arguments.sep,
+        decimal=arguments.decimal,
         part_rows=arguments.part_rows,
     )
     try:
@@ -156,8 +221,14 @@ def _gap(text: str | None) -> Any:
         return text
 
 
+def _character(text: str) -> str:
+    found = "\t" if text in ("tab", r"\t") else text
+    if len(found.encode()) != 1 or found in '"\r\n':
+        raise argparse.ArgumentTypeError(f"must be one character, as ';', or tab, got {text!r}")
+    return found
+
+
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)

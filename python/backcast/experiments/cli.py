@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 
 from backcast import __version__
@@ -28,7 +29,15 @@ files:
   embeddings.csv      one row for each window: h0, h1, ... and the label of the digit
   metrics.json        the table of errors, and all settings
 
-Ctrl-C ends the training early; all files are written as usual."""
+Ctrl-C ends the training early; all files are written as usual.
+
+examples:
+  a test of a few seconds:
+    backcast demo --quick --out try
+  other digits, another seed, 200 updates:
+    backcast demo --data MNIST --seed 1 --max-iter 200 --threads 2
+  the paper's size:
+    backcast demo --full --device cuda"""
 
 FULL = """\
 the paper's size: two digits of 28 pixels on 64x64, 2 layers of 2048, 10,000 updates. Meant for a
@@ -79,7 +88,17 @@ files, in FOLDER/MODEL:
   activity.png                    digits: the gates over these 100 steps
   out_of_domain.png               digits: windows of one, two and three digits
 
-FOLDER/table.md has the table. Ctrl-C saves a checkpoint and stops."""
+FOLDER/table.md has the table. Ctrl-C saves a checkpoint and stops.
+
+examples:
+  a test of a few seconds that everything works:
+    backcast paper --model all --size quick --updates 20 --out try
+  half an hour on videos; the test set is one of them:
+    backcast paper --model composite --on patches --data videos --test videos/z.mp4 \\
+        --minutes 30 --threads 2 --seed 1
+  the paper's conditional model on MNIST, on a GPU, with a checkpoint every five minutes:
+    backcast paper --model conditional-composite --size full --data MNIST \\
+        --test mnist_test_seq.npy --feed output --peepholes --checkpoint 300 --device cuda"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,16 +114,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         The exit code: 0, 1 after an error, 130 after Ctrl-C.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     try:
         interrupted = arguments.command(arguments)
-    except (BackcastError, OSError) as error:
-        print(f"backcast: error: {error}", file=sys.stderr)
+    except Exception as error:
+        print(f"backcast: error: {_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("backcast: stopped", file=sys.stderr)
         return 130
     return 130 if interrupted else 0
+
+
+def _words(error: Exception) -> str:
+    """Return an error as one message."""
+    if isinstance(error, OSError) and error.strerror is not None and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, BackcastError | OSError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} (at line {place.lineno} of {place.filename}; this is a "
+        "bug of backcast, please report it)"
+    )
 
 
 def _demo(arguments: argparse.Namespace) -> bool:
@@ -143,13 +177,20 @@ def _paper(arguments: argparse.Namespace) -> bool:
     return False
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands, which also writes the page of the site on them.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        The parser.
+    """
+    made = argparse.ArgumentParser(
         prog="backcast",
         description="The composite LSTM autoencoder: reconstruct the past, predict the future.",
     )
-    parser.add_argument("--version", action="version", version=f"backcast {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    made.add_argument("--version", action="version", version=f"backcast {__version__}")
+    commands = made.add_subparsers(title="commands", required=True, metavar="COMMAND")
     demo_parser = commands.add_parser(
         "demo",
         help="train on moving digits: a table of errors, pictures, embeddings, the model",
@@ -225,7 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_place(paper_parser)
     archives.add_to(commands)
-    return parser
+    return made
 
 
 def _add_place(parser: argparse.ArgumentParser) -> None:
@@ -237,7 +278,6 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 
 def _whole(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
-    return number
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)

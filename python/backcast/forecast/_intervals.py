@@ -67,6 +67,17 @@ def ends_of(levels: tuple[float, ...]) -> list[str]:
     return ["", *(f"-{end}-{100 * level:.10g}" for level in levels for end in ("lo", "hi"))]
 
 
+def check_levels(intervals: Intervals | None, levels: tuple[float, ...]) -> None:
+    """Raise `ArgumentError` if no intervals of these levels were learnt."""
+    if levels and intervals is None:
+        raise ArgumentError(
+            "interval must be None, as no window was held out in fit; give it more rows"
+        )
+    for level in levels:
+        assert intervals is not None
+        intervals.half_width(level)
+
+
 def with_intervals(
     intervals: Intervals | None,
     parts: Parts,
@@ -76,10 +87,7 @@ def with_intervals(
     """Return forecasts and the ends of their intervals, (n, future, n_columns, 1 + 2 n_levels)."""
     middle = parts.blend(weights)
     made = [middle]
-    if levels and intervals is None:
-        raise ArgumentError(
-            "interval must be None, as no window was held out in fit; give it more rows"
-        )
+    check_levels(intervals, levels)
     for level in levels:
         assert intervals is not None
         half = intervals.half_width(level) * parts.unit
