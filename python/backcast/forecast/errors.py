@@ -89,7 +89,8 @@ def forecast_errors(
     error over the windows, RMSE the root of the mean squared error, both in the units of the data.
     MASE is MAE divided by the mean absolute difference between consecutive frames of the same
     column (of the same group, with "group") over all given pasts: below 1, the error is less than
-    the usual change in one step [1]_. It is NaN for a constant column. sMAPE is the mean of ``200 |y - f| / (|y| + |f|)``, in percent.
+    the usual change in one step [1]_. It is NaN for a constant column. sMAPE is the mean of
+    ``200 |y - f| / (|y| + |f|)``, in percent.
     The pinball loss of an interval is the mean of those of its ends, as forecasts of the quantiles
     that leave half of the rest below and above; coverage is the part of the true numbers inside.
     All errors ignore a number that is missing in the truth or in one of the forecasts.
