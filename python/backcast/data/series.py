@@ -362,7 +362,8 @@ def windows(
     series : array_like of shape (n_frames, *frame_shape) or (n_frames,), or pandas.DataFrame
         One recording; a memory-mapped array stays on disk. A one-dimensional series has one number
         per frame. Or a table in long format, with one row per frame, of one recording or of several
-        (`group`), in any order; tables of polars, pyarrow and others become pandas' own.
+        (`group`), in any order; tables of polars, pyarrow and others become pandas' own. Or a dict
+        of such tables by the names of their recordings.
     past : int
         Frames of past in a window, at least 1.
     future : int, default=0
@@ -383,9 +384,10 @@ def windows(
     gap : number, duration or calendar offset, default=None
         Longest time from one frame to the next within a window, in the units of `time`; infinity
         allows any. By default 1.5 times the median step of each recording; of dates on a calendar
-        without weekends (business days and hours), its step: a weekend is no gap, and a holiday is
-        one. ``pandas.offsets.CustomBusinessDay(holidays=days)`` knows the holidays, also those of
-        an exchange; ``"4D"`` allows all of up to four days.
+        with closed days or hours, which two weeks of rows show (business days, a week of six days,
+        hours of opening), its step: a weekend is no gap, and a holiday is one.
+        ``pandas.offsets.CustomBusinessDay(holidays=days)`` knows the holidays, also those of an
+        exchange, as does an index with this `freq`; ``"4D"`` allows all of up to four days.
 
     Returns
     -------
