@@ -162,6 +162,7 @@ class Recordings:
             remedy = (
                 f"; a step of more than {describe(self.gap)} is a gap: give rows of NaN for those "
                 "that are missing, as table.asfreq makes them, or a larger gap"
+                f"{self._holidays()}"
             )
         return ShapeError(
             f"{name} must have at least {what} = {length} frames of one recording without "
