@@ -14,10 +14,10 @@ from backcast.errors import ArgumentError
 
 # Nanoseconds of a day and a week, and a Monday, 0:00.
 _DAY = 86_400_000_000_000
-_WEEK = 7 * _DAY
-_MONDAY = 4 * _DAY
+WEEK = 7 * _DAY
+MONDAY = 4 * _DAY
 # Times of a week that are learnt, at most those of every half minute.
-_TIMES = 20_160
+TIMES = 20_160
 # Parts of the rows that lie on a calendar that is learnt, and of its dates that have a row.
 _ON, _FILLED = 0.9, 0.75
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -55,43 +55,50 @@ class Week:
 
         None if dates keep no such week, or are fewer than those of two.
         """
-        since = wall.as_unit("ns").asi8 - _MONDAY
-        first, last = int(since[0]), int(since[-1])
-        if last - first < 2 * _WEEK - _DAY:
+        since = wall.as_unit("ns").asi8 - MONDAY
+        times, counts = np.unique(since % WEEK, return_counts=True)
+        return cls.of_counts(times, counts, int(since[0]), int(since[-1]))
+
+    @classmethod
+    def of_counts(
+        cls, times: NDArray[np.int64], counts: NDArray[np.int64], first: int, last: int
+    ) -> Week | None:
+        """Return the same from how often each time of the week occurs, and the first and the last.
+
+        These are in nanoseconds since a Monday.
+        """
+        if last - first < 2 * WEEK - _DAY or len(times) > TIMES:
             return None
-        times, counts = np.unique(since % _WEEK, return_counts=True)
-        if len(times) > _TIMES:
-            return None
-        chances = (last - times) // _WEEK - (first - times - 1) // _WEEK
+        chances = (last - times) // WEEK - (first - times - 1) // WEEK
         usual = counts > chances / 2
         found = counts[usual].sum()
-        if found < _ON * len(since) or found < _FILLED * chances[usual].sum():
+        if found < _ON * counts.sum() or found < _FILLED * chances[usual].sum():
             return None
-        steps = np.diff(times[usual], append=times[usual][:1] + _WEEK)
+        steps = np.diff(times[usual], append=times[usual][:1] + WEEK)
         return None if (steps == steps[0]).all() else cls(tuple(times[usual].tolist()))
 
     def on(self, wall: Any) -> NDArray[np.bool_]:
         """Return which dates are of this week."""
-        return np.isin((wall.as_unit("ns").asi8 - _MONDAY) % _WEEK, self.times)
+        return np.isin((wall.as_unit("ns").asi8 - MONDAY) % WEEK, self.times)
 
     def beyond(self, wall: Any) -> NDArray[np.bool_]:
         """Return which steps from one date to the next leave out a time of this week."""
-        since = wall.as_unit("ns").asi8 - _MONDAY
+        since = wall.as_unit("ns").asi8 - MONDAY
         return self._count(since[1:], "left") > self._count(since[:-1], "right")
 
     def after(self, last: Any, steps: int) -> Any:
         """Return the next dates."""
         import pandas as pd
 
-        begin = int(self._count(np.array([last.as_unit("ns").value - _MONDAY]), "right")[0])
+        begin = int(self._count(np.array([last.as_unit("ns").value - MONDAY]), "right")[0])
         places = begin + np.arange(steps)
-        since = places // len(self.times) * _WEEK + np.array(self.times)[places % len(self.times)]
-        return pd.DatetimeIndex((since + _MONDAY).astype("M8[ns]"))
+        since = places // len(self.times) * WEEK + np.array(self.times)[places % len(self.times)]
+        return pd.DatetimeIndex((since + MONDAY).astype("M8[ns]"))
 
     def _count(self, since: NDArray[np.int64], side: Any) -> NDArray[np.int64]:
         """Return how many times of the week are before (or at) these, counted from one Monday."""
-        within = np.searchsorted(np.array(self.times), since % _WEEK, side)
-        return np.asarray(since // _WEEK * len(self.times) + within)
+        within = np.searchsorted(np.array(self.times), since % WEEK, side)
+        return np.asarray(since // WEEK * len(self.times) + within)
 
 
 def words(calendar: Any) -> str:
@@ -170,17 +177,22 @@ def of_dates(dates: Any, run: Any = None) -> Any:
             return None
     week = Week.of(wall) if len(wall) > 2 else None
     if week is not None:
-        return _business_days(week) or week
+        return as_offset(week)
     return _without_some(wall) or _half_months(run)
 
 
-def _business_days(week: Week) -> Any:
-    """Return the offset of a week with one row a day, at the same time; else None."""
+def may_close(gaps: Any, days: Any) -> Any:
+    """Return whether dates over so many days have a gap in most weeks, perhaps a calendar's."""
+    return (gaps > 0) & (gaps >= days / 14 - 1)
+
+
+def as_offset(week: Week) -> Any:
+    """Return the offset of a week with one row a day, at the same time; else the week."""
     import pandas as pd
 
     days, within = np.divmod(np.array(week.times), _DAY)
     if len(set(within)) > 1 or len(days) < 2:
-        return None
+        return week
     if days.tolist() == [0, 1, 2, 3, 4]:
         return "B"
     return pd.offsets.CustomBusinessDay(weekmask=" ".join(_NAMES[day] for day in days))
@@ -295,7 +307,7 @@ def restored(saved: dict[str, Any]) -> Any:
         times = saved["week"]
         if not times or any(type(time) is not int for time in times):
             raise ValueError("a week must have times")
-        if times[0] < 0 or times[-1] >= _WEEK or (np.diff(times) <= 0).any():
+        if times[0] < 0 or times[-1] >= WEEK or (np.diff(times) <= 0).any():
             raise ValueError("the times of a week must rise within it")
         return Week(tuple(times))
     mask, holidays, n = saved["weekmask"], saved["holidays"], saved["n"]

@@ -253,7 +253,8 @@ def _weekly(labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]) -> N
     present, begins, counts = np.unique(codes, return_index=True, return_counts=True)
     days = (labels[begins + counts - 1] - labels[begins]) / np.timedelta64(1, "D")
     gaps = np.bincount(codes[:-1][found], minlength=present[-1] + 1)[present]
-    return present[(gaps > 0) & (gaps >= days.to_numpy() / 14 - 1)]
+    closing: NDArray[np.bool_] = _calendars.may_close(gaps, days.to_numpy())
+    return present[closing]
 
 
 def _medians(
