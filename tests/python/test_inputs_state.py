@@ -281,21 +281,27 @@ def test_a_calendar_is_saved_with_all_it_knows(tmp_path: Path) -> None:
     hours = pd.date_range("2026-01-05", periods=24 * 21, freq="h")
     week = Week.of(hours[hours.hour < 9])
     six = pd.offsets.CustomBusinessDay(2, weekmask="Mon Tue Wed Thu Fri Sat")
-    for calendar in (week, six, pd.offsets.BDay(), {"a": week, "b": "B", "c": np.inf}):
+    late = pd.offsets.BusinessHour(start=["10:00", "13:00"], end=["12:00", "19:30"])
+    short = pd.offsets.CustomBusinessHour(weekmask="Mon Tue", holidays=["2026-01-06"], end="12:00")
+    bounds = {"a": week, "b": "B", "c": np.inf}
+    for calendar in (week, six, late, short, pd.offsets.BDay(), bounds):
         again = restored_gap(json.loads(json.dumps(saved_gap(calendar))))
         assert again == calendar
     with pytest.raises(ArgumentError, match="gap must be a duration or a word to be saved"):
-        saved_gap(pd.offsets.BusinessHour(start="10:00"))
+        saved_gap(pd.DateOffset(months=1, days=2))
     for damaged in (
         {"week": []},
         {"week": [5, 4]},
         {"week": [-1]},
         {"week": [7 * 86400 * 10**9]},
         {"week": ["5"]},
-        {"weekmask": 5, "holidays": [], "n": 1},
-        {"weekmask": "Mon", "holidays": ["soon"], "n": 1},
-        {"weekmask": "Moon", "holidays": [], "n": 1},
-        {"weekmask": "Mon", "holidays": [], "n": 0},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": 5, "holidays": []},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": "Mon", "holidays": ["soon"]},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": "Moon", "holidays": []},
+        {"kind": "CustomBusinessDay", "n": 0, "weekmask": "Mon", "holidays": []},
+        {"kind": "BusinessHour", "n": 1, "start": ["soon"]},
+        {"kind": "BusinessHour", "n": 1, "offset": 5},
+        {"kind": "Timedelta", "n": 1},
     ):
         with pytest.raises(ValueError):  # noqa: PT011
             restored_gap(damaged)

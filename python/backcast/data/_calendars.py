@@ -20,6 +20,8 @@ MONDAY = 4 * _DAY
 TIMES = 20_160
 # Parts of the rows that lie on a calendar that is learnt, and of its dates that have a row.
 _ON, _FILLED = 0.9, 0.75
+# Offsets of pandas that files hold with all they know.
+_SAVED = ("CustomBusinessDay", "BusinessHour", "CustomBusinessHour")
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -289,13 +291,16 @@ def saved(calendar: Any) -> Any:
             return name
     except ValueError:
         pass
-    if type(calendar) is pd.offsets.CustomBusinessDay and not calendar.kwds["offset"]:
-        # The word does not name the days of the week, nor the holidays.
-        return {
-            "weekmask": _weekmask(calendar.calendar.weekmask),
-            "holidays": [str(day) for day in calendar.calendar.holidays],
-            "n": calendar.n,
-        }
+    # The word does not name the days of the week, nor the holidays, nor the hours.
+    found: dict[str, Any] = {"kind": type(calendar).__name__, "n": calendar.n}
+    if found["kind"] in _SAVED and not calendar.kwds["offset"]:
+        if found["kind"].startswith("Custom"):
+            found["weekmask"] = _weekmask(calendar.calendar.weekmask)
+            found["holidays"] = [str(day) for day in calendar.calendar.holidays]
+        if found["kind"].endswith("Hour"):
+            for name in ("start", "end"):
+                found[name] = [f"{time:%H:%M}" for time in calendar.kwds[name]]
+        return found
     raise ArgumentError(f"gap must be a duration or a word to be saved, got {calendar!r}")
 
 
@@ -310,12 +315,17 @@ def restored(saved: dict[str, Any]) -> Any:
         if times[0] < 0 or times[-1] >= WEEK or (np.diff(times) <= 0).any():
             raise ValueError("the times of a week must rise within it")
         return Week(tuple(times))
-    mask, holidays, n = saved["weekmask"], saved["holidays"], saved["n"]
-    if not isinstance(mask, str) or type(n) is not int or not 0 < n < 1000:
-        raise ValueError("a calendar must have days of the week and a number of them")
-    return pd.offsets.CustomBusinessDay(
-        n=n, weekmask=mask, holidays=[np.datetime64(day, "D") for day in holidays]
-    )
+    options = dict(saved)
+    kind, n = options.pop("kind"), options["n"]
+    if kind not in _SAVED or type(n) is not int or not 0 < n < 1000:
+        raise ValueError("a calendar must have a kind and a number of steps")
+    if not set(options) <= {"n", "weekmask", "holidays", "start", "end"}:
+        raise ValueError("a calendar must have nothing else")
+    if not isinstance(options.get("weekmask", ""), str):
+        raise ValueError("a calendar must have words for days of the week")
+    if "holidays" in options:
+        options["holidays"] = [np.datetime64(day, "D") for day in options["holidays"]]
+    return getattr(pd.offsets, kind)(**options)
 
 
 def _weekmask(mask: Any) -> str:
