@@ -280,7 +280,6 @@ def _added(wall: Any, offset: Any) -> Any:
 
 def saved(calendar: Any) -> Any:
     """Return a calendar as JSON holds it."""
-    import pandas as pd
     from pandas.tseries.frequencies import to_offset
 
     if isinstance(calendar, Week):
