@@ -19,7 +19,9 @@ import pytest
 
 from backcast import AnomalyDetector, Classifier, Forecaster, Model
 from backcast.commands import _files, _plan, _run
+from backcast.commands._rows import _Steps
 from backcast.data import windows
+from backcast.data._recordings import recordings
 from backcast.errors import TrainingWarning
 from backcast.experiments.cli import main
 from small import small_model
@@ -478,3 +480,16 @@ def test_workers_have_one_thread_unless_the_user_says_otherwise(
     assert [model._threads() for model in models] == [1, 3]
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert [model._threads() for model in models] == [None, 3]
+
+
+def test_a_calendar_of_a_recording_in_several_parts_is_that_in_memory() -> None:
+    six = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+    hours = pd.date_range("2026-01-05", periods=24 * 40, freq="h")
+    days = pd.date_range("2026-01-05", periods=100, freq=six)
+    opened = hours[(hours.hour > 7) & (hours.dayofweek < 6)]
+    for index in (days, days.delete([50]), opened, hours, hours.delete(range(100, 130))):
+        plain, steps = pd.DatetimeIndex(index.to_numpy()), _Steps()
+        for first in range(0, len(plain), 70):
+            steps.add(plain[max(0, first - 1) : first + 70].to_numpy(), "a file")
+        whole = recordings(pd.DataFrame({"x": 1.0}, index=plain), None, None, None, None)
+        assert steps.gap("a file") == whole.gap

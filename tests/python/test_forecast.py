@@ -91,6 +91,78 @@ def test_business_days_skip_the_weekend() -> None:
     assert after(days, 1, gap="4D") == [pd.Timestamp("2026-01-19")]
 
 
+SIX_DAYS = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+OPEN = pd.date_range("2026-02-16", "2026-04-04", freq="30min")
+OPEN = OPEN[(OPEN.hour >= 8) & (OPEN.hour < 18) & (OPEN.dayofweek < 6)]
+# Saturdays are short.
+OPEN = OPEN[(OPEN.dayofweek < 5) | (OPEN.hour < 13)]
+FREQUENCIES: dict[str, Any] = {
+    "six days": SIX_DAYS,
+    "Sunday to Thursday": pd.offsets.CustomBusinessDay(weekmask="Sun Mon Tue Wed Thu"),
+    "three days": pd.offsets.CustomBusinessDay(weekmask="Mon Wed Fri"),
+    "business hours": "bh",
+    "half months": "SMS",
+    "ends of half months": "SME",
+    "quarters": "QE-NOV",
+    "third Fridays": "WOM-3FRI",
+}
+
+
+@pytest.mark.parametrize("gap", [None, np.inf], ids=["", "any gap"])
+@pytest.mark.parametrize("kind", FREQUENCIES)
+def test_dates_follow_the_calendar_that_the_rows_show(kind: str, gap: Any) -> None:
+    dates = pd.date_range("2026-01-08 10:00", periods=103, freq=FREQUENCIES[kind])
+    index = pd.DatetimeIndex(dates.to_numpy())
+    assert after(index[:-3], gap=gap) == dates[-3:].tolist()
+    if gap is None:
+        assert len(windows(pd.DataFrame({"x": 1.0}, index=index), past=30)) == 74
+
+
+@pytest.mark.parametrize("zone", [None, BERLIN])
+def test_hours_of_opening_are_learnt_on_the_local_clock(zone: str | None) -> None:
+    index = OPEN.tz_localize(zone)
+    # The next rows are after a night, a short Saturday and a Sunday with a change of the clocks.
+    for end in (index.get_loc(f"2026-03-{hour}") for hour in ("26 17:30", "27 12:00", "28 12:30")):
+        assert after(index[: end + 1], 40, gap=np.inf) == index[end + 1 : end + 41].tolist()
+    frame = pd.DataFrame({"x": 1.0}, index=index)
+    assert len(windows(frame, past=40)) == len(index) - 39
+    # A row that is missing is a gap; the calendar stays.
+    assert len(windows(frame.drop(index[200]), past=40)) == len(index) - 1 - 2 * 39
+    some = index[: index.get_loc("2026-03-28 12:30") + 1].delete([200, 300])
+    assert after(some, 1) == [pd.Timestamp("2026-03-30 08:00", tz=zone)]
+
+
+def test_a_calendar_is_given_by_gap_or_by_the_index() -> None:
+    holidays = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri", holidays=["2026-02-12"])
+    index = pd.date_range("2026-01-05", periods=28, freq=holidays)
+    assert index[-1] == pd.Timestamp("2026-02-11")
+    assert after(index, 1) == [pd.Timestamp("2026-02-13")]
+    plain = pd.DatetimeIndex(index.to_numpy())
+    assert after(plain, 1) == [pd.Timestamp("2026-02-12")]
+    assert after(plain, 1, gap=holidays) == [pd.Timestamp("2026-02-13")]
+    # Two rows do not show it; a row on a day off does not end it.
+    assert after(plain[3:5], 1, gap=SIX_DAYS) == [pd.Timestamp("2026-01-10")]
+    six = pd.date_range("2026-01-05", "2026-01-31", freq=SIX_DAYS)
+    sunday = six.append(pd.DatetimeIndex(["2026-02-01"]))
+    for gap in (None, SIX_DAYS):
+        assert after(sunday, 1, gap=gap) == [pd.Timestamp("2026-02-02")]
+    # A calendar may be a mere bound of the steps.
+    hours = pd.date_range("2026-01-05", periods=30, freq="h")
+    assert after(hours, 1, gap=pd.offsets.BDay()) == [pd.Timestamp("2026-01-06 06:00")]
+
+
+def test_times_that_are_a_guess_are_a_warning() -> None:
+    steps = np.random.default_rng(0).integers(1, 9, 40)
+    index = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.cumsum(steps), "D")
+    with pytest.warns(UserWarning, match=r"the times after 2026-.* are a guess: .* gap=... gives"):
+        after(index, gap=np.inf)
+    with pytest.warns(UserWarning, match="are a guess"):
+        after(pd.Index(np.cumsum(steps), name="t"), time="t", gap=np.inf)
+    # Jitter and a few gaps are none.
+    jitter = index[0] + pd.to_timedelta(np.arange(40) * 60 + steps, "s")
+    after(jitter.delete([10, 20]), gap=np.inf)
+
+
 def test_periods_durations_and_numbers_continue() -> None:
     months = pd.period_range("2026-01", periods=4, freq="M")
     assert after(months, 2) == [pd.Period("2026-05"), pd.Period("2026-06")]
@@ -219,6 +291,32 @@ def test_errors_are_as_counted_by_hand() -> None:
     ]
 
 
+def test_recordings_have_errors_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(60, 2)).cumsum(axis=0), columns=["x", "y"])
+    table["site"], table["city"] = np.repeat(["b", "a", "c"], 20), "here"
+    w = windows(table, past=5, future=3, group="site")
+    model = small_model(horizon=3).fit(w)
+    found = forecast_errors(model, w, per="group", season=2)
+    assert found.index.names == ["site", "step"]
+    assert found.index[:4].tolist() == [("a", 1), ("a", 2), ("a", 3), ("b", 1)]
+    both = forecast_errors(model, w, per=["group", "column"])
+    assert both.index.names == ["site", "column", "step"]
+    for name in "abc":
+        own = w[w.groups == name]
+        pd.testing.assert_frame_equal(found.loc[name], forecast_errors(model, own, season=2))
+        each = forecast_errors(model, own, per="column")
+        pd.testing.assert_frame_equal(both.loc[name], each)
+    # The order of windows does not matter, and several columns are several levels.
+    pd.testing.assert_frame_equal(
+        forecast_errors(model, w[::-1], per="group", season=2).loc["b"], found.loc["b"]
+    )
+    two = windows(table, past=5, future=3, group=["city", "site"])
+    assert forecast_errors(model, two, per="group").index.names == ["city", "site", "step"]
+    with pytest.raises(ArgumentError, match='per must not be "group" without several recordings'):
+        forecast_errors(model, windows(table[["x", "y"]], past=5, future=3), per="group")
+
+
 def test_all_forecasts_ignore_the_same_missing_numbers() -> None:
     nan = np.nan
     x = np.array([[1.0, 3, 2, nan, 5, 3], [nan, 4, 6, 5, nan, 9], [nan, 1, nan, 3, 1, 1]])[
@@ -284,7 +382,7 @@ def test_what_has_no_errors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         forecast_errors(model, X, season=6)
     with pytest.raises(ArgumentError, match="season must be at least 1, got 0"):
         forecast_errors(model, X, season=0)
-    with pytest.raises(ArgumentError, match='per must be "step" or "column", got \'row\''):
+    with pytest.raises(ArgumentError, match='per must be "step", "column" or .* got .row'):
         forecast_errors(model, X, per="row")  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="past must be windows of one length, got a list"):
         forecast_errors(model, list(X))
@@ -364,9 +462,67 @@ def test_intervals_of_a_table_are_drawn() -> None:
     assert edges == [{0.9, 1.5}, {0.5, 2}]
     told = [text.get_text() for text in ax.get_legend().get_texts()]
     assert told == ["past", "truth", "forecast", "50 % interval", "80 % interval"]
-    with pytest.raises(ShapeError, match="past and prediction must be tables of one recording"):
+    with pytest.raises(ShapeError, match="past and prediction must be tables of the same"):
         plot.forecast(table, pd.concat({"a": made}))
     assert len(plot.forecast(table["y"], made[["y"]]).axes) == 1
+
+
+def shops(n: int = 9) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A table of several recordings with columns for group and time, and forecasts of it."""
+    days = pd.date_range("2026-01-01", periods=24, freq="D", name="day")
+    names = [f"shop {i}" for i in range(n)]
+    parts = [pd.DataFrame({"day": days, "x": np.arange(24.0) + i, "y": 1.0}) for i in range(n)]
+    table = pd.concat(dict(zip(names, parts, strict=True)), names=["shop", None])
+    table = table.reset_index("shop").reset_index(drop=True)
+    made = table[table["day"] > days[19]].set_index(["shop", "day"])
+    return table, made
+
+
+def test_every_recording_has_a_panel() -> None:
+    table, made = shops()
+    past = table[table["day"] < "2026-01-21"]
+    figure = plot.forecast(past, made[["x"]], future=table)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == [f"shop {i}" for i in range(8)]
+    assert figure.get_supxlabel() == "The first 8 of 9 recordings; groups=[...] draws others."
+    drawn = lines(figure.axes[3])
+    np.testing.assert_array_equal(drawn["past"].get_ydata(), np.arange(4.0, 20) + 3)
+    np.testing.assert_array_equal(drawn["truth"].get_ydata(), np.arange(20.0, 24) + 3)
+    assert drawn["forecast"].get_xdata()[0] == drawn["past"].get_xdata()[-1] + 1
+    errors = pd.concat({f"shop {i}": errors_of(["x", "y"], 4) * (i + 1) for i in range(9)})
+    errors.index = errors.index.set_names("shop", level=0)
+    figure = plot.forecast(past, made, errors, groups=["shop 8"], columns=["y"])
+    (ax,) = figure.axes
+    assert ax.get_title(loc="left") == "shop 8"
+    edges = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert edges.max() == 1 + 8 * 9
+    # Two columns of each; tables by name; axes of one's own.
+    assert len(plot.forecast(past, made).axes) == 8
+    by_name = {name: part.set_index("day")[["x"]] for name, part in past.groupby("shop")}
+    figure = plot.forecast(by_name, made[["x"]].rename_axis(["group", "day"]), groups=["shop 2"])
+    assert figure.axes[0].get_xlabel() == "day"
+    with pytest.raises(ArgumentError, match=r"groups must be some of \['shop 0'.*got \['mall'\]"):
+        plot.forecast(past, made, groups=["mall"])
+    with pytest.raises(ArgumentError, match="errors must be of group 'shop 0' too"):
+        plot.forecast(past, made, errors.loc[["shop 8"]], columns=["x"])
+    with pytest.raises(ShapeError, match="must be tables of the same recordings"):
+        plot.forecast(past[past["shop"] != "shop 4"], made)
+
+
+def test_a_column_of_dates_and_a_series_are_drawn() -> None:
+    table, made = shops(1)
+    one, prediction = table.drop(columns="shop")[:20], made.loc["shop 0"]
+    figure = plot.forecast(one, prediction, future=table.drop(columns="shop"))
+    assert [ax.get_xlabel() for ax in figure.axes] == ["", "day"]
+    np.testing.assert_array_equal(lines(figure.axes[0])["truth"].get_ydata(), np.arange(20, 24))
+    series = one.set_index("day")["x"]
+    expected = lines(figure.axes[0])["past"].get_xydata()
+    for past, forecast in ((series, prediction["x"]), (series, prediction)):
+        drawn = lines(plot.forecast(past, forecast).axes[0])["past"].get_xydata()
+        np.testing.assert_array_equal(drawn, expected)
+    # A series without a name has the column 0, in forecasts with intervals "0".
+    ends = pd.DataFrame({"0": 1.0, "0-lo-90": 0.0, "0-hi-90": 2.0}, index=prediction.index)
+    (ax,) = plot.forecast(series.rename(None), ends).axes
+    assert len(ax.collections) == 1
 
 
 def test_beyond_the_table_there_is_no_truth() -> None:

@@ -17,6 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from backcast import Forecaster, Model, forecast_errors
 from backcast.data import windows
+from backcast.data._recordings import of_series
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -554,6 +555,127 @@ def test_what_is_known_must_be_given() -> None:
         forecaster(12, 6, future_columns=[0, 1]).fit(table.to_numpy())
     with pytest.raises(ArgumentError, match="future_columns must be numbers of columns, 0 to 1"):
         forecaster(12, 6, future_columns=[2]).fit(table.to_numpy())
+
+
+# -- calendars -------------------------------------------------------------------------------------
+
+SIX_DAYS = pd.offsets.CustomBusinessDay(weekmask="Mon Tue Wed Thu Fri Sat")
+OPEN = pd.date_range("2026-01-05", periods=140, freq=SIX_DAYS)
+TO_COME = pd.date_range(OPEN[-1], periods=9, freq=SIX_DAYS)[1:]
+
+
+def sales() -> pd.DataFrame:
+    """Sales of two shops that are closed on Sundays, and a price that is known before."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for shop in "ab":
+        price = rng.normal(size=len(OPEN))
+        week = np.sin(np.arange(len(OPEN)) * 2 * np.pi / 6)
+        parts.append(
+            pd.DataFrame({"shop": shop, "day": OPEN, "price": price, "sold": week - price})
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+SALES = sales()
+PRICES = pd.concat([pd.DataFrame({"shop": s, "day": TO_COME, "price": 0.0}) for s in "ab"])
+
+
+@pytest.fixture(scope="module")
+def of_shops() -> Forecaster:
+    options = {"group": "shop", "time": "day", "future_columns": ["price"]}
+    return forecaster(12, 6, {"max_iter": 5}, **options).fit(SALES)
+
+
+def test_forecasts_have_the_dates_on_which_rows_come(of_shops: Forecaster, tmp_path: Path) -> None:
+    assert of_shops.step_ == SIX_DAYS
+    found = of_shops.predict(SALES, future=PRICES)
+    assert found.loc["b"].index.tolist() == TO_COME[:6].tolist()
+    # Twelve rows of the end suffice, as the step was learnt in fit; a file and a pickle keep it.
+    of_shops.save(tmp_path / "forecaster")
+    loaded = Forecaster.load(tmp_path / "forecaster", device="cpu")
+    late = SALES.groupby("shop").tail(12)
+    for each in (of_shops, loaded, pickle.loads(pickle.dumps(of_shops))):
+        assert each.step_ == SIX_DAYS
+        pd.testing.assert_frame_equal(each.predict(late, future=PRICES), found)
+    # Recordings with steps of their own.
+    days = pd.DataFrame({"x": np.arange(30.0)}, index=pd.date_range("2026-01-01", periods=30))
+    rows = of_series({"d": days, "m": days.set_axis(days.index + pd.Timedelta("9h"))}, *[None] * 4)
+    assert rows.steps() == pd.Timedelta("1D")
+    months = days.set_axis(pd.date_range("2020-01-31", periods=30, freq="ME"))
+    rows = of_series({"d": days, "m": months}, *[None] * 4)
+    assert rows.steps() == {"d": pd.Timedelta("1D"), "m": "ME"}
+
+
+def test_days_off_among_the_rows_to_come_are_skipped_and_said(of_shops: Forecaster) -> None:
+    closed = PRICES[PRICES["day"] != TO_COME[2]]
+    with pytest.warns(UserWarning, match=f"future has no row at {TO_COME[2]} of 'a', .*CustomBus"):
+        found = of_shops.predict(SALES, future=closed)
+    assert found.loc["a"].index.tolist() == TO_COME[[0, 1, 3, 4, 5, 6]].tolist()
+    # Rows on Sundays too are further ones.
+    every = pd.date_range(TO_COME[0], TO_COME[-1])
+    daily = pd.concat([pd.DataFrame({"shop": s, "day": every, "price": 0.0}) for s in "ab"])
+    found = of_shops.predict(SALES, future=daily)
+    assert found.loc["a"].index.tolist() == TO_COME[:6].tolist()
+
+
+def test_dates_that_cannot_be_known_are_those_of_the_rows_to_come() -> None:
+    steps = np.random.default_rng(0).integers(1, 9, 146)
+    index = pd.Timestamp("2026-01-01") + pd.to_timedelta(np.cumsum(steps), "D")
+    table = SALES[["price", "sold"]][:146].set_index(index)
+    options = {"gap": np.inf, "future_columns": ["price"]}
+    model = forecaster(12, 6, {"max_iter": 5}, **options).fit(table[:140])
+    assert model.predict(table[:140], future=table).index.equals(index[140:])
+    with pytest.raises(DataError, match="future must have 6 rows after .*, got 4"):
+        model.predict(table[:140], future=table[:144])
+    with pytest.warns(UserWarning, match="are a guess"):
+        model.predict(table[:140], future=np.zeros(6))
+
+
+FUTURES: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
+    "no group": (
+        lambda rows: rows.drop(columns="shop"),
+        r"future must have the column 'shop', the groups of its rows, .*\['day', 'price'\]",
+    ),
+    "no time": (lambda rows: rows.drop(columns="day"), "must have the column 'day', the times of"),
+    "NaN": (
+        lambda rows: rows.assign(price=[0, 0, np.nan] + [0] * 10 + [np.nan] * 3),
+        f"future must hold finite numbers, got nan in 'price' at {TO_COME[2]} of 'a'",
+    ),
+    "words": (
+        lambda rows: rows.assign(price="12"),
+        r"future must hold numbers, .* of 'price'; table\['price'\] = pandas.to_numeric\(table\[",
+    ),
+    "too few": (
+        lambda rows: rows[rows["day"] < TO_COME[4]],
+        f"got none at {TO_COME[4]} of 'a': it needs those from {TO_COME[0]} to {TO_COME[5]}, by "
+        f"the calendar Mon Tue Wed Thu Fri Sat; it has rows from {TO_COME[0]} to {TO_COME[3]}",
+    ),
+    "one group": (lambda rows: rows[rows["shop"] == "a"], "got none at .* of 'b'"),
+    "a zone": (
+        lambda rows: rows.assign(day=rows["day"].dt.tz_localize("UTC")),
+        "future must have dates as the series has, got dates with a time zone, such as 2026-",
+    ),
+    "an array": (lambda rows: np.zeros((6, 1)), "future must be a table with the groups"),
+}
+
+
+@pytest.mark.parametrize("kind", FUTURES)
+def test_rows_to_come_that_do_not_fit_are_named(kind: str, of_shops: Forecaster) -> None:
+    change, message = FUTURES[kind]
+    with pytest.raises((ArgumentError, DataError), match=message):
+        of_shops.predict(SALES, future=change(PRICES))
+
+
+def test_numbers_that_are_stored_as_words_are_named() -> None:
+    words = SALES.assign(price="12")
+    remedy = r"table\['price'\] = pandas.to_numeric\(table\['price'\]\) makes numbers"
+    with pytest.raises(DataError, match=f"future_columns must hold .* of 'price'; {remedy}"):
+        forecaster(12, 6, group="shop", time="day", future_columns=["price"]).fit(words)
+    with pytest.warns(UserWarning, match=f"as they store numbers as words: 'price'. {remedy}"):
+        windows(words, 5, group="shop", time="day")
+    with pytest.warns(UserWarning, match=r"hold words beside numbers: 'price'.*errors='coerce'"):
+        windows(words.assign(price=["1,5"] * 280), 5, group="shop", time="day")
 
 
 # -- missing numbers -------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from backcast import AnomalyDetector, Classifier, Model
 from backcast.data import windows
+from backcast.data._calendars import Week
+from backcast.data._clock import restored_gap, saved_gap
 from backcast.errors import ArgumentError, BackcastError, DataError, ShapeError, TrainingWarning
 from small import X, small_model
 
@@ -259,19 +262,46 @@ def test_an_index_of_numbers_that_changes_nothing_as_times_is_no_warning() -> No
 
 def test_holidays_are_gaps_unless_the_calendar_knows_them() -> None:
     days = pd.offsets.CustomBusinessDay(holidays=["2026-01-06"])
-    rows = pd.DataFrame(
-        {"a": np.sin(np.arange(60))}, index=pd.date_range("2026-01-01", periods=60, freq=days)
-    )
+    index = pd.date_range("2026-01-01", periods=60, freq=days)
+    rows = pd.DataFrame({"a": np.sin(np.arange(60))}, index=index)
+    # An index may know them by itself.
+    assert len(windows(rows, 10)) == 51
+    rows.index = pd.DatetimeIndex(index.to_numpy())
     assert len(windows(rows, 10)) == 48
     assert len(windows(rows, 10, gap=days)) == 51
     assert len(windows(rows, 10, gap="4D")) == 51
 
 
-def test_a_calendar_with_holidays_is_not_saved_without_them(tmp_path: Path) -> None:
+def test_a_calendar_is_saved_with_all_it_knows(tmp_path: Path) -> None:
     days = pd.offsets.CustomBusinessDay(holidays=["2026-01-06"])
     index = pd.date_range("2026-01-01", periods=60, freq="B")
     rows = pd.DataFrame({"a": np.sin(np.arange(60))}, index=index)
+    detector(gap=days).fit(rows).save(tmp_path / "detector")
+    assert AnomalyDetector.load(tmp_path / "detector", device="cpu").gap_ == days
+    hours = pd.date_range("2026-01-05", periods=24 * 21, freq="h")
+    week = Week.of(hours[hours.hour < 9])
+    six = pd.offsets.CustomBusinessDay(2, weekmask="Mon Tue Wed Thu Fri Sat")
+    late = pd.offsets.BusinessHour(start=["10:00", "13:00"], end=["12:00", "19:30"])
+    short = pd.offsets.CustomBusinessHour(weekmask="Mon Tue", holidays=["2026-01-06"], end="12:00")
+    bounds = {"a": week, "b": "B", "c": np.inf}
+    for calendar in (week, six, late, short, pd.offsets.BDay(), bounds):
+        again = restored_gap(json.loads(json.dumps(saved_gap(calendar))))
+        assert again == calendar
     with pytest.raises(ArgumentError, match="gap must be a duration or a word to be saved"):
-        detector(gap=days).fit(rows).save(tmp_path / "detector")
-    detector(gap=pd.offsets.BDay()).fit(rows).save(tmp_path / "detector")
-    assert AnomalyDetector.load(tmp_path / "detector", device="cpu").gap_ == "B"
+        saved_gap(pd.DateOffset(months=1, days=2))
+    for damaged in (
+        {"week": []},
+        {"week": [5, 4]},
+        {"week": [-1]},
+        {"week": [7 * 86400 * 10**9]},
+        {"week": ["5"]},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": 5, "holidays": []},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": "Mon", "holidays": ["soon"]},
+        {"kind": "CustomBusinessDay", "n": 1, "weekmask": "Moon", "holidays": []},
+        {"kind": "CustomBusinessDay", "n": 0, "weekmask": "Mon", "holidays": []},
+        {"kind": "BusinessHour", "n": 1, "start": ["soon"]},
+        {"kind": "BusinessHour", "n": 1, "offset": 5},
+        {"kind": "Timedelta", "n": 1},
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011
+            restored_gap(damaged)

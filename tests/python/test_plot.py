@@ -602,6 +602,36 @@ def test_scores_are_drawn_on_any_index(kind):
         assert dates.num2date(x[0]).hour == 0  # as on the user's own clock
 
 
+def test_scores_of_several_recordings_have_panels_of_their_own():
+    series, scores = scored(2)
+    days = pd.date_range("2026-01-01", periods=200, freq="D")
+    parts = {
+        f"site {i}": pd.DataFrame(series + i, index=days, columns=["a", "b"]) for i in range(7)
+    }
+    every = np.concatenate([scores] * 7)
+    every[200 * 6 + 50, 1] = 100
+    every[:200] = 0.1
+    events = pd.DataFrame({"group": ["site 6"], "start": days[[50]], "end": days[[50]]})
+    figure = plot.scores(parts, every, 50, events)
+    titles = [ax.get_title("left") for ax in figure.axes]
+    expected = [[f"site {i}: {'b' if i == 6 else 'a'}", "score"] for i in (1, 2, 3, 4, 6)]
+    assert titles == sum(expected, [])
+    assert [len(ax.patches) for ax in figure.axes] == [0] * 8 + [1, 1]
+    np.testing.assert_array_equal(figure.axes[8].lines[0].get_ydata(), parts["site 6"]["b"])
+    assert figure.get_supxlabel() == "The 5 of 7 recordings with the highest scores."
+    # A threshold above all scores is in the picture.
+    assert figure.axes[1].get_ylim()[1] > 50
+    # Columns that name recordings and times, on axes of one's own.
+    table = pd.concat(parts, names=["site", "day"]).reset_index()[:400]
+    mine, axes = plt.subplots(4)
+    events = events.rename(columns={"group": "site"})
+    assert plot.scores(table, every[:400], None, events, group="site", time="day", ax=axes) is mine
+    assert [len(ax.patches) for ax in axes] == [0] * 4
+    plt.close(mine)
+    with pytest.raises(ArgumentError, match="group must be a column of the table, got 'place'"):
+        plot.scores(table, every[:400], group="place")
+
+
 def test_of_many_columns_those_of_the_highest_scores_are_drawn():
     series, scores = scored(20)
     scores[50, [3, 7]] = 1000

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
@@ -25,7 +25,7 @@ class Convertible(Protocol):
     def to_pandas(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: D102
 
 
-Table: TypeAlias = "pd.DataFrame | pd.Series[Any] | Convertible"
+Table: TypeAlias = "pd.DataFrame | pd.Series[Any] | Convertible | Mapping[Any, pd.DataFrame]"
 """A table, for type checkers; `is_table` looks closer."""
 
 # Values of a column of words that are tried as numbers.
@@ -37,9 +37,11 @@ _NUMBER = re.compile(
 
 
 def is_table(given: Any) -> bool:
-    """Whether it is a table or a labelled series, of pandas or of another library."""
+    """Whether it is a table or a labelled series, of pandas or of another library, or several."""
     if isinstance(given, np.ndarray):
         return False
+    if isinstance(given, Mapping):
+        return _are_tables(given)
     if hasattr(given, "iloc"):
         return True
     # An xarray.Dataset, a lazy polars frame, a pyarrow table, a relation of DuckDB.
@@ -48,6 +50,13 @@ def is_table(given: Any) -> bool:
     known = {*dir(type(given)), *getattr(given, "__dict__", {})}
     named = not known.isdisjoint(("columns", "column_names", "data_vars"))
     return named and not known.isdisjoint(ways)
+
+
+def _are_tables(given: Mapping[Any, Any]) -> bool:
+    """Whether it is a mapping of tables by the names of recordings, not one of columns."""
+    return bool(given) and all(
+        hasattr(each, "columns") and is_table(each) for each in given.values()
+    )
 
 
 def has_time_axis(given: Any) -> bool:
@@ -61,7 +70,7 @@ def has_time_axis(given: Any) -> bool:
 
 
 def table_of(given: Any) -> Any:
-    """Return a pandas DataFrame of a table of any library.
+    """Return a pandas DataFrame of a table of any library; tables by name have it in their index.
 
     Raises
     ------
@@ -74,6 +83,8 @@ def table_of(given: Any) -> Any:
         return given
     if isinstance(given, pd.Series):
         return given.to_frame()
+    if isinstance(given, Mapping):
+        return pd.concat({name: table_of(each) for name, each in given.items()})
     kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
     if hasattr(given, "data_vars"):
         raise ArgumentError(f"series must be a DataFrame, got a {kind}: call to_dataframe() first")
@@ -128,16 +139,16 @@ def _default(table: Any, others: set[Any]) -> list[Any]:
             raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}")
         if is_numeric(column):
             labels.append(label)
-        elif looks_numeric(column):
-            left_out.append(label)
-    if left_out:
-        words = ", ".join(map(repr, left_out))
-        warn(
-            f"columns left out, as they hold words beside numbers: {words}. "
-            "pandas.to_numeric(..., errors='coerce') makes NaN of the words, and decimal=',' of "
-            "pandas.read_csv reads decimal commas",
-            UserWarning,
-        )
+        elif found := remedy(column, label):
+            left_out.append((label, found))
+    for words, beside in ((True, "hold words beside numbers"), (False, "store numbers as words")):
+        some = [each for each in left_out if ("errors=" in each[1]) == words]
+        if some:
+            warn(
+                f"columns left out, as they {beside}: {', '.join(repr(name) for name, _ in some)}. "
+                f"{some[0][1]}",
+                UserWarning,
+            )
     if not labels:
         raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
     return labels
@@ -174,10 +185,8 @@ def _asked(table: Any, columns: Any) -> list[Any]:
     for label in labels:
         column = table[label]
         if column.ndim == 1 and not is_numeric(column) and not column.isna().all():
-            remedy = ""
-            if looks_numeric(column):
-                remedy = ": pandas.to_numeric(..., errors='coerce') makes NaN of the words"
-            raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}{remedy}")
+            how = f": {found}" if (found := remedy(column, label)) else ""
+            raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}{how}")
     return labels
 
 
@@ -201,13 +210,31 @@ def is_words(column: Any) -> bool:
     return any(isinstance(value, str) for value in islice(column, _SAMPLE))
 
 
-def looks_numeric(column: Any) -> bool:
-    """Whether most of a column of words can be read as numbers."""
+def remedy(column: Any, label: Any) -> str:
+    """Return how a column of words, most of which can be read as numbers, becomes one of numbers.
+
+    Empty if most of it cannot be read so.
+    """
     if not is_words(column) or str(column.dtype) == "category":
-        return False
+        return ""
     some = [value for value in column.dropna().iloc[:_SAMPLE] if isinstance(value, str | Real)]
     found = sum(1 for value in some if _NUMBER.fullmatch(str(value)))
-    return bool(some) and 2 * found > len(some)
+    if not some or 2 * found <= len(some):
+        return ""
+    if all(_is_float(value) for value in some):
+        return f"table[{label!r}] = pandas.to_numeric(table[{label!r}]) makes numbers of them"
+    return (
+        f"pandas.to_numeric(table[{label!r}], errors='coerce') makes NaN of the words, and "
+        "decimal=',' of pandas.read_csv reads decimal commas"
+    )
+
+
+def _is_float(value: Any) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def numbers(table: Any, labels: list[Any]) -> NDArray[Any]:

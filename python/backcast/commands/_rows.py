@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast.commands._files import Table
+from backcast.data._calendars import MONDAY, TIMES, WEEK, Week, as_offset, may_close
 from backcast.errors import ArgumentError, DataError
 
 # Different steps of time in one recording from which their median is computed.
@@ -148,6 +150,9 @@ class _Steps:
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     # Parts that the recording has rows in.
     parts: int = 0
+    # How often each time of the week occurs, and the first and the last date, in nanoseconds.
+    week: Counter[int] = field(default_factory=Counter)
+    span: tuple[int, int] = (0, 0)
     weekdays_alone: bool = True
     over_weekends: bool = False
 
@@ -168,6 +173,13 @@ class _Steps:
         if times.dtype.kind == "M":
             # The first day of 1970 was a Thursday.
             day = (times.astype("M8[D]").astype(np.int64) + 3) % 7
+            since = times.astype("M8[ns]").astype(np.int64) - MONDAY
+            # The first one is the last of the part before.
+            new = since if self.parts == 1 else since[1:]
+            if len(self.week) <= TIMES and len(new):
+                within, often = np.unique(new % WEEK, return_counts=True)
+                self.week.update(dict(zip(within.tolist(), often.tolist(), strict=True)))
+            self.span = (int(since[0]) if self.parts == 1 else self.span[0], int(since[-1]))
             self.weekdays_alone &= not (day > 4).any()
             self.over_weekends |= bool((day[1:] < day[:-1]).any())
 
@@ -184,9 +196,22 @@ class _Steps:
         n = int(ends[-1])
         low, high = (self.values[np.searchsorted(ends, i, "right")] for i in ((n - 1) // 2, n // 2))
         longest = _MEDIANS * (np.float64(low) + np.float64(high)) / 2
+        if self.week and (calendar := self._calendar(longest)) is not None:
+            return calendar
         if self.values.dtype.kind == "m":
             return np.asarray(longest).astype(np.int64).astype(self.values.dtype)[()]
         return float(longest)
+
+    def _calendar(self, longest: np.float64) -> Any:
+        """Return the calendar with closed days or hours, if dates have gaps in most weeks."""
+        assert self.values is not None
+        gaps = self.counts[self.values.astype(np.float64) > longest].sum()
+        first, last = self.span
+        if not may_close(gaps, (last - first) / (WEEK / 7)):
+            return None
+        times, counts = np.array(sorted(self.week.items())).T
+        week = Week.of_counts(times, counts, first, last)
+        return None if week is None else as_offset(week)
 
     def found(self, label: Any, path: str) -> dict[Any, Any]:
         """Return the gap by the recording's label; nothing for a recording of one part."""

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from backcast._engine.tables import is_missing
 from backcast._warn import warn
+from backcast.data import _calendars
 from backcast.errors import ArgumentError, DataError
 
 # A step of more than this many median steps is a gap.
@@ -211,10 +212,16 @@ def find_gaps(
     found = same & (steps.astype(np.float64) > longest[codes[:-1]])
     learnt = {code: _as_gap(longest[code], steps.dtype) for code in present}
     special = {} if gap is None else _known(gap, present, groups)
-    for code in _without_weekends(labels, codes, found):
-        calendar = _calendar(labels[slice(*np.searchsorted(codes, [code, code + 1]))])
-        if calendar is not None and code not in special:
-            special[code] = calendar
+    known: dict[bytes, Any] = {}
+    for code in _weekly(labels, codes, found):
+        if code not in special:
+            own = labels[slice(*np.searchsorted(codes, [code, code + 1]))]
+            # Many recordings have the same dates.
+            key = own.asi8.tobytes()
+            if key not in known:
+                known[key] = _calendars.of_dates(own)
+            if known[key] is not None:
+                special[code] = known[key]
     for code, own in special.items():
         begin, end = np.searchsorted(codes, [code, code + 1])
         part = slice(begin, end)
@@ -237,17 +244,17 @@ def median_step(labels: Any, begins: NDArray[Any], ends: NDArray[Any]) -> Any:
     return np.sort(steps)[(len(steps) - 1) // 2] if len(steps) else None
 
 
-def _without_weekends(
-    labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]
-) -> NDArray[np.intp]:
-    """Return the recordings with a gap over a weekend and no row on one."""
+def _weekly(labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the recordings of dates that have a gap in most weeks, which may be a calendar's."""
     import pandas as pd
 
     if not isinstance(labels, pd.DatetimeIndex) or not found.any():
         return codes[:0]
-    day = labels.dayofweek.to_numpy()
-    over_one = np.unique(codes[:-1][found & (day[1:] < day[:-1])])
-    return np.setdiff1d(over_one, codes[day > 4])
+    present, begins, counts = np.unique(codes, return_index=True, return_counts=True)
+    days = (labels[begins + counts - 1] - labels[begins]) / np.timedelta64(1, "D")
+    gaps = np.bincount(codes[:-1][found], minlength=present[-1] + 1)[present]
+    closing: NDArray[np.bool_] = _calendars.may_close(gaps, days.to_numpy())
+    return present[closing]
 
 
 def _medians(
@@ -272,55 +279,17 @@ def _as_gap(longest: float, dtype: np.dtype[Any]) -> Any:
     return np.asarray(longest).astype(np.int64).astype(dtype)[()]
 
 
-def _calendar(labels: Any) -> str | None:
-    """Return the name of the calendar without weekends that dates follow; None if there is none."""
-    import pandas as pd
-
-    wall = labels.tz_localize(None)
-    if len(wall) > 2 and (name := pd.infer_freq(wall)) is not None:
-        return str(name)
-    # Business days of which some are missing.
-    days = np.diff(wall.to_numpy()) / np.timedelta64(1, "D")
-    weekends = (wall.dayofweek[:-1] == 4) & (days == 3)
-    return "B" if (days == 1).sum() > len(days) / 2 and weekends.any() else None
-
-
 def _beyond(times: NDArray[Any], steps: NDArray[Any], labels: Any, gap: Any) -> NDArray[np.bool_]:
     """Return which steps are longer than a gap."""
     import pandas as pd
 
-    offset = _offset(gap) if isinstance(labels, pd.DatetimeIndex) else None
-    if offset is not None:
-        import warnings
-
-        wall = labels.tz_localize(None)
-        with warnings.catch_warnings():
-            # An offset without a fast path is added row by row.
-            warnings.simplefilter("ignore", pd.errors.PerformanceWarning)
-            return np.asarray(wall[1:] > wall[:-1] + offset)
+    calendar = _calendars.offset_of(gap) if isinstance(labels, pd.DatetimeIndex) else None
+    if calendar is not None:
+        return _calendars.beyond(calendar, labels)
     longest = duration(gap, steps.dtype)
     if not longest > 0:
         raise ArgumentError(f"gap must be greater than 0, got {gap!r}")
     return np.asarray(steps.astype(np.float64) > longest)
-
-
-def _offset(gap: Any) -> Any:
-    """Return a step of the calendar that is no duration, as a business day; else None."""
-    import pandas as pd
-    from pandas.tseries.frequencies import to_offset
-
-    if not isinstance(gap, str | pd.DateOffset) or isinstance(gap, pd.offsets.Tick):
-        return None
-    try:
-        pd.Timedelta(gap)  # type: ignore[arg-type]
-        return None
-    except (TypeError, ValueError):
-        pass
-    try:
-        offset = to_offset(gap)
-    except ValueError:
-        return None
-    return None if isinstance(offset, pd.offsets.Tick) else offset
 
 
 def duration(gap: Any, dtype: np.dtype[Any]) -> float:
@@ -357,12 +326,10 @@ def describe(gap: Any) -> str:
     """Return a gap as words for a message."""
     import pandas as pd
 
-    # Without "0 days" before hours, and without trailing zeros.
-    return (
-        str(pd.Timedelta(gap)).removeprefix("0 days ")
-        if isinstance(gap, np.timedelta64)
-        else str(gap)
-    )
+    if isinstance(gap, np.timedelta64):
+        # Without "0 days" before hours, and without trailing zeros.
+        return str(pd.Timedelta(gap)).removeprefix("0 days ")
+    return _calendars.words(gap) if isinstance(gap, pd.DateOffset) else str(gap)
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -376,19 +343,18 @@ def saved_gap(gap: Any) -> Any:
         return str(gap)
     if gap is None or isinstance(gap, str | int | float | np.number):
         return gap
+    calendar = _calendars.offset_of(gap)
+    if calendar is not None:
+        return _calendars.saved(calendar)
     import pandas as pd
-    from pandas.tseries.frequencies import to_offset
 
-    if isinstance(gap, pd.DateOffset) and not isinstance(gap, pd.offsets.Tick):
-        if to_offset(gap.freqstr) != gap:
-            # The word of a calendar does not name its holidays.
-            raise ArgumentError(f"gap must be a duration or a word to be saved, got {gap!r}")
-        return gap.freqstr
     return str(pd.Timedelta(gap))
 
 
 def restored_gap(saved: Any) -> Any:
     """Return the gap that `saved_gap` has made plain; raise `ValueError` if it has not."""
+    if isinstance(saved, dict) and "groups" not in saved:
+        return _calendars.restored(saved)
     if isinstance(saved, dict):
         return {_label(label): restored_gap(own) for label, own in saved["groups"]}
     if not is_plain(saved) or not (isinstance(saved, str | None) or saved > 0):

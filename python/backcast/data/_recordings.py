@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from backcast._engine import tables
 from backcast._engine.columns import real
 from backcast._warn import warn
+from backcast.data._calendars import closes, offset_of
 from backcast.data._clock import describe, find_gaps, how_to_date, pd_numbers, times_of
+from backcast.data._times import continuations
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 W = TypeVar("W")
@@ -36,6 +38,8 @@ class Recordings:
     ends: NDArray[np.intp]
     timed: bool
     gap: Any
+    # As that of `Windows`.
+    calendar: Any = None
 
     @classmethod
     def of_array(cls, values: NDArray[Any]) -> Recordings:
@@ -71,6 +75,7 @@ class Recordings:
             run_ends=self.ends,
             timed=self.timed,
             names=self.names,
+            calendar=self._calendar,
         )
 
     def in_given_order(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -87,6 +92,24 @@ class Recordings:
         changes = self.row_groups[1:] != self.row_groups[:-1]
         return np.flatnonzero(np.append(changes, True))
 
+    def steps(self) -> Any:
+        """Return the step of time of each recording, by its label unless all have the same.
+
+        A step is a calendar, a duration or a number; None if there are no times.
+        """
+        if not self.timed or not len(self.values):
+            return None
+        of = continuations(self.row_labels, self.row_groups, self.ends, self._calendar)
+        last = self.last_rows
+        found = [of(row).step for row in last]
+        if self.row_groups is None or all(step == found[0] for step in found):
+            return found[0]
+        return dict(zip(self.row_groups[last].tolist(), found, strict=True))
+
+    @property
+    def _calendar(self) -> Any:
+        return self.gap if self.calendar is None else self.calendar
+
     def warn_of_rows_after(self, windows: Any) -> None:
         """Warn where the last window of a recording is not at its end, as a gap is in between."""
         ends = windows.starts + len(windows.frames)
@@ -94,12 +117,25 @@ class Recordings:
         if len(early):
             at = ", ".join(str(self.row_labels[end - 1]) for end in early[:5])
             at += ", ..." if len(early) > 5 else ""
+            several = self.row_groups is not None
+            where = f"{len(early)} of {len(ends)} recordings" if several else "the series"
             warn(
-                f"forecasts begin before the end of {len(early)} of {len(ends)} recordings, after "
+                f"forecasts begin before the end of {where}, after "
                 f"{at}: later rows follow a gap and are fewer than past = {len(windows.frames)}. "
-                "Give rows of NaN for those that are missing, as table.asfreq makes them",
+                "Give rows of NaN for those that are missing, as table.asfreq makes them"
+                f"{self._holidays()}",
                 UserWarning,
             )
+
+    def _holidays(self) -> str:
+        """Return how a calendar without holidays learns them."""
+        gaps = self.gap.values() if isinstance(self.gap, dict) else [self.gap]
+        if not any(offset_of(gap) is not None for gap in gaps):
+            return ""
+        return (
+            ". If they are holidays, gap=pandas.offsets.CustomBusinessDay(holidays=[...]) knows "
+            'them, and a duration, such as gap="4D", allows all of up to that'
+        )
 
     def warn_of_groups_without(self, windows: Any) -> None:
         """Warn where recordings have no window, while others have some."""
@@ -126,6 +162,7 @@ class Recordings:
             remedy = (
                 f"; a step of more than {describe(self.gap)} is a gap: give rows of NaN for those "
                 "that are missing, as table.asfreq makes them, or a larger gap"
+                f"{self._holidays()}"
             )
         return ShapeError(
             f"{name} must have at least {what} = {length} frames of one recording without "
@@ -196,6 +233,10 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
     labels, times = times_of(labels, given=is_given, name=names[1])
     if gap is not None and times is None:
         raise ArgumentError("gap must be None without a time")
+    # The table's own calendar, whose holidays and days of the week dates alone may not show.
+    freq = None if keys else getattr(labels, "freq", None)
+    calendar = freq if closes(freq) else None
+    gap = calendar if gap is None else gap
 
     # One recording after another, each ordered by time.
     order_by = [key for key in (times, codes) if key is not None]
@@ -221,13 +262,14 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
         ends=ends.astype(np.intp),
         timed=times is not None,
         gap=gap,
+        calendar=calendar,
     )
 
 
 def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: bool) -> None:
     """Warn where a column without numbers may hold the times of rows, or name their recordings."""
     for name in table.columns:
-        if name in used or (column := table[name]).ndim > 1 or tables.looks_numeric(column):
+        if name in used or (column := table[name]).ndim > 1 or tables.remedy(column, name):
             continue
         words = tables.is_words(column)
         dates = column.dtype.kind == "M" or (words and bool(how_to_date(column, name)))

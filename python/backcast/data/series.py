@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -14,7 +13,7 @@ from backcast._engine import tables
 from backcast._engine.columns import real
 from backcast.data._arguments import whole
 from backcast.data._recordings import recordings
-from backcast.data._times import times_after
+from backcast.data._times import Continuation, continuations, warn_of_guesses
 from backcast.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
@@ -53,6 +52,9 @@ class Windows:
         Whether `row_labels` are times.
     names : tuple of str
         Names of group and time.
+    calendar : calendar, dict or None, default=None
+        The calendar of the dates, one for all recordings or by group, as far as it is known; of
+        others, and where dates are not on it, it is learnt from the rows.
     """
 
     values: NDArray[Any]
@@ -66,6 +68,7 @@ class Windows:
     run_ends: NDArray[np.intp]
     timed: bool
     names: tuple[Any, Any]
+    calendar: Any = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -154,15 +157,20 @@ class Windows:
         pandas.MultiIndex
             Group (if there is one), window (0, 1, ...) and time of ``n_windows * steps`` frames.
             Times come from the table while its rows continue without a gap. Later times follow by
-            the step of the recording: by the calendar if its longest run without a gap has months,
-            business days and the like, else by the median step. Steps of whole days keep the local
-            time of day. If labels are not times and those of the table do not suffice, all are
-            steps: 1, 2, ...
+            the calendar of the recording, if it has one: months, quarters, business days, days of
+            the week and hours of opening, which `calendar` says or the rows show; else by the
+            median step. Steps of whole days keep the local time of day. If labels are not times
+            and those of the table do not suffice, all are steps: 1, 2, ...
 
         Raises
         ------
         ArgumentError
             If `steps` is below 1.
+
+        Warns
+        -----
+        UserWarning
+            If dates follow no calendar and their steps differ, so that later times are a guess.
 
         Examples
         --------
@@ -173,12 +181,25 @@ class Windows:
         >>> w.last.after(2).get_level_values("month").strftime("%B").tolist()
         ['July', 'August']
         """
+        index, goes_on = self._continued(whole("steps", steps, 1))
+        ends = {each.first: each for each in goes_on if each is not None}.values()
+        if guesses := [each.labels[-1] for each in ends if each.is_guess(steps)]:
+            warn_of_guesses(guesses)
+        return index
+
+    def _continued(self, steps: int) -> tuple[pd.MultiIndex, list[Continuation | None]]:
+        """Return what `after` returns, and how the times beyond the table of each window go on."""
         import pandas as pd
 
-        rows, ends = self._rows_after(whole("steps", steps, 1))
+        rows, ends = self._rows_after(steps)
         labels, beyond = self.row_labels.rename(self.names[1]), rows >= ends
+        known: dict[int, Continuation] = {}
         runs = np.unique(ends[beyond.any(axis=1)])
-        more = self._times_after(runs, steps)
+        if self.timed or self.row_groups is None:
+            of = continuations(self.row_labels, self.row_groups, self.run_ends, self.calendar)
+            known = {end: of(end - 1) for end in runs.tolist()}
+        each = [known[end].after(end, steps) for end in known]
+        more = [times for times in each if times is not None]
         if len(more) < len(runs):
             labels = pd.RangeIndex(1, steps + 1, name=self._own_name("step"))
             rows = np.tile(np.arange(steps), (len(self), 1))
@@ -187,7 +208,7 @@ class Windows:
             rows = np.where(beyond, extra + rows - ends, rows)
             labels = labels.append([times.rename(labels.name) for times in more])
         index: pd.MultiIndex = self._index(labels[rows.reshape(-1)], steps)
-        return index
+        return index, [known.get(end) for end in ends[:, 0].tolist()]
 
     def table(
         self, values: ArrayLike, columns: list[Any] | None = None, *, after: bool = False
@@ -273,16 +294,6 @@ class Windows:
         ends = self.run_ends[np.searchsorted(self.run_ends, after - 1, side="right")]
         return after + np.arange(steps), ends
 
-    def _times_after(self, ends: NDArray[np.intp], steps: int) -> list[Any]:
-        """Return the times after each run with one of these ends; fewer if some are unknown."""
-        if not len(ends) or (not self.timed and self.row_groups is not None):
-            return []
-        groups = np.zeros(len(self.values)) if self.row_groups is None else self.row_groups
-        runs = sorted(pairwise([0, *self.run_ends]), key=lambda run: run[1] - run[0])
-        longest = {groups[begin]: self.row_labels[begin:end] for begin, end in runs}
-        each = (times_after(self.row_labels[:end], longest[groups[end - 1]], steps) for end in ends)
-        return [times for times in each if times is not None]
-
     def _rows(self) -> NDArray[np.intp]:
         return self.starts[:, np.newaxis] + np.arange(self.frames.start, self.frames.stop)
 
@@ -351,7 +362,8 @@ def windows(
     series : array_like of shape (n_frames, *frame_shape) or (n_frames,), or pandas.DataFrame
         One recording; a memory-mapped array stays on disk. A one-dimensional series has one number
         per frame. Or a table in long format, with one row per frame, of one recording or of several
-        (`group`), in any order; tables of polars, pyarrow and others become pandas' own.
+        (`group`), in any order; tables of polars, pyarrow and others become pandas' own. Or a dict
+        of such tables by the names of their recordings.
     past : int
         Frames of past in a window, at least 1.
     future : int, default=0
@@ -372,9 +384,10 @@ def windows(
     gap : number, duration or calendar offset, default=None
         Longest time from one frame to the next within a window, in the units of `time`; infinity
         allows any. By default 1.5 times the median step of each recording; of dates on a calendar
-        without weekends (business days and hours), its step: a weekend is no gap, and a holiday is
-        one. ``pandas.offsets.CustomBusinessDay(holidays=days)`` knows the holidays, also those of
-        an exchange; ``"4D"`` allows all of up to four days.
+        with closed days or hours, which two weeks of rows show (business days, a week of six days,
+        hours of opening), its step: a weekend is no gap, and a holiday is one.
+        ``pandas.offsets.CustomBusinessDay(holidays=days)`` knows the holidays, also those of an
+        exchange, as does an index with this `freq`; ``"4D"`` allows all of up to four days.
 
     Returns
     -------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
@@ -112,6 +113,11 @@ class Forecaster(HasModel, BaseEstimator):
         Labels of the columns that are forecast; of an array, their numbers.
     gap_ : number, duration, calendar or dict, or None
         The longest step of time within a window.
+    step_ : calendar, duration, number or dict, or None
+        The time from one row to the next, by which forecasts are dated; of several recordings by
+        their labels unless all have the same. A calendar is the one that `gap` or the table's own
+        index (its `freq`) says, or that the rows show: months, quarters, business days, days of the
+        week, hours of opening. Holidays are known only if `gap` or the index says them.
     n_features_in_ : int
         Number of columns, those known in the future included.
 
@@ -167,6 +173,7 @@ class Forecaster(HasModel, BaseEstimator):
     decisions_: dict[str, str]
     model_: Model
     n_features_in_: int
+    step_: Any
     weights_: tuple[float, float]
     # Labels of the known columns of the table, and periods of the calendar.
     _known: list[Any]
@@ -279,6 +286,7 @@ class Forecaster(HasModel, BaseEstimator):
         rows = self._rows(series, self.columns, self.gap)
         n_forecast = len(rows.columns) - len(self._known)
         self.columns_, self.gap_ = rows.columns[:n_forecast], rows.gap
+        self.step_ = rows.steps()
         self.n_features_in_ = len(self._names())
         self._set_names()
         self._periods = periods_of(self.calendar, rows.row_labels)
@@ -383,7 +391,8 @@ class Forecaster(HasModel, BaseEstimator):
             Levels of prediction intervals, between 0 and 1, such as 0.9.
         future : array_like of shape (n_rows, n_known) or DataFrame, default=None
             With `future_columns`: these columns in the rows to come, found by their times and
-            groups; further rows and columns are ignored.
+            groups; further rows and columns are ignored. Where dates follow no calendar that is
+            known, or a day off is missing among these rows, forecasts have their dates.
 
         Returns
         -------
@@ -397,11 +406,19 @@ class Forecaster(HasModel, BaseEstimator):
         ------
         NotFittedError, ArgumentError, ShapeError, DataError
             If the forecaster was not fitted, or the data does not fit it.
+
+        Warns
+        -----
+        UserWarning
+            If forecasts begin before the end of a recording, as there is a gap; if their dates are
+            a guess, as those of the series follow no calendar; or if `future` skips some.
         """
         self._fitted()
         levels = levels_of(interval)
         rows = self._same_columns(series)
         layout = self._preparation.layout
+        if rows.calendar is None:
+            rows = replace(rows, calendar=self.step_)
         windows = rows.cut(Windows, layout.past, 0)
         if not len(windows):
             raise rows.too_short(layout.past, what="past")
@@ -410,7 +427,7 @@ class Forecaster(HasModel, BaseEstimator):
         rows.warn_of_rows_after(windows)
         n_forecast = len(self.columns_)
         frames = np.asarray(windows, np.float64)
-        later = future_rows(
+        later, index = future_rows(
             windows, future, self._known, layout.future, self._periods, (self.group, self.time)
         )
         known = np.concatenate([frames[..., n_forecast:], later], axis=1)
@@ -419,7 +436,7 @@ class Forecaster(HasModel, BaseEstimator):
             return made[0] if levels else made[0, ..., 0]
         import pandas as pd
 
-        index = windows.after(layout.future).droplevel(windows._own_name("window"))
+        index = index.droplevel(windows._own_name("window"))
         columns: Any = pd.Index(self.columns_)
         if levels:
             columns = [f"{label}{end}" for label in self.columns_ for end in ends_of(levels)]
@@ -456,6 +473,7 @@ class Forecaster(HasModel, BaseEstimator):
             "known": self._known,
             "periods": self._periods,
             "gap": saved_gap(self.gap_),
+            "step": saved_gap(self.step_),
             "weights": self.weights_,
             "errors": self.baselines_,
             "why": self.decisions_,
@@ -469,6 +487,8 @@ class Forecaster(HasModel, BaseEstimator):
         self.columns_, self._known = saved["columns"], saved["known"]
         self.n_features_in_ = len(self._names())
         self._periods, self.gap_ = tuple(saved["periods"]), restored_gap(saved["gap"])
+        # Older files do not have it: it is learnt from the rows of `predict`.
+        self.step_ = restored_gap(saved.get("step"))
         self.weights_ = tuple(saved["weights"])
         self.baselines_, self.decisions_ = saved["errors"], saved["why"]
 
@@ -489,7 +509,10 @@ class Forecaster(HasModel, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickle, also one with the old names."""
         new = {"why_": "decisions_", "held_out_": "baselines_"}
-        super().__setstate__({new.get(name, name): value for name, value in state.items()})
+        state = {new.get(name, name): value for name, value in state.items()}
+        if "gap_" in state:
+            state.setdefault("step_", None)
+        super().__setstate__(state)
 
     @property
     def segment_(self) -> int:

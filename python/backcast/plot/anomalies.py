@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from backcast._engine import tables
 from backcast.anomaly._scoring import row_scores
 from backcast.errors import ArgumentError, DataError, ShapeError
 from backcast.plot._figure import (
@@ -20,6 +22,9 @@ from backcast.plot._figure import (
     require_matplotlib,
 )
 
+# Recordings in one figure, at most.
+_RECORDINGS = 5
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -31,6 +36,7 @@ def scores(
     threshold: float | None = None,
     events: Any = None,
     *,
+    group: Any = None,
     time: Any = None,
     ax: Sequence[Axes] | None = None,
 ) -> Figure:
@@ -39,7 +45,8 @@ def scores(
     Parameters
     ----------
     series : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
-        One recording, ordered by time. A table is drawn on its index.
+        Rows ordered by time. A table is drawn on its index. Several recordings are named by
+        `group`, or by all levels of the index but the last; or they are a dict of tables.
     scores : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
         As `AnomalyDetector.scores` returns them for the series; or one number for each row, higher
         if more anomalous. NaN is left out.
@@ -47,18 +54,21 @@ def scores(
         Rows with a score above it are outliers and have its colour: ``detector.threshold_``.
     events : DataFrame, default=None
         As `AnomalyDetector.events` returns them. They are shaded from ``start`` to ``end``.
+    group : label or list of labels, default=None
+        Column of the table, or level of its index, that names the recording of a row.
     time : label, default=None
         Column of the table for the x axis, instead of its index.
     ax : sequence of matplotlib.axes.Axes, default=None
-        Axes to draw on, one for each column that is drawn and one for the score, instead of a new
-        figure.
+        Axes to draw on, one for each column that is drawn and one for the score of each recording,
+        instead of a new figure.
 
     Returns
     -------
     matplotlib.figure.Figure
         The new figure, or that of `ax`. One panel for each column, in the order of the table; of
         more than 8 columns, only the 8 with the highest scores. The score of the rows is below
-        them, on a logarithmic axis.
+        them, on a logarithmic axis. Of several recordings, the column with the highest score of
+        each, and the score; of more than 5, only the 5 with the highest scores, which a line says.
 
     Raises
     ------
@@ -67,7 +77,7 @@ def scores(
     DataError
         If there is no column of numbers, or no row.
     ArgumentError
-        If `time` is not a column of the table, or `events` have no ``start`` or ``end``.
+        If `group` or `time` is not a column of the table, or `events` have no ``start`` or ``end``.
     MissingPackageError
         If matplotlib is not installed.
 
@@ -80,41 +90,103 @@ def scores(
     >>> figure = scores(wave, np.exp(-((np.arange(300) - 205) ** 2) / 50) + 0.1, threshold=0.5)
     """
     require_matplotlib()
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    values, names, index = _table(series, time, getattr(scores, "columns", None))
-    x = _axis(index, index)
+    series = tables.table_of(series) if isinstance(series, Mapping) else series
+    values, names, index = _table(series, group, time, getattr(scores, "columns", None))
     each = np.asarray(scores, dtype=np.float64)
     if each.shape not in ((len(values),), (len(values), each.shape[-1])):
         raise ShapeError(
             f"scores must be one a row, ({len(values)},), or one a number, {values.shape}, "
             f"got {each.shape}"
         )
-    rows = each if each.ndim == 1 else row_scores(each)
-    shown = np.arange(values.shape[1])
-    if len(shown) > 8:
-        merit = each if each.shape == values.shape else np.abs(values - np.nanmean(values, 0))
-        shown = np.sort(np.argsort(-np.nan_to_num(merit).max(0), kind="stable")[:8])
-    spans = []
-    if events is not None:
-        if not {"start", "end"} <= set(events):
-            raise ArgumentError(f"events must have a start and an end, got {[*events]}")
-        ends = [_axis(events[name], index) for name in ("start", "end")]
-        spans = [*zip(*ends, strict=True)]
+    if events is not None and not {"start", "end"} <= set(events):
+        raise ArgumentError(f"events must have a start and an end, got {[*events]}")
+    groups, own_names = _groups(series, group, time)
+    places = {None: np.arange(len(values))}
+    if groups is not None:
+        places = {label: np.flatnonzero(groups == label) for label in groups.unique()}
+    parts = [
+        _Part(label, values[rows], each[rows], index[rows], _of(events, label, own_names))
+        for label, rows in places.items()
+    ]
+    several = len(parts) > 1
+    drawn = parts
+    if len(parts) > _RECORDINGS:
+        highest = [-np.nanmax(np.append(part.rows, -np.inf)) for part in parts]
+        drawn = [parts[i] for i in sorted(np.argsort(highest, kind="stable")[:_RECORDINGS])]
 
-    panels = panels_of(ax, [*(names[column] for column in shown), "score"], "panel")
+    shown = [part.shown(1 if several else 8) for part in drawn]
+    titles = [[*(names[column] for column in own), "score"] for own in shown]
+    panels = panels_of(ax, [name for own in titles for name in own], "panel")
     if panels is None:
-        lane = 220 if len(shown) == 1 else 110
-        figure = new_figure(1000, lane * len(shown) + 220)
+        lane = 220 if len(shown[0]) == 1 and not several else 110
+        ratios = [size for own in shown for size in (*[lane] * len(own), 110 if several else 180)]
+        figure = new_figure(1000, sum(ratios) + 40 + 20 * several * len(drawn))
         figure.set_layout_engine("constrained")
-        ratios = [lane] * len(shown) + [180]
-        grid = figure.subplots(len(ratios), sharex=True, height_ratios=ratios, squeeze=False)
+        same = all(
+            part.index is drawn[0].index or drawn[0].index.equals(part.index) for part in drawn
+        )
+        grid = figure.subplots(len(ratios), sharex=same, height_ratios=ratios, squeeze=False)
         panels = [*grid[:, 0]]
+        if len(drawn) < len(parts):
+            told = f"The {len(drawn)} of {len(parts)} recordings with the highest scores."
+            figure.supxlabel(told, x=0.99, ha="right", fontsize=9)
+    begin = 0
+    for part, own in zip(drawn, shown, strict=True):
+        mine = panels[begin : begin + len(own) + 1]
+        begin += len(mine)
+        _draw(mine, part, own, names, threshold)
+        if several:
+            mine[0].set_title(f"{part.label}: {names[own[0]]}", fontsize=11, loc="left", pad=3)
+            # The score below has them.
+            mine[0].tick_params(labelbottom=False)
+        x = _axis(part.index, part.index)
+        unit = "seconds" if getattr(part.index, "dtype", x.dtype).kind == "m" else "row"
+        if part is drawn[-1]:
+            mine[-1].set_xlabel("" if x.dtype.kind == "M" else unit if time is None else str(time))
+    return figure_with(panels[0])
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The numbers (n, D), scores (n,) or (n, D), labels and events of one recording."""
+
+    label: Any
+    values: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    index: Any
+    events: Any
+
+    @property
+    def rows(self) -> NDArray[np.float64]:
+        """One score a row."""
+        return self.scores if self.scores.ndim == 1 else row_scores(self.scores)
+
+    def shown(self, most: int) -> NDArray[np.intp]:
+        """Return the columns with the highest scores; without scores of columns, of the values."""
+        every = np.arange(self.values.shape[1])
+        if len(every) <= most:
+            return every
+        values = self.values
+        merit = self.scores
+        if merit.shape != values.shape:
+            merit = np.abs(values - np.nanmean(values, 0))
+        return np.sort(np.argsort(-np.nan_to_num(merit).max(0), kind="stable")[:most])
+
+
+def _draw(
+    panels: Sequence[Axes], part: _Part, shown: Any, names: Sequence[str], threshold: float | None
+) -> None:
+    """Draw columns of one recording and, in the last panel, its scores."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    x, rows = _axis(part.index, part.index), part.rows
     for panel, column in zip(panels, shown, strict=False):
-        panel.plot(x, values[:, column], color=PAST, linewidth=1)
+        panel.plot(x, part.values[:, column], color=PAST, linewidth=1)
         panel.set_title(names[column], fontsize=11, loc="left", pad=3)
     below = panels[-1]
     below.plot(x, rows, color=NEUTRAL, linewidth=1)
+    if threshold is not None:
+        below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--")
     known = rows[np.isfinite(rows) & (rows > 0)]
     if known.size:
         below.set_yscale("log")
@@ -125,10 +197,13 @@ def scores(
         below.set_ylim(bottom=float(np.median(known)) / 10)
     below.set_title("score", fontsize=11, loc="left", pad=3)
     if threshold is not None:
-        below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--")
         above = np.where(rows > threshold, rows, np.nan)
         below.plot(x, above, color=FUTURE, linewidth=1.5, marker=".", markersize=4)
         below.set_title("threshold", fontsize=11, loc="right", pad=3, color=FUTURE)
+    spans = []
+    if part.events is not None:
+        ends = [_axis(part.events[name], part.index) for name in ("start", "end")]
+        spans = [*zip(*ends, strict=True)]
     for panel in panels:
         panel.margins(x=0.01)
         # Events before or after the series must not stretch the axis.
@@ -138,12 +213,50 @@ def scores(
             panel.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.3)
-    unit = "seconds" if getattr(index, "dtype", x.dtype).kind == "m" else "row"
-    below.set_xlabel("" if x.dtype.kind == "M" else unit if time is None else str(time))
-    return figure_with(below)
 
 
-def _table(series: Any, time: Any, columns: Any) -> tuple[NDArray[np.float64], list[str], Any]:
+def _groups(series: Any, group: Any, time: Any) -> tuple[Any, list[Any]]:
+    """Return the recording of each row, and the names of the columns of events that say it."""
+    if not hasattr(series, "iloc"):
+        if group is not None:
+            raise ArgumentError("group must be None for an array; a DataFrame has columns")
+        return None, []
+    import pandas as pd
+
+    index = series.index
+    if group is None:
+        levels = [i for i in range(index.nlevels) if index.names[i] != time or time is None]
+        levels = levels if len(levels) < index.nlevels else levels[:-1]
+        if not levels:
+            return None, []
+        found = index.droplevel([i for i in range(index.nlevels) if i not in levels])
+        several = len(levels) > 1
+        names = [f"level_{i}" if several else "group" for i in levels]
+        return found, [index.names[i] or name for i, name in zip(levels, names, strict=True)]
+    names = group if isinstance(group, list) else [group]
+    keys = []
+    for name in names:
+        if name in getattr(series, "columns", ()):
+            keys.append(pd.Index(series[name]))
+        elif name in index.names:
+            keys.append(index.get_level_values(name))
+        else:
+            raise ArgumentError(f"group must be a column of the table, got {name!r}")
+    return keys[0] if len(keys) == 1 else pd.MultiIndex.from_arrays(keys), names
+
+
+def _of(events: Any, label: Any, names: list[Any]) -> Any:
+    """Return the events of one recording; all, if they do not say whose they are."""
+    if events is None or not names or not set(names) <= set(events.columns):
+        return events
+    for name, part in zip(names, label if len(names) > 1 else (label,), strict=True):
+        events = events[events[name] == part]
+    return events
+
+
+def _table(
+    series: Any, group: Any, time: Any, columns: Any
+) -> tuple[NDArray[np.float64], list[str], Any]:
     """Return the numbers (n, D), the names of the columns and the labels of the rows."""
     if not hasattr(series, "iloc"):
         if time is not None:
@@ -157,17 +270,22 @@ def _table(series: Any, time: Any, columns: Any) -> tuple[NDArray[np.float64], l
             )
         names = ["series"] if values.shape[1] == 1 else [f"{i}" for i in range(values.shape[1])]
         return values.astype(np.float64), names, np.arange(len(values))
+    import pandas as pd
+
     table = series.to_frame() if series.ndim == 1 else series
     if time is not None and time not in table.columns:
         raise ArgumentError(f"time must be a column of the table, got {time!r}")
     if columns is not None and set(columns) <= set(table.columns):
         numbers = table[list(columns)]
     else:
-        numbers = table.select_dtypes(["number", "bool"]).drop(columns=[time], errors="ignore")
+        keys = [*(group if isinstance(group, list) else [group]), time]
+        numbers = table.select_dtypes(["number", "bool"]).drop(columns=keys, errors="ignore")
     if numbers.size == 0:
         raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
     values = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    labels = table.index if time is None else table[time]
+    labels = table.index if time is None else pd.Index(table[time])
+    if labels.nlevels > 1:
+        labels = labels.get_level_values(-1)
     return values, [*map(str, numbers.columns)], labels
 
 
