@@ -165,7 +165,8 @@ def test_forecasts_of_recordings_are_those_of_the_whole(
         expected = Forecaster.load(folder / "forecaster", device="cpu").predict(table, interval=0.9)
     found = found.sort_values(["sensor", "step"])
     assert [*zip(found["sensor"], found["time"], strict=True)] == expected.index.tolist()
-    np.testing.assert_array_equal(found[expected.columns], expected)
+    # Units of intervals come from Fourier transforms, whose last bits depend on the batch.
+    np.testing.assert_allclose(found[expected.columns], expected, rtol=1e-12)
 
 
 def test_models_fitted_on_arrays_take_columns_by_place(command: Any, tmp_path: Path) -> None:

@@ -40,9 +40,7 @@ def is_table(given: Any) -> bool:
     """Whether it is a table or a labelled series, of pandas or of another library, or several."""
     if isinstance(given, np.ndarray):
         return False
-    if isinstance(given, Mapping):
-        return _are_tables(given)
-    if hasattr(given, "iloc"):
+    if hasattr(given, "iloc") or (isinstance(given, Mapping) and _are_tables(given)):
         return True
     # An xarray.Dataset, a lazy polars frame, a pyarrow table, a relation of DuckDB.
     ways = ("to_pandas", "toPandas", "to_dataframe", "collect", "df", "__dataframe__")
@@ -54,9 +52,8 @@ def is_table(given: Any) -> bool:
 
 def _are_tables(given: Mapping[Any, Any]) -> bool:
     """Whether it is a mapping of tables by the names of recordings, not one of columns."""
-    return bool(given) and all(
-        hasattr(each, "columns") and is_table(each) for each in given.values()
-    )
+    values = list(given.values())
+    return bool(values) and all(hasattr(each, "columns") and is_table(each) for each in values)
 
 
 def has_time_axis(given: Any) -> bool:
