@@ -283,7 +283,7 @@ def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
     rows = table(groups=1)
     found = of_table().fit(rows)
     holed = rows.drop(index=[20, *range(26, 30)])
-    with pytest.warns(TrainingWarning, match="5 of 55 rows have no score .*, the first at .*:21:"):
+    with pytest.warns(TrainingWarning, match="5 of 55 rows have no score .*, 5 of 's0': they"):
         scores = found.scores(holed)
     assert scores.loc[21:25].isna().all(axis=None)
     with pytest.warns(TrainingWarning, match="9 rows of each .* and series has 5. Give the 8"):

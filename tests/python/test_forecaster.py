@@ -157,6 +157,25 @@ def test_level_and_spread_are_those_of_the_known_numbers() -> None:
         np.testing.assert_allclose(spread[:, 0, 0], spreads)
 
 
+def test_a_learnt_calendar_is_left_where_rows_leave_it() -> None:
+    days = pd.date_range("2025-01-01", periods=400, name="day")
+    x = pd.DataFrame({"x": np.sin(np.arange(400.0))}, index=days)
+    found = Forecaster(14, 7, SMALL).fit(x[x.index.dayofweek < 5])
+    assert found.step_ == "B"
+    made = found.predict(x[-60:])
+    assert made.index.tolist() == pd.date_range(days[-1], periods=8)[1:].tolist()
+
+
+def test_rows_of_another_month_are_no_future() -> None:
+    days = pd.bdate_range("2025-01-01", periods=280, name="day")
+    rows = pd.DataFrame({"x": np.sin(np.arange(280.0)), "p": np.arange(280.0) % 3}, index=days)
+    found = Forecaster(14, 5, SMALL, future_columns=["p"]).fit(rows[:240])
+    with pytest.warns(UserWarning, match="skips them as days off"):
+        found.predict(rows[:240], future=rows[["p"]].drop(index=days[241]))
+    with pytest.raises(DataError, match="future must have the 5 rows after the series"):
+        found.predict(rows[:240], future=rows[260:][["p"]])
+
+
 def test_segments_are_what_a_model_gets_by_hand() -> None:
     """Without the linear part: windows less the last value, by the deviation, cut in segments."""
     more = {"max_iter": 150, "learning_rate": 0.02}

@@ -632,6 +632,20 @@ def test_scores_of_several_recordings_have_panels_of_their_own():
         plot.scores(table, every[:400], group="place")
 
 
+def test_panels_of_a_recording_have_one_axis_although_rows_lack_scores():
+    hours = pd.date_range("2026-01-01", periods=40, freq="h")
+    parts = [
+        pd.DataFrame({"at": hours[:n], "x": np.arange(float(n)), "m": m})
+        for n, m in ((40, "a"), (30, "b"))
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    rows = np.where(table["x"] < 9, np.nan, 1.0)
+    figure = plot.scores(table[["at", "m", "x"]], rows, group="m", time="at")
+    limits = [axes.get_xlim() for axes in figure.axes]
+    assert limits[0] == limits[1] and limits[2] == limits[3] and limits[0] != limits[2]
+    plt.close(figure)
+
+
 def test_of_many_columns_those_of_the_highest_scores_are_drawn():
     series, scores = scored(20)
     scores[50, [3, 7]] = 1000

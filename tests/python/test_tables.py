@@ -339,3 +339,50 @@ def test_dates_in_words_get_advice_on_their_order(labels: list[str], how: str) -
         windows(table.set_index("day"), past=2)
     with pytest.warns(UserWarning, match=f"'day' holds dates and is left out.*{how}"):
         windows(table, past=2)
+
+
+def test_words_that_describe_rows_get_no_advice_on_recordings() -> None:
+    hours = pd.date_range("2026-01-01", periods=40, freq="h")
+    rows = pd.DataFrame({"x": np.arange(40.0)}, index=hours)
+    rows["status"] = ["ok", "fail"] * 20
+    rows["comment"] = [None] * 30 + ["filter changed", "restart"] * 5
+    rows["parts"] = [["a"]] * 39 + ["b"]
+    assert windows(rows, past=5).columns == ["x"]
+    hosts = pd.DataFrame({"host": ["10.0.10.5"] * 20 + ["10.0.10.6"] * 20, "x": np.arange(40.0)})
+    with pytest.warns(UserWarning, match="'host' holds words .* group='host'"):
+        windows(hosts, past=5)
+
+
+def test_tables_by_name_must_be_alike() -> None:
+    one = pd.DataFrame({"x": np.arange(9.0)})
+    others = (one.rename(columns={"x": "y"}), one.set_index(np.arange(9), append=True))
+    for other in others:
+        with pytest.raises(ArgumentError, match="same columns and an index of one kind.*'b'"):
+            windows({"a": one, "b": other}, past=3)
+    assert len(windows({"a": one, "b": one}, past=3)) == 14
+
+
+@pytest.mark.parametrize("hours", [(8, 16), (0, 8), (10, 18), (9, 17)])
+@pytest.mark.parametrize("days", [5, 7])
+def test_eight_hours_a_day_are_those_of_the_rows(hours: tuple[int, int], days: int) -> None:
+    every = pd.date_range("2026-01-05", "2026-03-09", freq="h", inclusive="left")
+    opened = (every.hour >= hours[0]) & (every.hour < hours[1]) & (every.dayofweek < days)
+    index = every[opened]
+    n = len(index) - 20
+    table = pd.DataFrame({"x": np.arange(float(n))}, index=index[:n])
+    assert windows(table, past=2).last.after(20).get_level_values(-1).tolist() == [*index[n:]]
+    assert len(windows(table, past=20)) == n - 19
+
+
+def test_two_months_are_no_milliseconds() -> None:
+    index = pd.date_range("2015-01-01", periods=48, freq="2MS")
+    table = pd.DataFrame({"x": np.arange(44.0)}, index=index[:44])
+    assert windows(table, past=20).last.after(4).get_level_values(-1).tolist() == [*index[44:]]
+
+
+def test_a_few_outages_do_not_make_times_a_guess() -> None:
+    hours = pd.date_range("2026-01-01", periods=1000, freq="h")
+    kept = hours.delete([200 * i + k for i in range(1, 5) for k in range(5)])
+    table = pd.DataFrame({"x": np.arange(float(len(kept)))}, index=kept)
+    after = windows(table, past=48).last.after(24).get_level_values(-1)
+    assert after[0] == hours[-1] + pd.Timedelta("1h")

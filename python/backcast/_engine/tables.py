@@ -81,7 +81,16 @@ def table_of(given: Any) -> Any:
     if isinstance(given, pd.Series):
         return given.to_frame()
     if isinstance(given, Mapping):
-        return pd.concat({name: table_of(each) for name, each in given.items()})
+        some = {name: table_of(each) for name, each in given.items()}
+        first = next(iter(some.values()))
+        for name, each in some.items():
+            same = [*each.columns] == [*first.columns] and each.index.nlevels == first.index.nlevels
+            if not same or getattr(each.index, "tz", None) != getattr(first.index, "tz", None):
+                raise ArgumentError(
+                    "tables by name must have the same columns and an index of one kind, got "
+                    f"others in {name!r} than in {next(iter(some))!r}"
+                )
+        return pd.concat(some)
     kind = f"{type(given).__module__.partition('.')[0]}.{type(given).__name__}"
     if hasattr(given, "data_vars"):
         raise ArgumentError(f"series must be a DataFrame, got a {kind}: call to_dataframe() first")

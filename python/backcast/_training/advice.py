@@ -63,8 +63,8 @@ def advise_on_outputs(by_decoder: Mapping[str, tuple[NDArray[Any], NDArray[Any]]
         warn(
             f"{' and '.join(same)} {'give' if len(same) > 1 else 'gives'} nearly the same frames "
             f"for every window ({'; '.join(same.values())}): the model has learnt only the "
-            'mean. Try more updates (max_iter), a larger learning_rate, feedback="none", or '
-            'scale="standard"'
+            'mean. Try scale="standard" (also for film in which little changes), more updates '
+            '(max_iter), feedback="none", or a larger learning_rate'
         )
     return bool(same)
 

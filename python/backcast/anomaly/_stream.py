@@ -12,7 +12,7 @@ from backcast.anomaly._events import require_pandas
 from backcast.anomaly._scorer import Scorer, pieces, rows_of
 from backcast.anomaly._scoring import Numbers, row_scores
 from backcast.data._clock import times_of
-from backcast.data._recordings import Recordings
+from backcast.data._recordings import Recordings, is_table
 from backcast.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def as_rows(given: Any, columns: list[Any], time: Any, stream: Stream | None) ->
         # The labels are no times; those of the rows before may begin anywhere.
         seen = max(seen, int(stream.table.index.max()) + 1)
     several = isinstance(given, list | tuple) and given and isinstance(given[0], Mapping)
+    if isinstance(given, Mapping) and is_table(given):
+        raise ArgumentError("rows must be one table, with the column of group=..., got several")
     if isinstance(given, Mapping) or several:
         whole = several or any(np.ndim(value) for value in given.values())
         table = pandas.DataFrame(given if whole else [given])

@@ -870,25 +870,29 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         without = np.repeat(n_rows < length, n_rows) & ~before
         if not without.any():
             return
-        first = int(np.flatnonzero(without)[0])
-        where = rows.row_labels[first]
+        where = f"the first at {rows.row_labels[int(np.flatnonzero(without)[0])]}"
         if rows.row_groups is not None:
-            where = f"{where} of {rows.row_groups[first]!r}"
+            groups, counts = np.unique(rows.row_groups[without], return_counts=True)
+            most = np.argsort(-counts, kind="stable")
+            each = [f"{counts[i]:,} of {groups[i]!r}" for i in most[:5]]
+            where = ", ".join(each) + (", ..." if len(most) > 5 else "")
         remedy = "Give the rows before them too, scores(series, context=rows_before)"
         if rows.timed and rows.gap is not None:
             gap = "usual" if isinstance(rows.gap, dict) else describe(rows.gap)
             remedy += (
                 f"; or, where a step of more than {gap} cuts them off, rows of NaN for those that "
-                "are missing, as table.asfreq makes them, or a larger gap"
+                "are missing, as asfreq makes them of the table of a recording, or a larger gap"
             )
         warn(
             f"{without.sum():,} of {(~before).sum():,} rows have no score and count as inliers, "
-            f"the first at {where}: they are in runs of fewer rows than a window, past_ + future_ "
+            f"{where}: they are in runs of fewer rows than a window, past_ + future_ "
             f"= {length}. {remedy}"
         )
 
     def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
         """Warn where so many of the rows are outliers that those of `fit` cannot be their like."""
+        if getattr(self, "decisions_", {}).get("threshold", "").endswith("set by hand"):
+            return
         scores = scores[~np.isnan(scores)]
         share = np.mean(scores > self.threshold_) if len(scores) else 0.0
         if len(scores) >= _MANY_ROWS and share > max(_MANY, 5 * self._outlier_fraction()):

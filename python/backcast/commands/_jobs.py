@@ -466,6 +466,14 @@ class Forecast(_OfSeries):
                     "future must be left out, as this Forecaster was fitted without future_columns"
                 )
             future = open_file(path, self.options.separator, self.options.decimal)
+            steps = self.model.future
+            if isinstance(future, Array):
+                shape = (future.shape + (1,))[:2] if len(future.shape) < 3 else future.shape
+                if shape[1:] != (len(known),) or shape[0] < steps:
+                    raise ShapeError(
+                        f"{path}: future must be of shape ({steps}, {len(known)}), or longer, got "
+                        f"{future.shape}"
+                    )
             if isinstance(future, Table):
                 for name in () if self.by_place else known:
                     if name not in future.numeric:

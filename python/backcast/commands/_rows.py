@@ -187,17 +187,17 @@ class _Steps:
         """Return the longest step without a gap; None for a recording of one part."""
         if self.parts < 2 or self.values is None or not len(self.values):
             return None
-        if self.weekdays_alone and self.over_weekends:
-            raise ArgumentError(
-                f"{path}: gap must be given, as its dates leave out weekends: --gap B if a weekend "
-                "is none, or a duration"
-            )
         ends = np.cumsum(self.counts)
         n = int(ends[-1])
         low, high = (self.values[np.searchsorted(ends, i, "right")] for i in ((n - 1) // 2, n // 2))
         longest = _MEDIANS * (np.float64(low) + np.float64(high)) / 2
         if self.week and (calendar := self._calendar(longest)) is not None:
             return calendar
+        if self.weekdays_alone and self.over_weekends:
+            raise ArgumentError(
+                f"{path}: gap must be given, as its dates leave out weekends: --gap B if a weekend "
+                "is none, or a duration"
+            )
         if self.values.dtype.kind == "m":
             return np.asarray(longest).astype(np.int64).astype(self.values.dtype)[()]
         return float(longest)

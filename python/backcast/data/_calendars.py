@@ -141,8 +141,10 @@ def offset_of(gap: Any) -> Any:
     if not isinstance(gap, str | pd.DateOffset) or isinstance(gap, pd.offsets.Tick):
         return None
     try:
-        pd.Timedelta(gap)  # type: ignore[arg-type]
-        return None
+        # "2MS" are months, "2ms" is a duration.
+        if not (isinstance(gap, str) and gap.endswith("MS")):
+            pd.Timedelta(gap)  # type: ignore[arg-type]
+            return None
     except (TypeError, ValueError):
         pass
     try:
@@ -173,6 +175,9 @@ def of_dates(dates: Any, run: Any = None) -> Any:
     run = wall if run is None else run.tz_localize(None)
     for part in (wall, run) if len(run) < len(wall) else (wall,):
         name = pd.infer_freq(part) if len(part) > 2 else None
+        if name == "bh" and not _are_business_hours(part):
+            # pandas says so of any eight hours a day.
+            name = None
         if name is not None and not isinstance(offset_of(name), pd.offsets.Day | None):
             return str(name)
         if name is not None and len(part) == len(wall):
@@ -181,6 +186,11 @@ def of_dates(dates: Any, run: Any = None) -> Any:
     if week is not None:
         return as_offset(week)
     return _without_some(wall) or _half_months(run)
+
+
+def _are_business_hours(wall: Any) -> bool:
+    """Return whether dates are of 9:00 to 17:00 from Monday to Friday."""
+    return bool(wall.dayofweek.max() < 5 and wall.hour.min() == 9 and wall.hour.max() == 16)
 
 
 def may_close(gaps: Any, days: Any) -> Any:

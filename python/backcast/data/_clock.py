@@ -20,7 +20,7 @@ _MEDIANS = 1.5
 # Labels that are looked at to see whether they are dates.
 _SAMPLE = 100
 # A date such as 31.12.2026 or 12/31/26.
-_DATE = re.compile(r"\s*(\d{1,2})[./-](\d{1,2})[./-](\d{4}|\d{2})\b")
+_DATE = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\d./-])")
 
 
 def has_times(index: Any) -> bool:
@@ -154,7 +154,9 @@ def how_to_date(labels: Any, name: Any) -> str:
     made = f"makes dates of {name!r}, such as {some[0]!r}"
     numbers = [_DATE.match(label) for label in some]
     if all(numbers):
-        first, second = (max(int(n[i]) for n in numbers if n) for i in (1, 2))
+        first, second = (max(int(n[i]) for n in numbers if n) for i in (1, 3))
+        if min(first, second) > 12 or max(first, second) > 31:
+            return ""
         if first > 12 or second > 12:
             return f": pandas.to_datetime(..., dayfirst={first > 12}) {made}"
         return f": pandas.to_datetime(..., dayfirst=True) {made}; with dayfirst=False months first"

@@ -273,14 +273,16 @@ def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: boo
             continue
         words = tables.is_words(column)
         dates = column.dtype.kind == "M" or (words and bool(how_to_date(column, name)))
-        if dates and not timed and column.nunique() > 1:
+        n_values = _n_values(column)
+        # Times mostly differ; names of recordings have runs of rows each.
+        if dates and not timed and n_values > min(3, len(column) / 2):
             first = how_to_date(column, name) if words else ""
             warn(
                 f"column {name!r} holds dates and is left out. With time={name!r} rows are "
                 f"ordered by it and cut at its gaps, and results have it{first}",
                 UserWarning,
             )
-        elif words and not dates and not grouped and 1 < column.nunique() <= len(column) / 2:
+        elif words and not grouped and 1 < n_values <= len(column) / 2 and _may_name(column, timed):
             warn(
                 f"column {name!r} holds words and is left out, so windows cross from one of its "
                 f"values to another. If it names recordings, group={name!r} keeps them apart; if "
@@ -288,6 +290,20 @@ def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: boo
                 "of it; columns=[...] says which columns to take",
                 UserWarning,
             )
+
+
+def _n_values(column: Any) -> int:
+    """Return the number of different values."""
+    try:
+        return int(column.nunique())
+    except TypeError:
+        return len(column)  # of lists and the like
+
+
+def _may_name(column: Any, timed: bool) -> bool:
+    """Whether words may name recordings: they are in every row, and lie in blocks along a time."""
+    n_blocks = (column != column.shift()).sum()
+    return not column.isna().any() and (not timed or bool(n_blocks == column.nunique()))
 
 
 def _keys(table: Any, group: Any, time: Any) -> tuple[list[Any], Any, bool, tuple[Any, Any]]:

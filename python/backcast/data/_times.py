@@ -16,9 +16,11 @@ from backcast.data import _calendars
 if TYPE_CHECKING:
     import pandas as pd
 
-# Times to come are a guess if at least so many steps differ from the median step by half of it, and
-# such a part of the windows takes another time than its steps.
-_FEW, _UNSURE = 3, 0.1
+# Times to come are a guess if at least so many steps, and such a part of them, differ from the
+# median step by half of it, and such a part of the windows takes another time than its steps.
+_FEW, _OFTEN, _UNSURE = 3, 0.02, 0.1
+# Dates of which such a part has equal steps, and less of them is on a calendar, do not follow it.
+_MOST = 0.9
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,10 @@ class Continuation:
         step = _step(_numbers(self.run))
         if self.calendar is not None or step is None or len(times) <= _FEW:
             return False
-        each, some = np.diff(times), min(steps, len(times) - 1)
+        uneven, some = np.abs(np.diff(times) - step) > step / 2, min(steps, len(times) - 1)
         off = np.abs(times[some:] - times[:-some] - some * step) > step / 2
-        return bool((np.abs(each - step) > step / 2).sum() >= _FEW and off.mean() > _UNSURE)
+        often = uneven.sum() >= _FEW and uneven.mean() > _OFTEN
+        return bool(often and off.mean() > _UNSURE)
 
     @property
     def step(self) -> Any:
@@ -166,12 +169,13 @@ def _calendar_of(labels: Any, run: Any, calendar: Any) -> Any:
 
     if not isinstance(labels, pd.DatetimeIndex) or not len(labels):
         return None
-    given = _calendars.offset_of(calendar)
+    given, steps = _calendars.offset_of(calendar), np.diff(labels.asi8)
     # A calendar may be a mere bound of the steps, as a business day of hours.
     if given is not None and _calendars.fits(given, labels):
-        if _calendars.steps_along(given, labels):
+        even = len(steps) > 0 and np.mean(steps == np.median(steps)) >= _MOST
+        leaves = even and _calendars.on(given, labels[-100:]).mean() < _MOST
+        if not leaves and _calendars.steps_along(given, labels):
             return calendar
-    steps = np.diff(labels.asi8)
     if len(steps) < 2 or not (steps > 0).all():
         return None
     day = pd.Timedelta("1D") // pd.Timedelta(1, unit=labels.unit)

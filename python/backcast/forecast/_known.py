@@ -244,7 +244,10 @@ def _places(
         return first_ones, []
     calendar = None if goes_on is None else goes_on.calendar
     if len(after) == steps and closes(calendar) and on(calendar, after).all():
-        return first_ones, list(expected[(place < 0) & (expected < after[-1])])
+        skipped = list(expected[(place < 0) & (expected < after[-1])])
+        # Days off are few; other rows are of another time.
+        if len(skipped) <= max(1, steps // 3):
+            return first_ones, skipped
     if guess:
         raise DataError(
             f"future must have {steps} rows{of} after {last}, the end of the series, got "

@@ -32,6 +32,8 @@ _LINEAR, _VALIDATION = 50_000, 512
 # this part: held-out windows overlap, and few of them are independent. Forecasts of random walks
 # that were better at all on these windows had up to 1.2 times the squared error on later ones.
 _MARGIN = 0.05
+# Learnt units of errors must make held-out errors as much more likely, in logarithms.
+_GAIN = 0.01
 # None is only on request: without normalisation, no forecast follows a level that training lacked.
 _CANDIDATES = ("last", "mean", "standard")
 # Updates of the default network: two passes over the samples, within these bounds. More passes
@@ -367,7 +369,7 @@ def _with_scale(
     unlikely = [misfit(errors, unit) for unit in units]
     told = "learnt from training windows {:.4g}, by the deviation of the past {:.4g}"
     told = f"minus log likelihoods of errors on held-out windows: {told.format(*unlikely)}"
-    best = 0 if unlikely[0] < unlikely[1] else 1
+    best = 0 if unlikely[0] < unlikely[1] - _GAIN else 1
     return replace(preparation, scale=(learnt, plain)[best]), units[best], told
 
 

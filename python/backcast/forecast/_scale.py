@@ -19,6 +19,8 @@ _LEAST_ERROR, _LEAST = 1e-2, 0.01
 _ROUNDING = 1e-6
 # Known columns count up to this many deviations from their mean.
 _MOST = 3.0
+# The largest power of a measure.
+_LARGEST = 1.5
 # Numbers in the windows whose changes are found at a time.
 _PIECE = 2**20
 
@@ -110,7 +112,10 @@ class Scale:
         ]
         ridge = _PENALTY * np.trace(products) / len(products) + 1e-12
         more = np.linalg.solve(products + ridge * np.eye(len(products)), np.concatenate(with_y))
-        return replace(new, powers=new.powers + more)
+        powers = new.powers + more
+        # A past that varies more never lets expect smaller errors.
+        powers[:3] = np.clip(powers[:3], 0, _LARGEST)
+        return replace(new, powers=powers)
 
     def _exponents(self, logs: Numbers, known: Numbers) -> Numbers:
         of_past = np.einsum("nic,i->nc", logs, self.powers[:3])

@@ -226,8 +226,9 @@ class _Given(NamedTuple):
 
 def _split(per: Any) -> set[str]:
     """Return by what errors are told apart."""
-    split = {per} if isinstance(per, str) else {*per} if isinstance(per, list | tuple) else set()
-    if not split or not split <= {"step", "column", "group"}:
+    several = [per] if isinstance(per, str) else per if isinstance(per, list | tuple) else []
+    split = {each for each in several if isinstance(each, str)}
+    if not several or len(split) < len(several) or not split <= {"step", "column", "group"}:
         raise ArgumentError(f'per must be "step", "column" or "group", or a list, got {per!r}')
     return split
 

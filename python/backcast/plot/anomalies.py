@@ -92,7 +92,13 @@ def scores(
     require_matplotlib()
     series = tables.table_of(series) if isinstance(series, Mapping) else series
     values, names, index = _table(series, group, time, getattr(scores, "columns", None))
-    each = np.asarray(scores, dtype=np.float64)
+    try:
+        each = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError):
+        got = f"a {type(scores).__name__}"
+        raise ArgumentError(
+            f"scores must be numbers, as detector.scores(series) gives them, got {got}"
+        ) from None
     if each.shape not in ((len(values),), (len(values), each.shape[-1])):
         raise ShapeError(
             f"scores must be one a row, ({len(values)},), or one a number, {values.shape}, "
@@ -204,10 +210,11 @@ def _draw(
     if part.events is not None:
         ends = [_axis(part.events[name], part.index) for name in ("start", "end")]
         spans = [*zip(*ends, strict=True)]
+    pad = (x.max() - x.min()) / 100
     for panel in panels:
-        panel.margins(x=0.01)
-        # Events before or after the series must not stretch the axis.
-        panel.set_xlim(panel.get_xlim())
+        # Neither rows without a number nor events outside the series change the axis.
+        if x.max() > x.min():
+            panel.set_xlim(x.min() - pad, x.max() + pad)
         for start, end in spans:
             # The edge makes an event of one row visible.
             panel.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
