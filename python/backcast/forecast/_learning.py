@@ -33,7 +33,7 @@ _LINEAR, _VALIDATION = 50_000, 512
 # that were better at all on these windows had up to 1.2 times the squared error on later ones.
 _MARGIN = 0.05
 # Learnt units of errors must make held-out errors as much more likely, in logarithms.
-_GAIN = 0.01
+_GAIN = 0.003
 # None is only on request: without normalisation, no forecast follows a level that training lacked.
 _CANDIDATES = ("last", "mean", "standard")
 # Updates of the default network: two passes over the samples, within these bounds. More passes
