@@ -232,7 +232,7 @@ def test_help_names_every_file_and_option(capsys):
         ([], 2, "COMMAND"),
         (["train"], 2, "invalid choice: 'train'"),
         (["demo", "--epochs", "3"], 2, "unrecognized arguments: --epochs 3"),
-        (["demo", "--seed", "-1"], 2, "argument --seed: must be a whole number of at least 0, got '-1'"),
+        (["demo", "--seed", "-1"], 2, "--seed: must be a whole number of at least 0, got '-1'"),
         (["demo", "--quick", "--full"], 2, "not allowed with"),
         (["demo", "--quick", "--max-iter", "0"], 1, "max_iter must be at least 1, got 0"),
         (["demo", "--quick", "--device", "tpu"], 1, "device"),
