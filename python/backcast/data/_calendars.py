@@ -194,7 +194,7 @@ def _are_business_hours(wall: Any) -> bool:
 
 
 def may_close(gaps: Any, days: Any) -> Any:
-    """Return whether dates over so many days have a gap in most weeks, perhaps a calendar's."""
+    """Return whether `gaps` gaps within `days` days are one in most weeks, as of a calendar."""
     return (gaps > 0) & (gaps >= days / 14 - 1)
 
 

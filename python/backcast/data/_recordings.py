@@ -272,14 +272,14 @@ def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: boo
         if name in used or (column := table[name]).ndim > 1 or tables.remedy(column, name):
             continue
         words = tables.is_words(column)
-        dates = column.dtype.kind == "M" or (words and bool(how_to_date(column, name)))
+        how = how_to_date(column, name) if words else ""
+        dates = column.dtype.kind == "M" or bool(how)
         n_values = _n_values(column)
         # Times mostly differ; names of recordings have runs of rows each.
         if dates and not timed and n_values > min(3, len(column) / 2):
-            first = how_to_date(column, name) if words else ""
             warn(
                 f"column {name!r} holds dates and is left out. With time={name!r} rows are "
-                f"ordered by it and cut at its gaps, and results have it{first}",
+                f"ordered by it and cut at its gaps, and results have it{how}",
                 UserWarning,
             )
         elif words and not grouped and 1 < n_values <= len(column) / 2 and _may_name(column, timed):

@@ -16,8 +16,9 @@ from backcast.data import _calendars
 if TYPE_CHECKING:
     import pandas as pd
 
-# Times to come are a guess if at least so many steps, and such a part of them, differ from the
-# median step by half of it, and such a part of the windows takes another time than its steps.
+# Later times are a guess if two things hold. Steps that differ from the median step by more than
+# half of it: at least _FEW, and more than the part _OFTEN. Windows that are longer or shorter than
+# their number of median steps: more than the part _UNSURE.
 _FEW, _OFTEN, _UNSURE = 3, 0.02, 0.1
 # Dates of which such a part has equal steps, and less of them is on a calendar, do not follow it.
 _MOST = 0.9

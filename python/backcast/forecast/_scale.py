@@ -131,7 +131,7 @@ class Scale:
 
 
 def misfit(errors: Numbers, unit: Numbers) -> float:
-    """Return minus the mean log likelihood, but for a constant, of errors (n, future, C).
+    """Return the mean negative log likelihood, up to a constant, of errors (n, future, C).
 
     The errors of a step and a column are of a Laplace distribution whose size is a constant times
     their units.

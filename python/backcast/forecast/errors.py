@@ -225,7 +225,7 @@ class _Given(NamedTuple):
 
 
 def _split(per: Any) -> set[str]:
-    """Return by what errors are told apart."""
+    """Return the set of words in `per`; refuse others."""
     several = [per] if isinstance(per, str) else per if isinstance(per, list | tuple) else []
     split = {each for each in several if isinstance(each, str)}
     if not several or len(split) < len(several) or not split <= {"step", "column", "group"}:
