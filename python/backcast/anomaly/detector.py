@@ -890,7 +890,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         )
 
     def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
-        """Warn where so many rows are outliers that the rows as a whole differ from those of `fit`."""
+        """Warn where so many rows are outliers that they differ from those of `fit` as a whole."""
         if getattr(self, "decisions_", {}).get("threshold", "").endswith("set by hand"):
             return
         scores = scores[~np.isnan(scores)]
