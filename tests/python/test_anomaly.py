@@ -82,7 +82,7 @@ def by_hand(found: AnomalyDetector, series: NDArray[Any]) -> NDArray[np.float64]
             window = window - window[:PAST].mean(0)
         past = window[None, :PAST]
         made = np.concatenate([found.model_.reconstruct(past)[0], found.model_.predict(past)[0]])
-        z = (window - made - found._mean) / found._std
+        z = (window - made - found._mean) / found._std * found.column_weights_
         for step in range(LENGTH):
             squares.setdefault((start + step, step >= PAST), []).append(z[step] ** 2)
             inverse.setdefault(start + step, []).append(1 / (z**2).mean(0))
@@ -108,6 +108,52 @@ def test_a_score_is_computed_from_the_windows_that_cover_the_row(
     np.testing.assert_allclose(scores, by_hand(found, series), rtol=1e-4)
     rows = np.sqrt((scores**2).mean(1))
     np.testing.assert_allclose(found.score_samples(series), -rows)
+
+
+def drifting(n: int = 1500) -> NDArray[np.float64]:
+    """Two waves and a column that wanders off."""
+    rng = np.random.default_rng(0)
+    rows = np.sin(np.arange(n)[:, None] / [3, 5, 4]) + rng.normal(0, 0.1, (n, 3))
+    rows[:, 2] += (np.arange(n) / 300) ** 2
+    return rows
+
+
+@pytest.mark.filterwarnings("ignore:on validation rows the model is no better")
+def test_a_column_that_drifts_counts_little_and_does_not_hide_the_others() -> None:
+    series = drifting()
+    series[1350:1360, 0] += 3
+    auto = detector(QUICK | {"max_iter": 100, "learning_rate": 0.01}, center=False).fit(series[:900])
+    np.testing.assert_allclose(auto.column_weights_ / auto.column_weights_[0], [1, 1, 0.1])
+    assert np.mean(auto.column_weights_**2) == pytest.approx(1)
+    assert "2 (" in auto.decisions_["column_weights"]
+    equal = detector(auto.model_, center=False, column_weights="equal").fit(series[:900])
+    assert (equal.column_weights_ == 1).all()
+    # The anomaly stands out of the rows before it only where the drift does not.
+    height = [
+        found.score_samples(series)[1350:1360].min() / found.score_samples(series)[1200:1300].min()
+        for found in (auto, equal)
+    ]
+    assert height[0] > 1.2 * height[1]
+
+
+def test_columns_that_do_not_drift_count_the_same() -> None:
+    rows = np.concatenate([waves(600), waves(600, 1)[:, :1]], axis=1)
+    found = detector(QUICK | {"max_iter": 30}).fit(rows)
+    assert (found.column_weights_ == 1).all()
+    assert found.decisions_["column_weights"].startswith("equal")
+
+
+def test_columns_without_errors_or_with_endless_growth_have_a_weight() -> None:
+    trained, held_out = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.5])
+    weights, why = _rules.column_weights(trained, held_out, list("abcd"))
+    np.testing.assert_allclose(weights / weights[0], [1, 0.1, 1, 1])
+    assert "b (inf times)" in why
+
+
+@pytest.mark.parametrize("wrong", ["even", None, 1])
+def test_column_weights_are_one_of_two_words(wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match=r'column_weights must be "auto" or "equal"'):
+        detector(column_weights=wrong).fit(waves())
 
 
 def test_errors_are_standardised_on_the_training_data() -> None:

@@ -104,6 +104,12 @@ class Errors:
         # The model computes in single precision: smaller deviations are rounding.
         return moments.mean, np.maximum(moments.std, np.maximum(1e-6 * largest, 1e-30))
 
+    def mean_squares(self, windows: Windows, mean: Numbers, std: Numbers) -> Numbers:
+        """Return the mean squared error of each column (n_columns), standardised by step."""
+        sample = windows[:: -(-len(windows) // _SAMPLE_TO_COMPARE)]
+        squares = ((self.of(sample) - mean) / std) ** 2
+        return nanmean(squares.reshape(-1, squares.shape[2]), 0)
+
     def compare(self, windows: Windows) -> dict[str, float]:
         """Return mean squared errors of the model and of simple ones, by name.
 

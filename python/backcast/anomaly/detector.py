@@ -19,7 +19,7 @@ from backcast._engine import tables
 from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of
 from backcast._inner import HasModel, advise_on_names, model_of
-from backcast._parameters import Number, flag, integer, number
+from backcast._parameters import Number, Word, flag, integer, number
 from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
 from backcast._training.baselines import LAST, MEAN
 from backcast._training.hooks import Callback
@@ -31,6 +31,7 @@ from backcast.anomaly._rules import (
     AUTO,
     Decision,
     center_of,
+    column_weights,
     future_of,
     hold_out,
     margin_of,
@@ -78,6 +79,7 @@ _WINDOWS_TO_LOOK_AT = 100
 _SETTABLE = ("threshold_", "offset_")
 _LEARNT = {"baselines_", "columns_", "decisions_", "feature_names_in_", "gap_", "model_"}
 _LEARNT |= {"n_features_in_"}
+_WEIGHTS = Word((AUTO, "equal"))
 # What a fitted model got before there was a rule.
 _PAST_OF_A_FITTED_MODEL = 50
 
@@ -100,9 +102,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
 
     Every window that covers a row gives it a squared error for each of its numbers, standardised by
     the mean and the standard deviation that the errors of that column and step had in the rows of
-    `fit`. `scoring` chooses how these errors become the score of a number. Numbers of ordinary rows
-    score about 1. The score of a row is the root mean square of the scores of its numbers. It
-    depends only on rows less than a window away.
+    `fit`. `scoring` chooses how these errors become the score of a number, and it is multiplied by
+    the weight of the column. The score of a row is the root mean square of the scores of its
+    numbers, and about 1 in ordinary rows. It depends only on rows less than a window away.
 
     What is left at "auto" is chosen by rules that look at the rows of `fit`; `decisions_` gives
     each choice and its reason in words. A fifth of the rows of `fit` is held out from training: it
@@ -139,6 +141,11 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         their geometric mean), and the windows' mean errors, averaged harmonically. A row then
         scores high only if all windows that cover it are anomalous, and an anomaly does not spread
         over its neighbours.
+    column_weights : {"auto", "equal"}, default="auto"
+        How much each column counts in the score of a row. The errors of a column that drifts grow
+        in rows that the model was not trained on, and would hide anomalies of the others. With
+        "auto" a column counts a tenth if its errors grow from the rows of training to those held
+        out by a fifth more than those of the steadier columns.
     group, time, columns, gap : label, list or duration, default=None
         As in `backcast.data.windows`, for tables. The longest step of time within a window is
         learnt in `fit` unless `gap` is given.
@@ -163,11 +170,14 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         Rows of past and future in a window, and whether its level is subtracted.
     decisions_ : dict of str
         One line for each choice of `fit` that says why: of the window's length, its level, the
-        validation rows, the threshold, and the comparison with simple models.
+        validation rows, the weights of the columns, the threshold, and the comparison with simple
+        models.
     baselines_ : dict of float
         Mean squared error of the model in the validation rows, in units of the columns' variance
         there ("model"), that of their mean ("mean"), and, for predicted rows, that of the model
         ("model, predicted") and of the last value of the past ("last value").
+    column_weights_ : ndarray of shape (n_columns,)
+        Weights of the columns; the mean of their squares is 1.
     columns_ : list
         Labels of the columns; of an array, their numbers.
     gap_ : number, duration, calendar or dict, or None
@@ -221,6 +231,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     # Mean and standard deviation of the errors, (n_frames, n_columns) each.
     _mean: Numbers
     _std: Numbers
+    # Pickles made before there was a choice lack these.
+    column_weights: str = "equal"
+    _column_weights: Numbers | None = None
     _stream: Stream | None = None
 
     @advise_on_names
@@ -232,6 +245,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         future: int | str = AUTO,
         center: bool | str = AUTO,
         scoring: str = "wide",
+        column_weights: str = AUTO,
         group: Any = None,
         time: Any = None,
         columns: list[Any] | None = None,
@@ -244,6 +258,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         self.future = future
         self.center = center
         self.scoring = scoring
+        self.column_weights = column_weights
         self.group = group
         self.time = time
         self.columns = columns
@@ -316,6 +331,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         outliers = self._outlier_fraction()
         part = None if validation is None else part_of(validation)
         score_of(self.scoring)
+        _WEIGHTS("column_weights", self.column_weights)
         model, train = self._model()
         columns: Any = self.columns
         if columns is None and not train:
@@ -338,13 +354,16 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             self._check_any(self._errors().windows(normal), normal, "validation")
         if train:
             looks = validation is not None or model.patience is not None
-            normal = self._train(rows, normal, part, training, looks=looks)
+            kept, normal = self._train(rows, normal, part, training, looks=looks)
         elif training or part is not None:
             name = "validation" if part is not None else ""
             name = name or next(name for name, value in training.items() if value is not None)
             rest = "rows with" if part is not None else "None with"
             raise ArgumentError(f"{name} must be {rest} a fitted model, which is not trained")
+        else:
+            kept = rows
         self._mean, self._std = self._errors().learn(windows)
+        self._weigh(kept, normal)
         self._learn_threshold(rows, normal, 1 - outliers, given=given)
         self._compare(normal)
 
@@ -392,8 +411,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         training: dict[str, Any],
         *,
         looks: bool,
-    ) -> Recordings | None:
-        """Train the model; return the rows that it was not trained on, if there are some.
+    ) -> tuple[Recordings, Recordings | None]:
+        """Train the model; return the rows of training, and those held out if there are some.
 
         With `looks`, their losses come into the history.
         """
@@ -432,7 +451,22 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
                 "threshold_ say little. Some hundred rows are the least; a smaller past gives few "
                 "more"
             )
-        return normal
+        return kept, normal
+
+    def _weigh(self, kept: Recordings, normal: Recordings | None) -> None:
+        """Choose how much each column counts, by the errors in rows of training and others."""
+        self._column_weights, why = np.ones(len(self.columns_)), "equal: given"
+        if self.column_weights == AUTO:
+            why = "equal: no rows were held out to compare on"
+            if normal is not None:
+                errors = self._errors()
+                trained, held_out = (
+                    errors.mean_squares(errors.windows(rows), self._mean, self._std)
+                    for rows in (kept, normal)
+                )
+                self._column_weights, why = column_weights(trained, held_out, self.columns_)
+        if len(self.columns_) > 1:
+            self.decisions_["column_weights"] = why
 
     def _learn_threshold(
         self, rows: Recordings, normal: Recordings | None, quantile: float, *, given: bool
@@ -515,6 +549,12 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     def center_(self) -> bool:
         """Whether the level of a window is subtracted."""
         return self._center
+
+    @property
+    def column_weights_(self) -> Numbers:
+        """Weights of the columns."""
+        weights = self._column_weights
+        return np.ones(len(self.columns_)) if weights is None else weights
 
     @property
     def threshold_(self) -> float:
@@ -776,12 +816,15 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             "offset": self.offset_,
             "mean": self._mean,
             "std": self._std,
+            "column_weights": self.column_weights_,
         }
 
     @classmethod
     def _parameters(cls, saved: Mapping[str, Any], model: Model) -> dict[str, Any]:
         # Files from before there was a choice hold no score, and that was "sharp".
-        return {"scoring": "sharp", **saved["parameters"], "model": model}
+        # Those from before columns had weights hold none, and all counted the same.
+        before = {"scoring": "sharp", "column_weights": "equal"}
+        return {**before, **saved["parameters"], "model": model}
 
     def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
         """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
@@ -792,6 +835,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         if self.center != AUTO:
             flag("center", self.center)
         score_of(self.scoring)
+        _WEIGHTS("column_weights", self.column_weights)
         self._outlier_fraction()
         labels, groups = saved["columns"], self.group
         if not labels or not all(isinstance(one, list | None) for one in (labels, self.columns)):
@@ -820,6 +864,12 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
                 raise ValueError(f"mean and std must be {shape} numbers")
         if model.frame_shape_ != (len(labels),) or not (self._std > 0).all():
             raise ValueError("the model is not one of these columns")
+        weights = np.array(saved.get("column_weights", np.ones(len(labels))))
+        if weights.shape != (len(labels),) or weights.dtype.kind not in "iuf":
+            raise ValueError(f"column_weights must be {len(labels)} numbers")
+        if not (np.isfinite(weights) & (weights > 0)).all():
+            raise ValueError("column_weights must be positive")
+        self._column_weights = weights
         self._threshold = -Number()("offset", saved["offset"])
         self.n_features_in_ = len(labels)
 
@@ -829,7 +879,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         return Errors(self.model_, *self._lengths, self._center)
 
     def _scorer(self) -> Scorer:
-        return Scorer(self._errors(), self._mean, self._std, score_of(self._scoring))
+        # A score that is multiplied by its column's weight is one of errors in larger units.
+        unit = self._std / self.column_weights_
+        return Scorer(self._errors(), self._mean, unit, score_of(self._scoring))
 
     def _names(self) -> list[Any]:
         return self.columns_
