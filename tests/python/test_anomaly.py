@@ -122,7 +122,9 @@ def drifting(n: int = 1500) -> NDArray[np.float64]:
 def test_a_column_that_drifts_counts_little_and_does_not_hide_the_others() -> None:
     series = drifting()
     series[1350:1360, 0] += 3
-    auto = detector(QUICK | {"max_iter": 100, "learning_rate": 0.01}, center=False).fit(series[:900])
+    auto = detector(QUICK | {"max_iter": 100, "learning_rate": 0.01}, center=False).fit(
+        series[:900]
+    )
     np.testing.assert_allclose(auto.column_weights_ / auto.column_weights_[0], [1, 1, 0.1])
     assert np.mean(auto.column_weights_**2) == pytest.approx(1)
     assert "2 (" in auto.decisions_["column_weights"]
