@@ -400,6 +400,12 @@ def test_a_threshold_may_be_set(tmp_path: Path) -> None:
         assert (told["outlier"] == (told["score"] > found.threshold_)).all()
     found.offset_ = -1.5
     assert found.threshold_ == 1.5
+    # Who sets a threshold wants no advice on it, whatever the words of the decision.
+    found.threshold_, found.decisions_ = 1e-9, {}
+    assert (found.predict(series) == -1).all()
+    with pytest.warns(TrainingWarning, match="100% of 300 rows are outliers"):
+        found.fit(series).predict(series + 99)
+    found.threshold_ = 1.5
     for bad in (0, -3, np.nan, np.inf, "high"):
         with pytest.raises(ArgumentError, match="threshold_ must be a"):
             found.threshold_ = bad

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +136,8 @@ def chosen(table: Any, columns: Any, others: Iterable[Any]) -> list[Any]:
 
 
 def _default(table: Any, others: set[Any]) -> list[Any]:
-    labels, left_out = [], []
+    labels: list[Any] = []
+    left_out: dict[str, list[tuple[Any, str]]] = {}
     for place, label in enumerate(table.columns):
         column = table.iloc[:, place]
         if label in others:
@@ -146,15 +147,10 @@ def _default(table: Any, others: set[Any]) -> list[Any]:
         if is_numeric(column):
             labels.append(label)
         elif found := remedy(column, label):
-            left_out.append((label, found))
-    for words, beside in ((True, "hold words beside numbers"), (False, "store numbers as words")):
-        some = [each for each in left_out if ("errors=" in each[1]) == words]
-        if some:
-            warn(
-                f"columns left out, as they {beside}: {', '.join(repr(name) for name, _ in some)}. "
-                f"{some[0][1]}",
-                UserWarning,
-            )
+            left_out.setdefault(found.why, []).append((label, found.how))
+    for why, some in left_out.items():
+        names = ", ".join(repr(name) for name, _ in some)
+        warn(f"columns left out, as they {why}: {names}. {some[0][1]}", UserWarning)
     if not labels:
         raise DataError(f"series must have a column of numbers, got {list(table.columns)}")
     return labels
@@ -191,7 +187,7 @@ def _asked(table: Any, columns: Any) -> list[Any]:
     for label in labels:
         column = table[label]
         if column.ndim == 1 and not is_numeric(column) and not column.isna().all():
-            how = f": {found}" if (found := remedy(column, label)) else ""
+            how = f": {found.how}" if (found := remedy(column, label)) else ""
             raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}{how}")
     return labels
 
@@ -216,22 +212,33 @@ def is_words(column: Any) -> bool:
     return any(isinstance(value, str) for value in islice(column, _SAMPLE))
 
 
-def remedy(column: Any, label: Any) -> str:
+class Remedy(NamedTuple):
+    """Why a column of words holds no numbers, and how it becomes one of numbers."""
+
+    why: str
+    how: str
+
+
+def remedy(column: Any, label: Any) -> Remedy | None:
     """Return how a column of words, most of which can be read as numbers, becomes one of numbers.
 
-    Empty if most of it cannot be read so.
+    None if most of it cannot be read so.
     """
     if not is_words(column) or str(column.dtype) == "category":
-        return ""
+        return None
     some = [value for value in column.dropna().iloc[:_SAMPLE] if isinstance(value, str | Real)]
     found = sum(1 for value in some if _NUMBER.fullmatch(str(value)))
     if not some or 2 * found <= len(some):
-        return ""
+        return None
     if all(_is_float(value) for value in some):
-        return f"table[{label!r}] = pandas.to_numeric(table[{label!r}]) makes numbers of them"
-    return (
+        return Remedy(
+            "store numbers as words",
+            f"table[{label!r}] = pandas.to_numeric(table[{label!r}]) makes numbers of them",
+        )
+    return Remedy(
+        "hold words beside numbers",
         f"pandas.to_numeric(table[{label!r}], errors='coerce') makes NaN of the words, and "
-        "decimal=',' of pandas.read_csv reads decimal commas"
+        "decimal=',' of pandas.read_csv reads decimal commas",
     )
 
 

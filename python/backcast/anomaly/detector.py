@@ -220,6 +220,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     model_: Model
     n_features_in_: int
     _threshold: float
+    # Whether the threshold was set after `fit`.
+    _by_hand: bool = False
     # Pickles made before there was a choice lack these.
     scoring: str = "sharp"
     _scoring: str = "sharp"
@@ -479,7 +481,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         threshold, margin = float(np.nanquantile(scores, quantile)), 1.0
         if not given:
             margin = margin_of(np.isfinite(scores).sum() / sum(self._lengths))
-        self._threshold = threshold * margin
+        self._threshold, self._by_hand = threshold * margin, False
         raised = f", times {margin:.2f} as they are few" if margin > 1 else ""
         self.decisions_["threshold"] = (
             f"{self._threshold:.4g}: quantile {quantile:.4g} of the scores of the {source}{raised}"
@@ -566,7 +568,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     def threshold_(self, threshold: float) -> None:
         self._check_fitted()
         check = Number("a finite number above 0", lambda x: 0 < x < math.inf)
-        self._threshold = check("threshold_", threshold)
+        self._threshold, self._by_hand = check("threshold_", threshold), True
         self.decisions_ = self.decisions_ | {"threshold": f"{self._threshold:.4g}: set by hand"}
 
     @property
@@ -814,6 +816,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             "decisions": getattr(self, "decisions_", {}),
             "baselines": getattr(self, "baselines_", {}),
             "offset": self.offset_,
+            "by_hand": self._by_hand,
             "mean": self._mean,
             "std": self._std,
             "column_weights": self.column_weights_,
@@ -871,6 +874,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             raise ValueError("column_weights must be positive")
         self._column_weights = weights
         self._threshold = -Number()("offset", saved["offset"])
+        self._by_hand = flag("by_hand", saved.get("by_hand", False))
         self.n_features_in_ = len(labels)
 
     # -- rows and errors ---------------------------------------------------------------------------
@@ -943,7 +947,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
 
     def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
         """Warn where so many rows are outliers that they differ from those of `fit` as a whole."""
-        if getattr(self, "decisions_", {}).get("threshold", "").endswith("set by hand"):
+        if self._by_hand:
             return
         scores = scores[~np.isnan(scores)]
         share = np.mean(scores > self.threshold_) if len(scores) else 0.0

@@ -287,9 +287,9 @@ def _check_numbers(name: str, table: Any, labels: list[Any]) -> None:
     """Refuse columns of words, and say how they become numbers."""
     for label in labels:
         if table[label].ndim == 1 and not tables.is_numeric(table[label]):
-            remedy = tables.remedy(table[label], label) or (
-                f"pandas.get_dummies(table, columns=[{label!r}], dtype=float) makes numbers"
-            )
+            found = tables.remedy(table[label], label)
+            how = f"pandas.get_dummies(table, columns=[{label!r}], dtype=float) makes numbers"
             raise DataError(
-                f"{name} must hold numbers, got dtype {table[label].dtype} of {label!r}; {remedy}"
+                f"{name} must hold numbers, got dtype {table[label].dtype} of {label!r}; "
+                f"{found.how if found else how}"
             )
