@@ -483,7 +483,7 @@ def test_every_recording_has_a_panel() -> None:
     past = table[table["day"] < "2026-01-21"]
     figure = plot.forecast(past, made[["x"]], future=table)
     assert [ax.get_title(loc="left") for ax in figure.axes] == [f"shop {i}" for i in range(8)]
-    assert figure.get_supxlabel() == "The first 8 of 9 recordings; groups=[...] draws others."
+    assert figure.get_supxlabel() == "The first 8 of 9 recordings; groups=[...] for others."
     drawn = lines(figure.axes[3])
     np.testing.assert_array_equal(drawn["past"].get_ydata(), np.arange(4.0, 20) + 3)
     np.testing.assert_array_equal(drawn["truth"].get_ydata(), np.arange(20.0, 24) + 3)
@@ -496,6 +496,9 @@ def test_every_recording_has_a_panel() -> None:
     edges = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert edges.max() == 1 + 8 * 9
     # Two columns of each; tables by name; axes of one's own.
+    wide = plot.forecast(past.assign(z=1.0), made.assign(z=1.0))
+    told = "4 of 9 recordings and 2 of 3 columns; groups=[...] and columns=[...]"
+    assert wide.get_supxlabel() == f"The first {told} for others."
     assert len(plot.forecast(past, made).axes) == 8
     by_name = {name: part.set_index("day")[["x"]] for name, part in past.groupby("shop")}
     figure = plot.forecast(by_name, made[["x"]].rename_axis(["group", "day"]), groups=["shop 2"])

@@ -86,6 +86,11 @@ def figure_with(ax: Axes) -> Figure:
     return cast("Figure", ax.get_figure(root=True))
 
 
+def note(figure: Figure, text: str) -> None:
+    """Write at the lower right what a figure leaves out."""
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=9)
+
+
 def panels_of(
     ax: Axes | Sequence[Axes] | None, names: Sequence[Any], what: str
 ) -> list[Axes] | None:

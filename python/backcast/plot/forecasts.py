@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from backcast._warn import renamed
 from backcast.errors import ArgumentError
 from backcast.plot._dates import date_axis, date_numbers
-from backcast.plot._figure import FUTURE, NEUTRAL, PAST, figure_with, new_figure, panels_of
+from backcast.plot._figure import FUTURE, NEUTRAL, PAST, figure_with, new_figure, note, panels_of
 from backcast.plot._stretches import Stretch, stretches_of
 
 # Panels of several recordings, at most, unless the user names them.
@@ -61,7 +61,7 @@ def forecast(
         Index of the window; the last by default.
     columns : sequence of labels, default=None
         Columns to draw, for an array by their numbers; the first four by default, of several
-        recordings the first two.
+        recordings the first two. A line below says of how many.
     frames : int, default=None
         Number of past frames to draw, the last ones; by default four times the steps of the
         forecast.
@@ -120,9 +120,17 @@ def forecast(
         grid = figure.subplots(len(drawn), sharex=same, squeeze=False)
         panels = [*grid[:, 0]]
         inner = panels[:-1]
-        if groups is None and len(labels) < len(found):
-            told = f"The first {len(labels)} of {len(found)} recordings; groups=[...] draws others."
-            figure.supxlabel(told, x=0.99, ha="right", fontsize=9)
+        left_out = [
+            (f"{len(shown)} of {len(there)} {what}", f"{option}=[...]")
+            for what, option, given, shown, there in (
+                ("recordings", "groups", groups, labels, found),
+                ("columns", "columns", columns, names, every),
+            )
+            if given is None and len(shown) < len(there)
+        ]
+        if left_out:
+            counts, options = (" and ".join(words) for words in zip(*left_out, strict=True))
+            note(figure, f"The first {counts}; {options} for others.")
     else:
         figure = figure_with(panels[0])
 

@@ -246,7 +246,8 @@ def activity(
     rows = np.arange(0, len(chosen), math.ceil(len(chosen) / 10))
     for panel in firsts:
         panel.set_yticks(rows, chosen[rows])
-        panel.set_ylabel("unit")
+        total = len(shown[-1])
+        panel.set_ylabel("unit" if len(chosen) == total else f"unit ({len(chosen)} of {total})")
     return figure
 
 
