@@ -618,7 +618,10 @@ def test_scores_of_several_recordings_have_panels_of_their_own():
     assert titles == sum(expected, [])
     assert [len(ax.patches) for ax in figure.axes] == [0] * 8 + [1, 1]
     np.testing.assert_array_equal(figure.axes[8].lines[0].get_ydata(), parts["site 6"]["b"])
-    assert figure.get_supxlabel() == "The 5 of 7 recordings with the highest scores."
+    assert figure.get_supxlabel() == (
+        "The 5 of 7 recordings with the highest scores. "
+        "Of each, the column with the highest scores."
+    )
     # A threshold above all scores is in the picture.
     assert figure.axes[1].get_ylim()[1] > 50
     # Columns that name recordings and times, on axes of one's own.
@@ -643,6 +646,15 @@ def test_panels_of_a_recording_have_one_axis_although_rows_lack_scores():
     figure = plot.scores(table[["at", "m", "x"]], rows, group="m", time="at")
     limits = [axes.get_xlim() for axes in figure.axes]
     assert limits[0] == limits[1] and limits[2] == limits[3] and limits[0] != limits[2]
+    # The stretch without a score is hatched in all panels of its recording, and named.
+    for axes in figure.axes:
+        (hatched,) = axes.collections
+        assert (hatched.get_hatch(), len(hatched.get_paths())) == ("////", 1)
+        ends = hatched.get_paths()[0].vertices[:, 0]
+        np.testing.assert_allclose([ends.min(), ends.max()], dates.date2num(hours[[0, 8]]))
+    labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert labels == ["no score"]
+    assert not plot.scores(table["x"], np.nan_to_num(rows, nan=1.0)).axes[0].collections
     plt.close(figure)
 
 
@@ -653,6 +665,9 @@ def test_of_many_columns_those_of_the_highest_scores_are_drawn():
     titles = [ax.get_title("left") for ax in figure.axes]
     assert len(titles) == 9
     assert {"3", "7"} <= set(titles)
+    assert figure.get_supxlabel() == "The 8 of 20 columns with the highest scores."
+    figure = plot.scores(series, scores.max(1))
+    assert figure.get_supxlabel() == "The 8 of 20 columns with the largest deviations."
 
 
 def test_scores_of_rows_may_lack_numbers_and_events_lie_beyond():

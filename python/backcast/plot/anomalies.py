@@ -18,6 +18,7 @@ from backcast.plot._figure import (
     PAST,
     figure_with,
     new_figure,
+    note,
     panels_of,
     require_matplotlib,
 )
@@ -49,7 +50,7 @@ def scores(
         `group`, or by all levels of the index but the last; or they are a dict of tables.
     scores : array_like of shape (n_rows,) or (n_rows, n_columns), or DataFrame
         As `AnomalyDetector.scores` returns them for the series; or one number for each row, higher
-        if more anomalous. NaN is left out.
+        if more anomalous. NaN is no score.
     threshold : float, default=None
         Rows with a score above it are outliers and have its colour: ``detector.threshold_``.
     events : DataFrame, default=None
@@ -68,7 +69,8 @@ def scores(
         The new figure, or that of `ax`. One panel for each column, in the order of the table; of
         more than 8 columns, only the 8 with the highest scores. The score of the rows is below
         them, on a logarithmic axis. Of several recordings, the column with the highest score of
-        each, and the score; of more than 5, only the 5 with the highest scores, which a line says.
+        each, and the score; of more than 5, only the 5 with the highest scores. A line below says
+        what is left out. Stretches of rows without a score are hatched.
 
     Raises
     ------
@@ -133,9 +135,15 @@ def scores(
         )
         grid = figure.subplots(len(ratios), sharex=same, height_ratios=ratios, squeeze=False)
         panels = [*grid[:, 0]]
+        told = []
         if len(drawn) < len(parts):
-            told = f"The {len(drawn)} of {len(parts)} recordings with the highest scores."
-            figure.supxlabel(told, x=0.99, ha="right", fontsize=9)
+            told.append(f"The {len(drawn)} of {len(parts)} recordings with the highest scores.")
+        if (n := len(shown[0])) < len(names):
+            most = "highest scores" if each.shape == values.shape else "largest deviations"
+            which = "Of each, the column" if several else f"The {n} of {len(names)} columns"
+            told.append(f"{which} with the {most}.")
+        if told:
+            note(figure, " ".join(told))
     begin = 0
     for part, own in zip(drawn, shown, strict=True):
         mine = panels[begin : begin + len(own) + 1]
@@ -186,13 +194,14 @@ def _draw(
     from matplotlib.ticker import LogLocator, NullFormatter
 
     x, rows = _axis(part.index, part.index), part.rows
+    without = np.isnan(rows)
     for panel, column in zip(panels, shown, strict=False):
         panel.plot(x, part.values[:, column], color=PAST, linewidth=1)
         panel.set_title(names[column], fontsize=11, loc="left", pad=3)
     below = panels[-1]
     below.plot(x, rows, color=NEUTRAL, linewidth=1)
     if threshold is not None:
-        below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--")
+        below.axhline(threshold, color=FUTURE, linewidth=1.2, linestyle="--", label="threshold")
     known = rows[np.isfinite(rows) & (rows > 0)]
     if known.size:
         below.set_yscale("log")
@@ -205,7 +214,6 @@ def _draw(
     if threshold is not None:
         above = np.where(rows > threshold, rows, np.nan)
         below.plot(x, above, color=FUTURE, linewidth=1.5, marker=".", markersize=4)
-        below.set_title("threshold", fontsize=11, loc="right", pad=3, color=FUTURE)
     spans = []
     if part.events is not None:
         ends = [_axis(part.events[name], part.index) for name in ("start", "end")]
@@ -218,8 +226,26 @@ def _draw(
         for start, end in spans:
             # The edge makes an event of one row visible.
             panel.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
+        if without.any():
+            panel.fill_between(
+                x,
+                0,
+                1,
+                where=without,
+                transform=panel.get_xaxis_transform(),
+                facecolor="none",
+                edgecolor=NEUTRAL,
+                hatch="////",
+                # The edge makes a single row visible.
+                linewidth=1,
+                label="no score",
+            )
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.3)
+    if threshold is not None or without.any():
+        # As flat as the title.
+        flat: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0.2, "fontsize": 10}
+        below.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, **flat)
 
 
 def _groups(series: Any, group: Any, time: Any) -> tuple[Any, list[Any]]:
