@@ -348,6 +348,11 @@ REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
         ("embed", "wide.npy", "model", "--past", 8),
         "wide.npy: array must be of shape (n_rows, 2), as",
     ),
+    "an array for a table": (
+        ("score", "x.npy", "detector"),
+        "x.npy: must be a table with the columns ['sensor', 'time'], with which this AnomalyDet",
+    ),
+    "an array to forecast": (("forecast", "x.npy", "forecaster"), "x.npy: must be a table with"),
     "a stride of windows": (
         ("embed", "windows.npy", "model", "--stride", 2),
         "stride must be left out",

@@ -365,6 +365,18 @@ class _OfSeries(Job):
                 f"{self._own_columns()}"
             )
 
+    def check(self, files: list[File]) -> None:
+        """Refuse files and options that do not fit the model, before any work."""
+        group, time = self._own_keys()
+        keys = [*group] if time is None else [*group, time]
+        for file in files:
+            if keys and isinstance(file, Array):
+                raise ArgumentError(
+                    f"{file.path}: must be a table with the columns {keys}, with which this "
+                    f"{self.kind.__name__} was fitted, got an array, which has no names"
+                )
+        super().check(files)
+
     @property
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of a row."""
