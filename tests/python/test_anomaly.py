@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from backcast import AnomalyDetector, Model
+from backcast import AnomalyDetector, Forecaster, Model
 from backcast.anomaly import SCORES, _rules, _scorer, _scoring
 from backcast.data._recordings import Recordings
 from backcast.errors import (
@@ -1087,6 +1087,14 @@ def test_few_rows_are_said_to_be_too_few() -> None:
     rows = waves()[:40]
     with pytest.warns(TrainingWarning, match="series of 40 rows gives 2. windows .* too few"):
         detector(QUICK | {"max_iter": 120}).fit(rows)
+
+
+@pytest.mark.parametrize("estimator", [AnomalyDetector(), Forecaster(4, 2)])
+def test_frames_of_several_dimensions_come_with_the_call_that_makes_rows(estimator: Any) -> None:
+    with pytest.raises(ShapeError, match=r"; numpy.reshape\(series, \(9, -1\)\) makes rows of fr"):
+        estimator.fit(np.zeros((9, 4, 4, 1)))
+    with pytest.raises(ShapeError, match=r"got \(\)$"):
+        estimator.fit(np.float64(3))
 
 
 def test_a_misspelt_parameter_of_the_model_is_named() -> None:

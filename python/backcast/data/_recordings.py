@@ -186,8 +186,11 @@ def of_series(
             raise ArgumentError(f"{name} must be a DataFrame, which has a {what}, got an array")
     array = tables.as_plain_numbers(real(name, series))
     if array.ndim not in (1, 2):
+        how = ""
+        if array.ndim > 2:
+            how = f"; numpy.reshape({name}, ({len(array)}, -1)) makes rows of frames"
         raise ShapeError(
-            f"{name} must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}"
+            f"{name} must be of shape (n_rows,) or (n_rows, n_columns), got {array.shape}{how}"
         )
     if array.shape[1:] == (0,):
         raise DataError(f"{name} must have at least 1 column, got shape {array.shape}")
