@@ -369,7 +369,10 @@ def windows(
     future : int, default=0
         Frames of future in a window.
     stride : int, default=1
-        Frames from the start of a window to the start of the next.
+        Frames from the start of a window to the start of the next. After a gap, and in each
+        recording, the first window starts in the first row, so that windows of a day's frames no
+        longer begin at midnight. A column with the day as `group` keeps windows within their days;
+        rows of NaN for those that are missing, as ``table.asfreq`` makes them, leave no gap.
     group : label, default=None
         Column of a table, or level of its index, with the name of the recording that a row belongs
         to; a list of them for names of several parts. A window has rows of one recording only. Of
