@@ -331,13 +331,42 @@ def test_no_window_bridges_a_gap_and_short_runs_have_no_score() -> None:
     rows = table(groups=1)
     found = of_table().fit(rows)
     holed = rows.drop(index=[20, *range(26, 30)])
-    with pytest.warns(TrainingWarning, match="5 of 55 rows have no score .*, 5 of 's0': they"):
+    told = (
+        "5 of 55 rows have no score .* 5 rows from 2026-03-01 00:21:00 to 2026-03-01 00:25:00 of "
+        "'s0': between gaps, steps of more than 00:01:30, they are fewer than a window, past_ "
+        r"\+ future_ = 9. Rows of NaN for those that are missing, as table.set_index\('t'\)."
+        r"groupby\('sensor'\)\[\['x', 'y'\]\].apply\(lambda each: each.asfreq\('min'\)\) makes"
+    )
+    with pytest.warns(TrainingWarning, match=told):
         scores = found.scores(holed)
+    filled = holed.set_index("t").groupby("sensor")[["x", "y"]]
+    filled = filled.apply(lambda each: each.asfreq("min"))
+    assert found.scores(filled).notna().all(axis=1).sum() == 55
     assert scores.loc[21:25].isna().all(axis=None)
     with pytest.warns(TrainingWarning, match="9 rows of each .* and series has 5. Give the 8"):
         assert (found.predict(holed[20:25]) == 1).all()
     pd.testing.assert_frame_equal(scores.loc[:19], found.scores(rows[:20]), rtol=1e-5)
     pd.testing.assert_frame_equal(scores.loc[30:], found.scores(rows[30:]), rtol=1e-5)
+
+
+def test_rows_without_a_score_are_named_with_the_reason() -> None:
+    rows = table(groups=3)
+    found = of_table().fit(rows)
+    short = pd.concat([rows[:100], rows[120:124]])
+    told = r"4 of 104 .* 4 rows from .* of 's2': a recording has fewer rows than .* context=rows_"
+    with pytest.warns(TrainingWarning, match=told):
+        found.scores(short)
+    missing = rows.copy()
+    missing.loc[[*range(40, 58), *range(100, 119)], ["x", "y"]] = np.nan
+    told = (
+        "3 of 180 .* 3 rows, in 2 stretches of 2 recordings, the first from 2026-03-01 00:58:00 "
+        "to 2026-03-01 00:59:00 of 's0': the past_ = 6 rows before them hold no number$"
+    )
+    with pytest.warns(TrainingWarning, match=told):
+        found.events(missing)
+    forward = detector(QUICK | {"decoders": "predict"}).fit(waves(60))
+    with pytest.warns(TrainingWarning, match="6 rows from 0 to 5: a model that only predicts"):
+        forward.scores(waves(60))
 
 
 def test_what_a_gap_is_was_learnt_in_training() -> None:

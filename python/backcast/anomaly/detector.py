@@ -41,6 +41,7 @@ from backcast.anomaly._rules import (
 from backcast.anomaly._scorer import Errors, Scorer
 from backcast.anomaly._scoring import Numbers, row_scores, score_of
 from backcast.anomaly._stream import Stream, as_rows, update
+from backcast.anomaly._unscored import advice
 from backcast.data._clock import describe, has_times, is_plain, median_step, restored_gap, saved_gap
 from backcast.data._recordings import (
     Recordings,
@@ -195,7 +196,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     -----
     NaN is a missing number: it has no score, and other numbers are scored without it. Rows that no
     window covers, because their run between two gaps is shorter than ``past + future``, have the
-    score NaN and are inliers. Series are scored in pieces: beside the scores, memory is bounded.
+    score NaN and are inliers; a warning says where. Rows of NaN for those that are missing, as
+    ``table.asfreq`` makes them, leave no gap, so that windows go across. Series are scored in
+    pieces: beside the scores, memory is bounded.
 
     A model reconstructs its training rows better than others. Therefore more of the rows that
     follow are outliers than `contamination` says. A threshold learnt from `validation` rows that
@@ -631,7 +634,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         -----
         TrainingWarning
             If no row has a score, or some have none although they hold numbers; the message says
-            why.
+            where, why, and what to do.
         """
         scores = self._scored(series, context).in_given_order
         if not is_table(series):
@@ -914,36 +917,10 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             )
         scores = self._scorer().scores(rows)
         scores[before] = np.nan
-        if not before.all() and np.isnan(scores).all():
-            warn(self._why_none(rows, before))
-        else:
-            self._warn_of_short_runs(rows, before)
+        past_too = self.model_.decoders != "predict"
+        if why := advice(rows, scores, before, self._lengths, past_too=past_too):
+            warn(why)
         return _Scored(rows, scores, before)
-
-    def _warn_of_short_runs(self, rows: Recordings, before: NDArray[np.bool_]) -> None:
-        """Warn where rows have no score as their run is shorter than a window."""
-        length, n_rows = sum(self._lengths), rows.ends - rows.begins
-        without = np.repeat(n_rows < length, n_rows) & ~before
-        if not without.any():
-            return
-        where = f"the first at {rows.row_labels[int(np.flatnonzero(without)[0])]}"
-        if rows.row_groups is not None:
-            groups, counts = np.unique(rows.row_groups[without], return_counts=True)
-            most = np.argsort(-counts, kind="stable")
-            each = [f"{counts[i]:,} of {groups[i]!r}" for i in most[:5]]
-            where = ", ".join(each) + (", ..." if len(most) > 5 else "")
-        remedy = "Give the rows before them too, scores(series, context=rows_before)"
-        if rows.timed and rows.gap is not None:
-            gap = "usual" if isinstance(rows.gap, dict) else describe(rows.gap)
-            remedy += (
-                f"; or, where a step of more than {gap} cuts them off, rows of NaN for those that "
-                "are missing, as asfreq makes them of the table of a recording, or a larger gap"
-            )
-        warn(
-            f"{without.sum():,} of {(~before).sum():,} rows have no score and count as inliers, "
-            f"{where}: they are in runs of fewer rows than a window, past_ + future_ "
-            f"= {length}. {remedy}"
-        )
 
     def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
         """Warn where so many rows are outliers that they differ from those of `fit` as a whole."""
@@ -957,24 +934,6 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
                 "those of fit. Fit on more, or later, normal rows; or try center=True, which "
                 "leaves out the level; or set threshold_ from rows that you know to be normal"
             )
-
-    def _why_none(self, rows: Recordings, before: NDArray[np.bool_]) -> str:
-        """Say in words why no row has a score, and what to do."""
-        length, n = sum(self._lengths), int((~before).sum())
-        longest = np.diff(rows.last_rows, prepend=-1).max()
-        if (rows.ends - rows.begins).max() >= length:
-            why = "no window holds a number"
-        elif rows.timed and rows.gap is not None and longest >= length:
-            why = f"a step of more than {describe(rows.gap)} is a gap, as in fit"
-        else:
-            have = f"has {n}" if len(before) == n else f"has {n} and context {len(before) - n}"
-            each = "" if rows.row_groups is None else " of each recording"
-            why = (
-                f"scores come from windows of {length} rows{each}, past_ + future_, and series "
-                f"{have}. Give the {length - 1} rows{each} before it too, "
-                "scores(series, context=rows_before), or give all rows in turn to update"
-            )
-        return f"no row of series has a score, and all count as inliers: {why}"
 
     def _like_rows(self, series: Any, values: NDArray[Any], name: str) -> Any:
         """Return one value for each row as a Series on a table's index; for an array, an array."""

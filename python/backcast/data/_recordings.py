@@ -13,7 +13,14 @@ from backcast._engine import tables
 from backcast._engine.columns import real
 from backcast._warn import warn
 from backcast.data._calendars import closes, offset_of
-from backcast.data._clock import describe, find_gaps, how_to_date, pd_numbers, times_of
+from backcast.data._clock import (
+    describe,
+    find_gaps,
+    how_to_date,
+    median_step,
+    pd_numbers,
+    times_of,
+)
 from backcast.data._times import continuations
 from backcast.errors import ArgumentError, DataError, ShapeError
 
@@ -40,6 +47,8 @@ class Recordings:
     gap: Any
     # As that of `Windows`.
     calendar: Any = None
+    # Columns of the table with the group and the time; None of those that are in its index.
+    of_columns: tuple[Any, Any] = (None, None)
 
     @classmethod
     def of_array(cls, values: NDArray[Any]) -> Recordings:
@@ -122,10 +131,43 @@ class Recordings:
             warn(
                 f"forecasts begin before the end of {where}, after "
                 f"{at}: later rows follow a gap and are fewer than past = {len(windows.frames)}. "
-                "Give rows of NaN for those that are missing, as table.asfreq makes them"
+                f"Give rows of NaN for those that are missing, as {self.filling} makes them"
                 f"{self._holidays()}",
                 UserWarning,
             )
+
+    @property
+    def filling(self) -> str:
+        """The call that gives a table rows of NaN where rows are missing, for advice."""
+        import pandas as pd
+
+        dates = isinstance(self.row_labels, pd.DatetimeIndex)
+        # Not those of a calendar, nor of recordings with different steps.
+        if not dates or isinstance(self.gap, dict) or offset_of(self.gap) is not None:
+            return "table.asfreq"
+        step = median_step(self.row_labels, self.begins, self.ends)
+        if step is None:
+            return "table.asfreq"
+        group, time = self.of_columns
+        several = self.row_groups is not None
+        if several and group is None:
+            return "asfreq of the table of each recording"
+        freq = repr(pd.tseries.frequencies.to_offset(pd.Timedelta(step)).freqstr)
+        table = "table" if time is None else f"table.set_index({time!r})"
+        if several:
+            columns = repr(self.columns) if len(self.columns) < 5 else "columns"
+            table += f".groupby({group!r})[{columns}]"
+        times = times_of(self.row_labels, given=True)[1]
+        first = np.repeat(
+            np.append(0, self.last_rows[:-1] + 1), np.diff(self.last_rows, prepend=-1)
+        )
+        if times is None or ((times - times[first]) % step).any():
+            return f"{table}.resample({freq}).mean()"
+        return (
+            f"{table}.apply(lambda each: each.asfreq({freq}))"
+            if several
+            else f"{table}.asfreq({freq})"
+        )
 
     def _holidays(self) -> str:
         """Return how a calendar without holidays learns them."""
@@ -161,7 +203,7 @@ class Recordings:
         if self.timed and len(self.ends) > 1 and not isinstance(self.gap, dict):
             remedy = (
                 f"; a step of more than {describe(self.gap)} is a gap: give rows of NaN for those "
-                "that are missing, as table.asfreq makes them, or a larger gap"
+                f"that are missing, as {self.filling} makes them, or a larger gap"
                 f"{self._holidays()}"
             )
         return ShapeError(
@@ -266,7 +308,14 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
         timed=times is not None,
         gap=gap,
         calendar=calendar,
+        of_columns=(_column(table, group), _column(table, time)),
     )
+
+
+def _column(table: Any, label: Any) -> Any:
+    """Return a label, or a list of labels, of columns; None of those that are in the index."""
+    labels = label if isinstance(label, list) else [label]
+    return label if label is not None and set(labels) <= set(table.columns) else None
 
 
 def _advise_on_left_out(table: Any, used: set[Any], *, grouped: bool, timed: bool) -> None:
