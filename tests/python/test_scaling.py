@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from backcast import Classifier, Model
+from backcast import AnomalyDetector, Classifier, Embedder, Forecaster, Model
+from backcast.data import windows
 from backcast.errors import ArgumentError, DataError
 from small import X, small_model
 
@@ -111,3 +114,54 @@ def test_a_classifier_takes_the_models_scaling_or_learns_its_own() -> None:
     plain = Classifier(hidden_size=6, **options).fit((RAW - offset) / factor, y)
     expected = plain.predict_proba((RAW - offset) / factor)
     np.testing.assert_allclose(own.predict_proba(RAW), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [Model, AnomalyDetector, Forecaster, Embedder])
+def test_a_column_that_hardly_changes_is_named(kind: Any) -> None:
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "wave": np.sin(np.arange(300) / 5),
+            "constant": 0.1 + rng.integers(0, 2, 300) * 1e-17 + 0.2,
+            "rounding": np.float32(0.3) * (1 + 6e-8 * rng.integers(0, 2, 300)),
+            "still": 50 + 1e-5 * rng.normal(size=300),
+            "rare": np.isin(np.arange(300), (20, 21, 220)),
+            "hz": 50 + 0.01 * rng.normal(size=300),
+            "small": 1e-12 * rng.normal(size=300),
+        }
+    ).astype(float)
+    quick = {"hidden_size": 4, "max_iter": 100, "device": "cpu", "random_state": 0, "verbose": 0}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if kind is Model:
+            Model(**quick, scale="standard").fit(windows(table, 8, stride=4))
+        elif kind is Forecaster:
+            Forecaster(8, 2, quick).fit(table)
+        elif kind is Embedder:
+            Embedder(quick, group="part").fit(table.assign(part=np.arange(300) // 30))
+        else:
+            AnomalyDetector(quick, past=8, future=2).fit(table)
+    about = [str(each.message) for each in told if "too little" in str(each.message)]
+    assert len(about) == 1
+    # A model takes what may be rounding in single precision for a constant.
+    of_rounding = "'rounding', " if kind in (Forecaster, Embedder) else ""
+    assert about[0].startswith(f"{of_rounding}'still' changed too little in training to be scaled")
+
+
+def test_a_column_that_is_far_off_in_held_out_rows_is_named() -> None:
+    table = pd.DataFrame({"wave": np.sin(np.arange(300) / 5), "valve": 20.0})
+    table.loc[100:102, "valve"] += 0.1
+    table.loc[250:, "valve"] = 25
+    quick = {"hidden_size": 4, "max_iter": 100, "device": "cpu", "random_state": 0, "verbose": 0}
+    w = windows(table, 8, stride=4)[:, :8]
+    for fit in (
+        lambda: Model(**quick, scale="standard").fit(w[:60], validation=w[62:]),
+        lambda: AnomalyDetector(quick, past=8, future=2, center=False).fit(table),
+    ):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            fit()
+        about = [str(each.message) for each in told if "too little" in str(each.message)]
+        assert len(about) == 1
+        assert about[0].startswith("'valve' changed too little in training to be scaled by it (m")
+        assert "deviations in held-out rows" in about[0]

@@ -20,6 +20,7 @@ from backcast._training.advice import (
     Comparison,
     advise_on_baselines,
     advise_on_outputs,
+    advise_on_scale,
     advise_on_units,
     enough,
 )
@@ -83,7 +84,7 @@ class CompositeEstimator(Estimator):
             return
         first = self._plan()
         if resumed is None and not first and enough(self._record().end):
-            self._advise_on_units(windows)
+            self._advise_on_units(windows, held_out)
         self._remember(windows, windows=n)
         source, until = self._source(windows, batches), self._record().end
         looks = batches is None and windows.is_checked_first
@@ -232,13 +233,22 @@ class CompositeEstimator(Estimator):
             self._change(end=done + value(self, "max_iter"))
         return done
 
-    def _advise_on_units(self, windows: Pair) -> None:
+    def _advise_on_units(self, windows: Pair, held_out: Pair | None) -> None:
         """Warn before a long training if some windows are far from unit scale."""
-        if self.scale is None and self.loss == "mse" and not windows.pasts.is_bytes:
+        fitted = self._record()
+
+        def rows(windows: Pair) -> NDArray[np.float64]:
             pasts = windows.some(_SOME).pasts
             frames = pasts.frames if isinstance(pasts.frames, list) else [pasts.array()]
-            rows = [floats(each).reshape(-1, self._record().frame_size) for each in frames]
-            advise_on_units(np.concatenate(rows), pasts.columns)
+            return np.concatenate([floats(each).reshape(-1, fitted.frame_size) for each in frames])
+
+        columns = windows.pasts.columns
+        if fitted.scale is not None:
+            advise_on_scale(fitted.scale, columns)
+            if held_out is not None:
+                advise_on_scale(fitted.scale, columns, rows(held_out))
+        elif self.loss == "mse" and not windows.pasts.is_bytes:
+            advise_on_units(rows(windows), columns)
 
     def _advise(self, windows: Pair, held_out: Pair | None) -> None:
         """Warn if a decoder has nearly one output for all windows, or is no better than a baseline.

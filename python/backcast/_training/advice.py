@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from backcast.errors import TrainingWarning
 _ENOUGH = 100
 # Root mean squares of numbers of unit scale, at least and at most.
 _SMALL, _LARGE = 0.05, 20.0
+# A deviation of less than this part of the mean hardly differs from rounding.
+_HARDLY = 1e-6
 
 
 def advise(history: list[dict[str, float]], first: int, stopped_early: bool) -> None:
@@ -122,6 +124,46 @@ def advise_on_units(frames: NDArray[np.float64], columns: tuple[Any, ...] | None
         f"the {name} are far from unit scale, for which learning_rate is made (mean "
         f"{mean:.4g}, root mean square {size[worst]:.4g}), and none are scaled. Try "
         'scale="standard": results stay in your units'
+    )
+
+
+def advise_on_scale(
+    scale: tuple[NDArray[np.float64], NDArray[np.float64]],
+    columns: Sequence[Any] | None,
+    later: NDArray[np.float64] | None = None,
+) -> None:
+    """Warn where columns change so little in training that their scale means nothing.
+
+    Parameters
+    ----------
+    scale : tuple of ndarray of shape (D,)
+        Offset and factor of each column; the factor of a constant is 1.
+    columns : sequence or None
+        Names of the columns.
+    later : ndarray of shape (n, D), default=None
+        Rows that were held out: warn of other columns, which are far off in them.
+    """
+    mean, deviation = scale
+    hardly, off = (deviation != 1) & (deviation < _HARDLY * np.abs(mean)), np.zeros(len(mean))
+    found = np.flatnonzero(hardly)
+    if later is not None:
+        known = np.isfinite(later)
+        squares = (np.where(known, later - mean, 0.0) / deviation) ** 2
+        off = np.sqrt(squares.sum(0) / np.maximum(known.sum(0), 1))
+        found = np.flatnonzero((off > _LARGE) & ~hardly)
+    if not len(found):
+        return
+    names = ", ".join(f"column {i}" if columns is None else repr(columns[i]) for i in found[:5])
+    names += ", ..." if len(found) > 5 else ""
+    worst = found[np.argmax(off[found])]
+    told = f"{worst if columns is None else columns[worst]}: " if len(found) > 1 else ""
+    told += f"mean {mean[worst]:.6g}, deviation {deviation[worst]:.2g}"
+    if later is not None:
+        told += f", and {off[worst]:,.0f} deviations in held-out rows"
+    warn(
+        f"{names} changed too little in training to be scaled by it ({told}): what changes "
+        "later counts as huge, and losses say little else. Leave such columns out "
+        "(columns=[...]), train on rows in which they change, or round them to constants"
     )
 
 

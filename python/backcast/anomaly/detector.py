@@ -20,7 +20,13 @@ from backcast._engine.columns import check_names
 from backcast._estimator.base import fitted_of
 from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import Number, Word, flag, integer, number
-from backcast._training.advice import Comparison, advise_on_baselines, enough, without_baselines
+from backcast._training.advice import (
+    Comparison,
+    advise_on_baselines,
+    advise_on_scale,
+    enough,
+    without_baselines,
+)
 from backcast._training.baselines import LAST, MEAN
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
@@ -449,6 +455,11 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             self.decisions_["max_iter"] = f"{updates}: {why}"
         with without_baselines():
             model.fit(windows, **training)
+        scale = fitted_of(model).scale
+        if not looks and normal is not None and scale is not None and enough(model.n_iter_):
+            later = errors.windows(normal)
+            frames = np.asarray(later[:: -(-len(later) // _WINDOWS_TO_LOOK_AT)], np.float64)
+            advise_on_scale(scale, rows.columns, frames.reshape(-1, len(rows.columns)))
         if enough(model.n_iter_) and len(windows) < _FEW_WINDOWS:
             warn(
                 f"series of {len(rows.values)} rows gives {len(windows)} windows to train on, of "

@@ -15,7 +15,7 @@ from backcast._engine.scale import Moments
 from backcast._estimator.files import labels_of
 from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import flag, integer
-from backcast._training.advice import without_baselines
+from backcast._training.advice import advise_on_scale, without_baselines
 from backcast._training.hooks import Callback
 from backcast.data._recordings import is_table
 from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
@@ -203,6 +203,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             self._n_parts, why = auto_parts(given.width)
             self.decisions_["parts"] = f"{self._n_parts}: {why}"
         self._scales = {name: _scale_of(given, see) for name, see in VIEWS.items()}
+        advise_on_scale(self._scales["series"], self._columns)
         future = future_of(self.window_)
         views = [runs for name in VIEWS for runs in self._view(given, name)]
         every = -(-sum(len(run) for runs in views for run in runs) // _TRAINING)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._training.advice import without_baselines
+from backcast._training.advice import advise_on_scale, without_baselines
 from backcast._warn import warn
 from backcast.data._recordings import Recordings
 from backcast.data.series import Windows
@@ -222,6 +222,8 @@ def learn(
             "intervals. Give more rows, or a shorter past or future"
         )
     preparation, why = _prepare(train, rows, choices, n_forecast, judge)
+    learnt = preparation.normalization
+    advise_on_scale((learnt.mean, learnt.deviation), rows.columns)
     if choices.auto_updates:
         model.max_iter = auto_updates(len(starts), model.batch_size)
     sides = [Samples(preparation, rows, starts, columns, future) for future in (False, True)]
