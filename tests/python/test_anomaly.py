@@ -364,9 +364,6 @@ def test_rows_without_a_score_are_named_with_the_reason() -> None:
     )
     with pytest.warns(TrainingWarning, match=told):
         found.events(missing)
-    forward = detector(QUICK | {"decoders": "predict"}).fit(waves(60))
-    with pytest.warns(TrainingWarning, match="6 rows from 0 to 5: a model that only predicts"):
-        forward.scores(waves(60))
 
 
 def test_what_a_gap_is_was_learnt_in_training() -> None:

@@ -9,8 +9,6 @@ from backcast.anomaly._scoring import Numbers
 from backcast.data._clock import describe
 from backcast.data._recordings import Recordings
 
-_GIVE_CONTEXT = "Give the rows before them too, scores(series, context=rows_before)"
-
 
 def advice(
     rows: Recordings,
@@ -40,31 +38,32 @@ def advice(
     if np.isnan(scores[~before]).all():
         why = _why_none(rows, before, sum(lengths))
         return f"no row of series has a score, and all count as inliers: {why}"
-    without = np.isnan(scores).all(1) & ~np.isnan(rows.values).all(1) & ~before
-    if not without.any():
-        return ""
     length, sizes = sum(lengths), rows.ends - rows.begins
     run = np.repeat(np.arange(len(sizes)), sizes)
     ends = np.isin(rows.ends - 1, rows.last_rows)
     alone = (ends & np.append(True, ends[:-1]))[run]
     short = (sizes < length)[run]
-    first = ~short & (np.arange(len(run)) - rows.begins[run] < lengths[0]) & (not past_too)
+    without = np.isnan(scores).all(1) & ~np.isnan(rows.values).all(1) & ~before
+    if not past_too:
+        # So it is meant.
+        without &= short | (np.arange(len(run)) - rows.begins[run] >= lengths[0])
+    if not without.any():
+        return ""
     gap = "usual" if isinstance(rows.gap, dict) or rows.gap is None else describe(rows.gap)
     window = f"a window, past_ + future_ = {length}"
     reasons = (
-        (short & alone, f"a recording has fewer rows than {window}. {_GIVE_CONTEXT}"),
+        (
+            short & alone,
+            f"a recording has fewer rows than {window}. Give the rows before "
+            "them too, scores(series, context=rows_before)",
+        ),
         (
             short & ~alone,
             f"between gaps, steps of more than {gap}, they are fewer than {window}. Rows of NaN "
             f"for those that are missing, as {rows.filling} makes them, leave no gap; gap=... "
             "allows longer steps",
         ),
-        (
-            first,
-            f"a model that only predicts scores no row of the first past_ = {lengths[0]} of a "
-            f"recording or after a gap. {_GIVE_CONTEXT}",
-        ),
-        (~short & ~first, f"the past_ = {lengths[0]} rows before them hold no number"),
+        (~short, f"the past_ = {lengths[0]} rows before them hold no number"),
     )
     told = [
         f"{_where(rows, without & these)}: {why}."

@@ -202,7 +202,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
     -----
     NaN is a missing number: it has no score, and other numbers are scored without it. Rows that no
     window covers, because their run between two gaps is shorter than ``past + future``, have the
-    score NaN and are inliers; a warning says where. Rows of NaN for those that are missing, as
+    score NaN and are inliers; a warning says where. A model that only predicts scores no row of the
+    past of the first window. Rows of NaN for those that are missing, as
     ``table.asfreq`` makes them, leave no gap, so that windows go across. Series are scored in
     pieces: beside the scores, memory is bounded.
 
