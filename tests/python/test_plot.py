@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from backcast import Model, plot
+from backcast.anomaly._events import events_of
+from backcast.data._recordings import Recordings
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -656,6 +658,16 @@ def test_panels_of_a_recording_have_one_axis_although_rows_lack_scores():
     assert labels == ["no score"]
     assert not plot.scores(table["x"], np.nan_to_num(rows, nan=1.0)).axes[0].collections
     plt.close(figure)
+
+
+def test_the_column_drawn_of_several_recordings_is_the_first_of_the_event():
+    tables = {name: pd.DataFrame(np.zeros((40, 3)), columns=["a", "b", "c"]) for name in "pq"}
+    scores = np.full((80, 3), 0.1)
+    scores[10:30, 0], scores[20, 1] = 5, 40
+    rows = Recordings.of_array(np.zeros((80, 3)))
+    assert [*events_of(rows, scores, 2, 2)["columns"]] == [[1]]
+    figure = plot.scores(tables, scores)
+    assert figure.axes[0].get_title("left") == "p: b"
 
 
 def test_of_many_columns_those_of_the_highest_scores_are_drawn():

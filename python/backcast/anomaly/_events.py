@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backcast.anomaly._scoring import Numbers, nanmean, row_scores
+from backcast.anomaly._scoring import Numbers, ranked, row_scores
 from backcast.data._recordings import Recordings
 from backcast.errors import ArgumentError, MissingPackageError
 
@@ -32,9 +32,8 @@ def events_of(rows: Recordings, scores: Numbers, threshold: float, join: int) ->
     for event in found:
         first, last = event[0], event[-1] + 1
         peak = first + np.nanargmax(score[first:last])
-        means = np.nan_to_num(nanmean(scores[first:last], 0))
-        # The columns that drove the event, largest first.
-        drove = [i for i in np.argsort(-means, kind="stable") if means[i] >= means.mean()]
+        order, highest = ranked(scores[first:last])
+        drove = [i for i in order if highest[i] >= highest.mean()]
         values = [
             rows.row_labels[first],
             rows.row_labels[last - 1],

@@ -216,6 +216,15 @@ def row_scores(scores: Numbers) -> Numbers:
         return np.sqrt(nanmean(scores**2, 1))
 
 
+def ranked(scores: Numbers) -> tuple[NDArray[np.intp], Numbers]:
+    """Return the columns of scores (n_rows, n_columns), and the highest score of each.
+
+    Columns with the highest score come first: those that drive an event, or are drawn of many.
+    """
+    highest: Numbers = np.nan_to_num(scores).max(0)
+    return np.argsort(-highest, kind="stable"), highest
+
+
 def nanmean(numbers: Numbers, axis: int) -> Numbers:
     """Return the mean without NaN; NaN, without a warning, if there is nothing else."""
     known = ~np.isnan(numbers)

@@ -738,7 +738,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             One row for each event, in the order of group and time: `group` (if there is one),
             ``start``, ``end`` and ``peak``, the times (or labels) of the first, the last and the
             highest row; ``score``, the score of the highest row; ``columns``, those that drove the
-            event: their mean score is at least the average of all columns, largest first.
+            event: their highest score in it is at least the average of all columns', largest first,
+            as `backcast.plot.scores` chooses columns.
 
         Raises
         ------

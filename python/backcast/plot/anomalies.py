@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine import tables
-from backcast.anomaly._scoring import row_scores
+from backcast.anomaly._scoring import ranked, row_scores
 from backcast.errors import ArgumentError, DataError, ShapeError
 from backcast.plot._figure import (
     FUTURE,
@@ -184,7 +184,7 @@ class _Part:
         merit = self.scores
         if merit.shape != values.shape:
             merit = np.abs(values - np.nanmean(values, 0))
-        return np.sort(np.argsort(-np.nan_to_num(merit).max(0), kind="stable")[:most])
+        return np.sort(ranked(merit)[0][:most])
 
 
 def _draw(
