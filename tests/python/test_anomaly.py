@@ -20,6 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from backcast import AnomalyDetector, Forecaster, Model
 from backcast.anomaly import SCORES, _rules, _scorer, _scoring
+from backcast.anomaly._events import events_of
 from backcast.data._recordings import Recordings
 from backcast.errors import (
     ArgumentError,
@@ -770,6 +771,9 @@ def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame)
         event = hit.iloc[0]
         assert first - 25 <= event.start <= event.peak <= event.end <= last + 25
         assert event["columns"][0] in columns
+    # The rows around a short anomaly are outliers by their windows alone, and not of the event.
+    assert ((events.start <= 300) & (events.end >= 300) & (events.end - events.start < 3)).any()
+    assert (trained.predict(odd.to_numpy())[290:310] == -1).sum() > 10
     scores = -trained.score_samples(odd.to_numpy())
     np.testing.assert_allclose(scores[events.peak], events.score)
     assert (events.score > trained.threshold_).all()
@@ -779,6 +783,27 @@ def test_events_tell_when_and_where(trained: AnomalyDetector, odd: pd.DataFrame)
     assert len(apart) > len(events)
     scores = -sharp.score_samples(odd.to_numpy())
     assert sum(apart.end - apart.start + 1) == (scores > sharp.threshold_).sum()
+
+
+def test_an_event_keeps_rows_of_its_own_and_those_of_a_long_anomaly() -> None:
+    rows, low = Recordings.of_array(np.zeros((100, 2))), np.full((100, 2), 0.1)
+    scores, alone = low.copy(), low.copy()
+    scores[20:60, 0], scores[38:43, 0] = 5, [9, 30, 40, 25, 9]
+    alone[20:60, 0], alone[38:43, 0] = 1, [9, 30, 40, 25, 9]
+
+    def bounds(scores: Any, alone: Any, length: int = 30) -> list[int]:
+        (event,) = events_of(rows, scores, alone, 2.0, 3, length).itertuples()
+        return [event.start, event.end, event.peak]
+
+    assert bounds(scores, alone) == [38, 42, 40]
+    alone[[38, 42], 0] = 8
+    assert bounds(scores, alone) == [39, 41, 40]
+    # Rows a window away have another cause, as have those of a long anomaly.
+    assert bounds(scores, alone, length=10) == [20, 59, 40]
+    assert bounds(scores, scores) == [20, 59, 40]
+    assert bounds(scores + [1, 0], alone) == [20, 59, 40]
+    alone[55, 0] = 20
+    assert bounds(scores, alone) == [39, 55, 40]
 
 
 def test_events_have_the_users_times_and_groups() -> None:

@@ -665,7 +665,7 @@ def test_the_column_drawn_of_several_recordings_is_the_first_of_the_event():
     scores = np.full((80, 3), 0.1)
     scores[10:30, 0], scores[20, 1] = 5, 40
     rows = Recordings.of_array(np.zeros((80, 3)))
-    assert [*events_of(rows, scores, 2, 2)["columns"]] == [[1]]
+    assert [*events_of(rows, scores, scores, 2, 2, 9)["columns"]] == [[1]]
     figure = plot.scores(tables, scores)
     assert figure.axes[0].get_title("left") == "p: b"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backcast.anomaly._scoring import Numbers, ranked, row_scores
 from backcast.data._recordings import Recordings
@@ -16,8 +17,24 @@ if TYPE_CHECKING:
 _OWN_COLUMNS = ("start", "end", "peak", "score", "columns")
 
 
-def events_of(rows: Recordings, scores: Numbers, threshold: float, join: int) -> pd.DataFrame:
-    """Return a table of events; outliers with at most `join` rows between them are one event."""
+def events_of(
+    rows: Recordings, scores: Numbers, alone: Numbers, threshold: float, join: int, length: int
+) -> pd.DataFrame:
+    """Return a table of events.
+
+    Parameters
+    ----------
+    rows : Recordings
+        The rows.
+    scores, alone : ndarray of shape (n_rows, n_columns)
+        Their scores, and what each row adds to them alone.
+    threshold : float
+        Rows with a higher score are outliers.
+    join : int
+        Outliers with at most `join` rows between them are one event.
+    length : int
+        Rows in a window.
+    """
     pandas = require_pandas()
     score = row_scores(scores)
     outliers = np.flatnonzero(score > threshold)
@@ -30,7 +47,8 @@ def events_of(rows: Recordings, scores: Numbers, threshold: float, join: int) ->
             raise ArgumentError(f"group must have another name than {name!r}, a column of events")
     events: dict[Any, list[Any]] = {name: [] for name in (*groups, *_OWN_COLUMNS)}
     for event in found:
-        first, last = event[0], event[-1] + 1
+        own = _own_rows(event, scores, alone, length)
+        first, last = own[0], own[-1] + 1
         peak = first + np.nanargmax(score[first:last])
         order, highest = ranked(scores[first:last])
         drove = [i for i in order if highest[i] >= highest.mean()]
@@ -48,6 +66,27 @@ def events_of(rows: Recordings, scores: Numbers, threshold: float, join: int) ->
             events[name].append(value)
     table: pd.DataFrame = pandas.DataFrame(events)
     return table
+
+
+def _own_rows(event: NDArray[np.intp], scores: Numbers, alone: Numbers, length: int) -> Any:
+    """Return the outliers of an event without those that their neighbours alone make outliers.
+
+    A short anomaly raises the windows of all rows less than a window away. Where the highest number
+    is what its row adds alone, rows at the ends are left out, up to the first whose score is its
+    own or at least half as much as any row adds, as the width of a peak is taken at half of its
+    height.
+    """
+    score, own = row_scores(scores[event]), row_scores(alone[event])
+    peak = int(np.argmax(score))
+    at = event[peak], np.nanargmax(scores[event[peak]])
+    if not alone[at] >= scores[at]:
+        return event
+    kept = (own >= np.nanmax(own) / 2) | (own >= score)
+    kept[peak] = True
+    first, last = event[kept][[0, -1]]
+    first = first if first - event[0] < length else event[0]
+    last = last if event[-1] - last < length else event[-1]
+    return event[(event >= first) & (event <= last)]
 
 
 def _labels_of_groups(rows: Recordings) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,9 +165,20 @@ class Scorer:
             totals.add(squares, windows.n_past, windows.starts - first)
 
     def scores(self, rows: Recordings) -> Numbers:
-        """Score each number of the rows, piece by piece."""
+        """Score each number of the rows."""
+        return self._by_number(rows, self.score.of_rows)[0]
+
+    def scores_and_alone(self, rows: Recordings) -> tuple[Numbers, Numbers]:
+        """Score each number of the rows, also by what its row adds alone."""
+        scores, alone = self._by_number(rows, self.score.of_rows, self.score.of_rows_alone)
+        return scores, alone
+
+    def _by_number(
+        self, rows: Recordings, *ways: Callable[[Mapping[str, Numbers]], Numbers]
+    ) -> list[Numbers]:
+        """Compute scores from the means of the parts in one or more ways, piece by piece."""
         windows, totals = self.errors.windows(rows), self.totals(0)
-        scores = np.full((len(rows.values), self.mean.shape[1]), np.nan)
+        found = [np.full((len(rows.values), self.mean.shape[1]), np.nan) for _ in ways]
         first, bar, begun = 0, RowBar(self.errors.model.verbose), 0
         for piece, following in pieces(windows, len(rows.values)):
             bar(begun, len(windows))
@@ -179,11 +190,13 @@ class Scorer:
             self.add(piece, totals, first)
             # Rows before the next window are complete.
             done = min(following, end) - first
-            scores[first : first + done] = totals.scores(done)
+            means = totals.means(done)
+            for scores, way in zip(found, ways, strict=True):
+                scores[first : first + done] = way(means)
             totals.drop(done)
             first += done
         bar(len(windows), len(windows))
-        return scores
+        return found
 
 
 def pieces(windows: Windows, end: int) -> Iterator[tuple[Windows, int]]:

@@ -83,6 +83,23 @@ class Score(Protocol):
             One score for each number: about 1 in ordinary rows, higher in others, NaN if unknown.
         """
 
+    def of_rows_alone(self, means: Mapping[str, Numbers]) -> Numbers:
+        """Compute what a row adds to its score that it does not share with its neighbours.
+
+        Events begin and end with it. By default the score itself.
+
+        Parameters
+        ----------
+        means : mapping of str to ndarray of shape (n_rows, n_columns)
+            As for `of_rows`.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns)
+            At most the score of each number.
+        """
+        return self.of_rows(means)
+
 
 class Sharp(Score):
     """Scores that stay on the anomalous rows and do not spread over their neighbours.
@@ -135,7 +152,13 @@ class Wide(Sharp):
     def of_rows(self, means: Mapping[str, Numbers]) -> Numbers:
         """Return the larger of both errors."""
         with np.errstate(all="ignore"):
-            scores: Numbers = np.sqrt(np.fmax(means["mean"], super().of_rows(means) / 2))
+            scores: Numbers = np.fmax(np.sqrt(means["mean"]), self.of_rows_alone(means))
+        return scores
+
+    def of_rows_alone(self, means: Mapping[str, Numbers]) -> Numbers:
+        """Return the part that is sharp."""
+        with np.errstate(all="ignore"):
+            scores: Numbers = np.sqrt(super().of_rows(means) / 2)
         return scores
 
 
@@ -203,11 +226,15 @@ class Totals:
         """Remove the first rows."""
         self.sums, self.counts = self.sums[n_rows:], self.counts[n_rows:]
 
-    def scores(self, n_rows: int | None = None) -> Numbers:
-        """Return the scores of the first rows, of all by default."""
+    def means(self, n_rows: int | None = None) -> dict[str, Numbers]:
+        """Return the mean of each part for the first rows, for all by default."""
         sums, counts = self.sums[:n_rows], self.counts[:n_rows]
         means = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-        return self.score.of_rows({name: means[:, i] for i, name in enumerate(self.score.parts)})
+        return {name: means[:, i] for i, name in enumerate(self.score.parts)}
+
+    def scores(self, n_rows: int | None = None) -> Numbers:
+        """Return the scores of the first rows, of all by default."""
+        return self.score.of_rows(self.means(n_rows))
 
 
 def row_scores(scores: Numbers) -> Numbers:

@@ -92,11 +92,12 @@ _PAST_OF_A_FITTED_MODEL = 50
 
 
 class _Scored(NamedTuple):
-    """Rows with the scores of their numbers, and which rows are only context."""
+    """Rows with the scores of their numbers; which are context; what each adds alone, if asked."""
 
     rows: Recordings
     scores: Numbers
     before: NDArray[np.bool_]
+    alone: Numbers
 
     @property
     def in_given_order(self) -> Numbers:
@@ -739,7 +740,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             ``start``, ``end`` and ``peak``, the times (or labels) of the first, the last and the
             highest row; ``score``, the score of the highest row; ``columns``, those that drove the
             event: their highest score in it is at least the average of all columns', largest first,
-            as `backcast.plot.scores` chooses columns.
+            as `backcast.plot.scores` chooses columns. The rows around a short anomaly, whose "wide"
+            scores are high because of it, are outliers of `predict`, and not of the event. A long
+            anomaly may begin and end up to a window early and late.
 
         Raises
         ------
@@ -751,9 +754,9 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         require_pandas()
         self._check_fitted()
         join = integer("join", self.future_ if join is None else join, least=0)
-        rows, scores, _ = self._scored(series, context)
+        rows, scores, _, alone = self._scored(series, context, alone=True)
         self._warn_of_many(row_scores(scores))
-        return events_of(rows, scores, self.threshold_, join)
+        return events_of(rows, scores, alone, self.threshold_, join, sum(self._lengths))
 
     # -- a live stream -----------------------------------------------------------------------------
 
@@ -914,8 +917,8 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         """Score each row, in the given order."""
         return row_scores(self._scored(series, context).in_given_order)
 
-    def _scored(self, series: Any, context: Any) -> _Scored:
-        """Score the rows of a series; say why where none has a score."""
+    def _scored(self, series: Any, context: Any, *, alone: bool = False) -> _Scored:
+        """Score the rows of a series, also `alone`; say why where none has a score."""
         self._check_fitted()
         if context is None:
             rows = self._same_columns(series)
@@ -928,12 +931,13 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
                 sum(self._lengths),
                 self.time,
             )
-        scores = self._scorer().scores(rows)
-        scores[before] = np.nan
+        scorer = self._scorer()
+        scores, own = scorer.scores_and_alone(rows) if alone else (scorer.scores(rows),) * 2
+        scores[before] = own[before] = np.nan
         past_too = self.model_.decoders != "predict"
         if why := advice(rows, scores, before, self._lengths, past_too=past_too):
             warn(why)
-        return _Scored(rows, scores, before)
+        return _Scored(rows, scores, before, own)
 
     def _warn_of_many(self, scores: NDArray[np.float64]) -> None:
         """Warn where so many rows are outliers that they differ from those of `fit` as a whole."""
