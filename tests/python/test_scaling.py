@@ -163,5 +163,7 @@ def test_a_column_that_is_far_off_in_held_out_rows_is_named() -> None:
             fit()
         about = [str(each.message) for each in told if "too little" in str(each.message)]
         assert len(about) == 1
-        assert about[0].startswith("'valve' changed too little in training to be scaled by it (m")
-        assert "deviations in held-out rows" in about[0]
+        assert about[0].startswith(
+            "'valve' changed too little in training to be scaled by it (by 0."
+        )
+        assert "times that in held-out rows" in about[0]

@@ -137,33 +137,38 @@ def advise_on_scale(
     Parameters
     ----------
     scale : tuple of ndarray of shape (D,)
-        Offset and factor of each column; the factor of a constant is 1.
+        Offset and factor of each column, as mean and deviation; the factor of a constant is 1.
     columns : sequence or None
         Names of the columns.
     later : ndarray of shape (n, D), default=None
         Rows that were held out: warn of other columns, which are far off in them.
     """
-    mean, deviation = scale
-    hardly, off = (deviation != 1) & (deviation < _HARDLY * np.abs(mean)), np.zeros(len(mean))
+    offset, factor = scale
+    hardly, off = (factor != 1) & (factor < _HARDLY * np.abs(offset)), np.zeros(len(offset))
     found = np.flatnonzero(hardly)
     if later is not None:
         known = np.isfinite(later)
-        squares = (np.where(known, later - mean, 0.0) / deviation) ** 2
+        squares = (np.where(known, later - offset, 0.0) / factor) ** 2
         off = np.sqrt(squares.sum(0) / np.maximum(known.sum(0), 1))
         found = np.flatnonzero((off > _LARGE) & ~hardly)
     if not len(found):
         return
-    names = ", ".join(f"column {i}" if columns is None else repr(columns[i]) for i in found[:5])
-    names += ", ..." if len(found) > 5 else ""
-    worst = found[np.argmax(off[found])]
-    told = f"{worst if columns is None else columns[worst]}: " if len(found) > 1 else ""
-    told += f"mean {mean[worst]:.6g}, deviation {deviation[worst]:.2g}"
+
+    def name(i: int) -> str:
+        own = i if columns is None else columns[i]
+        return repr(own) if isinstance(own, str) else f"column {own}"
+
+    worst = int(found[np.argmax(off[found])])
+    told = f"{name(worst)} " if len(found) > 1 else ""
+    told += f"by {factor[worst]:.2g} around {offset[worst]:.6g}"
     if later is not None:
-        told += f", and {off[worst]:,.0f} deviations in held-out rows"
+        told += f", and by {off[worst]:,.0f} times that in held-out rows"
+    names = ", ".join(map(name, found[:5]))
     warn(
-        f"{names} changed too little in training to be scaled by it ({told}): what changes "
-        "later counts as huge, and losses say little else. Leave such columns out "
-        "(columns=[...]), train on rows in which they change, or round them to constants"
+        f"{names}{', ...' if len(found) > 5 else ''} changed too little in training to be scaled "
+        f"by it ({told}): what changes later counts as huge, and losses say little else. Leave "
+        "such columns out (columns=[...]), train on rows in which they change, or round them to "
+        "constants"
     )
 
 
