@@ -60,8 +60,8 @@ class Model(TransformerMixin, CompositeEstimator):
         decoders start. "mean" is the mean of h over all frames; it ignores where the sequence ends
         and separates whole recordings better.
     horizon : int, default=None
-        Number of future frames in a window. By default it is that of `future` in `fit`; with one
-        array, half of the window.
+        Number of future frames in a window. By default it is that of `future` in `fit`, or of
+        windows of a table that have a future; of other windows in one array, half of the frames.
     decoders : {"both", "reconstruct", "predict"}, default="both"
         Which decoders the model has. "reconstruct" is the autoencoder alone (a window is all past),
         "predict" the future predictor alone.
@@ -252,7 +252,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Parameters
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), list of arrays, or iterable
-            Pasts; if `future` is None, whole windows, whose last `horizon` frames are the future.
+            Pasts; if `future` is None, whole windows, whose last `horizon` frames are the future,
+            or those that windows of a table (`backcast.data.windows`) have as their future.
             A list holds one array (T_i, *frame_shape) for each window. uint8 frames are taken as
             0..255 and scaled to 0..1, but not in tables. NaN is a missing number, and so is a
             masked one. Objects with a shape and slices, such as memory maps and h5py datasets, are
@@ -671,7 +672,8 @@ class Model(TransformerMixin, CompositeEstimator):
         Parameters
         ----------
         past, future : array_like or list, default=None for `future`
-            As in `fit`; with one array its last `horizon_` frames are the future.
+            As in `fit`; with one array its last `horizon_` frames are the future, except windows of
+            a table that have a future of their own.
         per : {"number", "frame"}, default="number"
             "number" is the mean over numbers, in the units of `loss`; "frame" is the sum over the
             numbers of a frame, as the paper reports it (nats per frame for "bce").

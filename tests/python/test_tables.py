@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 from backcast import Classifier
 from backcast.data import Windows, windows
-from backcast.errors import ArgumentError, DataError, ShapeError
+from backcast.errors import ArgumentError, DataError, ShapeError, TrainingWarning
 from small import assert_same_weights, small_model
 
 
@@ -173,6 +173,30 @@ def test_windows_that_are_held_out_share_nothing_with_the_others(part: float) ->
     model = small_model(horizon=3).fit(shuffled, validation=part)
     cut = len(grouped) - round(part * len(grouped))
     assert_same_weights(model, small_model(horizon=3).fit(np.asarray(shuffled)[:cut]))
+
+
+def test_windows_of_a_table_that_have_a_future_are_a_pair() -> None:
+    w = windows(table(groups=1), past=6, future=3, time="t", columns=["x", "y"])
+    pair = small_model().fit(w.past, w.future)
+    assert_same_weights(small_model().fit(w), pair)
+    # A slice of frames leaves the future what it was.
+    later = small_model().fit(w[:, 2:])
+    assert later.horizon_ == 3
+    assert_same_weights(later, small_model().fit(w.past[:, 2:], w.future))
+    longer = windows(table(groups=1), past=6, future=4, time="t", columns=["x", "y"])
+    assert pair.losses(longer) == pair.losses(longer.past, longer.future)
+    with pytest.raises(ShapeError, match="future must have horizon=2 frames, got 3"):
+        small_model(horizon=2).fit(w)
+
+
+def test_windows_of_a_table_without_a_future_get_advice_on_their_halves() -> None:
+    w = windows(table(groups=1), past=6, future=3, time="t", columns=["x", "y"])
+    for past in (w.past, w[:, :5]):
+        with pytest.warns(TrainingWarning, match="all past are cut in half") as given:
+            small_model().fit(past)
+        assert len(given) == 1
+    assert small_model(horizon=2).fit(w.past).horizon_ == 2
+    assert small_model(decoders="reconstruct").fit(w.past).horizon_ == 0
 
 
 def test_results_come_back_on_the_users_index() -> None:

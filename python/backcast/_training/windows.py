@@ -9,6 +9,7 @@ import numpy as np
 
 from backcast._engine.columns import Sequences, check_names, sequences, with_frames
 from backcast._parameters import integer
+from backcast._warn import warn
 from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DecoderError, ShapeError
 
@@ -55,7 +56,8 @@ def pair_of(
     past, future : array_like or list
         As `Model.fit` takes them.
     horizon : int or None
-        Future frames of windows that are given whole; None cuts them in half.
+        Future frames of windows that are given whole; None cuts them in half. Windows of a table
+        that have a future are the pair of their parts.
     predicts : bool
         Whether the model has a predict decoder; without one, windows are all past.
     asked : int, default=None
@@ -80,18 +82,35 @@ def pair_of(
             raise ShapeError(
                 f"{second} must have as many windows as {whose}, {len(pasts)}, got {len(futures)}"
             )
-        if asked not in (None, futures.span[1]):
-            raise ShapeError(f"future must have horizon={asked} frames, got {futures.span[1]}")
     else:
-        windows = sequences(name, past)
+        second, windows = "future", sequences(name, past)
         if predicts:
-            if horizon is None and isinstance(past, Windows) and past.frames.start == 0:
-                # Windows of a table know their past.
-                horizon = len(past.frames) - past.n_past or None
-            pasts, futures = windows.split(_horizon(windows, horizon))
+            own = _own_horizon(past, advise=horizon is None)
+            pasts, futures = windows.split(own or _horizon(windows, horizon))
         else:
             pasts, futures = windows, None
+    if futures is not None and asked not in (None, futures.span[1]):
+        raise ShapeError(f"{second} must have horizon={asked} frames, got {futures.span[1]}")
     return Pair(with_frames(pasts), futures)
+
+
+def _own_horizon(windows: Any, *, advise: bool) -> int:
+    """Return the future frames of windows of a table; 0 if they have no two sides to know.
+
+    With `advise`, warn then.
+    """
+    if not isinstance(windows, Windows):
+        return 0
+    n, n_future = len(windows.frames), max(0, windows.frames.stop - windows.n_past)
+    if 0 < n_future < n:
+        return n_future
+    if advise and n > 1:
+        warn(
+            f"windows of {n} frames that are all {'future' if n_future else 'past'} are cut in "
+            f"half, {n - n // 2} frames of past and {n // 2} of future: windows(..., future=...) "
+            'or Model(horizon=...) says how many, Model(decoders="reconstruct") takes all as past'
+        )
+    return 0
 
 
 def _horizon(windows: Sequences, horizon: int | None) -> int:
