@@ -273,6 +273,26 @@ def test_what_makes_no_windows_is_refused(
         windows(table(), **({"past": 4, "future": 2} | change))
 
 
+def test_a_label_that_is_unknown_is_answered_with_those_there_are() -> None:
+    rows = table().rename_axis("row")
+    labels = r"'sensor', 't', 'x', 'y', 'note'"
+    with pytest.raises(ArgumentError, match=rf"'when', which is not among \[{labels}, 'row'\]"):
+        windows(rows, 5, time="when")
+    with pytest.raises(ArgumentError, match=rf"'z', which is not among \[{labels}\]"):
+        windows(rows, 5, columns=["z"])
+    wide = pd.DataFrame(np.zeros((9, 40)), columns=[f"c{i}" for i in range(40)])
+    with pytest.raises(ArgumentError, match=r"'c10', 'c11', ... 28 more\]$"):
+        windows(wide, 5, group="device")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_a_table_read_with_another_separator_gets_advice(separator: str) -> None:
+    rows = pd.DataFrame({f"day{separator}load": ["2026-01-01;3"] * 9})
+    how = repr(separator).replace("\\", r"\\")
+    with pytest.raises(ArgumentError, match=rf"read_csv\(..., sep={how}\) divides it into columns"):
+        windows(rows, 5, time="day")
+
+
 def test_more_that_makes_no_windows() -> None:
     rows = table()
     rows.loc[3, "t"] = pd.NaT

@@ -283,11 +283,11 @@ def check_names(
         return
     if sorted(map(repr, columns)) == sorted(map(repr, expected)):
         raise ArgumentError(
-            f"columns of {name} must be in the order of {where}, {list(expected)}, got "
-            f"{list(columns)}: select them in that order, table[{list(expected)}]"
+            f"columns of {name} must be in the order of {where}, {tables.listed(expected)}, got "
+            f"{tables.listed(columns)}: table[columns] selects them in that order"
         )
     raise ArgumentError(
-        f"columns of {name} must be {list(expected)}, as in {where}, got {list(columns)}"
+        f"columns of {name} must be {tables.listed(expected)}, as in {where}, got {tables.listed(columns)}"
     )
 
 

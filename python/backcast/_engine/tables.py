@@ -18,6 +18,9 @@ from backcast.errors import ArgumentError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+# What separates columns in a file that was read as one column.
+_SEPARATOR = re.compile(r"[;\t|]")
+
 
 class Convertible(Protocol):
     """A table of another library than pandas, as polars' and pyarrow's."""
@@ -30,6 +33,8 @@ Table: TypeAlias = "pd.DataFrame | pd.Series[Any] | Convertible | Mapping[Any, p
 
 # Values of a column of words that are tried as numbers.
 _SAMPLE = 1000
+# Labels that a message lists.
+_LISTED = 12
 # A number, also with a decimal comma or a unit.
 _NUMBER = re.compile(
     r"\s*[-+]?(\d+([.,]\d*)?|[.,]\d+|inf|nan)(e[-+]?\d+)?\s*°?[^\W\d]{0,4}%?\s*", re.IGNORECASE
@@ -176,7 +181,7 @@ def _asked(table: Any, columns: Any) -> list[Any]:
         except TypeError:
             known = False
         if not known:
-            raise ArgumentError(f"columns must be in the table, got {label!r}")
+            raise ArgumentError(f"columns must be in the table, got {label!r}{among(table)}")
         part = table[label]
         if part.ndim == 1:
             labels.append(label)
@@ -190,6 +195,26 @@ def _asked(table: Any, columns: Any) -> list[Any]:
             how = f": {found.how}" if (found := remedy(column, label)) else ""
             raise DataError(f"{label!r} must hold real numbers, got dtype {column.dtype}{how}")
     return labels
+
+
+def listed(labels: Iterable[Any]) -> str:
+    """Write labels as a list, many of them shortened."""
+    words = [repr(label) for label in labels]
+    more = [f"... {len(words) - _LISTED} more"] if len(words) > _LISTED else []
+    return f"[{', '.join(words[:_LISTED] + more)}]"
+
+
+def among(table: Any, *, index: bool = False) -> str:
+    """Return what labels a table has instead of the one asked for, and how to read more of them.
+
+    With `index`, levels of its index count too.
+    """
+    names = [name for name in table.index.names if name is not None] if index else []
+    columns = [*table.columns]
+    hint = ""
+    if len(columns) == 1 and (found := _SEPARATOR.search(str(columns[0]))):
+        hint = f": pandas.read_csv(..., sep={found[0]!r}) divides it into columns"
+    return f", which is not among {listed([*columns, *names])}{hint}"
 
 
 def is_numeric(column: Any) -> bool:

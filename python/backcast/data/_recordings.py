@@ -248,8 +248,8 @@ def same_columns(
         missing = [label for label in columns if label not in series.columns]
         if missing:
             raise ArgumentError(
-                f"{name} must have the columns of fit, {columns}, got {list(series.columns)}: "
-                f"{', '.join(map(repr, missing))} missing"
+                f"{name} must have the columns of fit, {tables.listed(columns)}, got "
+                f"{tables.listed(series.columns)}: {tables.listed(missing)[1:-1]} missing"
             )
     rows = take(series)
     if len(rows.columns) != len(columns):
@@ -403,12 +403,14 @@ def _labelled(table: Any, name: str, label: Any) -> tuple[Any, int | None]:
             if column.ndim > 1:
                 raise ArgumentError(f"{name} must be one column of the table, got {label!r}")
             return pd.Index(column), None
+        if label in table.index.names:
+            level = list(table.index.names).index(label)
+            return table.index.get_level_values(level), level
     except TypeError:
-        raise ArgumentError(f"{name} must be a column of the table, got {label!r}") from None
-    if label in table.index.names:
-        level = list(table.index.names).index(label)
-        return table.index.get_level_values(level), level
-    raise ArgumentError(f"{name} must be a column of the table, got {label!r}")
+        pass  # It cannot be a label.
+    raise ArgumentError(
+        f"{name} must be a column of the table, got {label!r}{tables.among(table, index=True)}"
+    )
 
 
 def _groups(keys: list[Any]) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:

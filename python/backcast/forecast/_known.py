@@ -33,8 +33,8 @@ def known_columns(series: Any, future_columns: Any) -> list[Any]:
         for label in asked:
             if label not in table.columns:
                 raise ArgumentError(
-                    f"future_columns must be columns of the table, got {label!r}, which is not "
-                    f"among {list(table.columns)}"
+                    f"future_columns must be columns of the table, got {label!r}"
+                    f"{tables.among(table)}"
                 )
         _check_numbers("future_columns", table, asked)
     return asked
@@ -198,7 +198,10 @@ def _rows_of_future(
     """Take the rows of a table that must have known columns, times and groups of the series."""
     for label in labels:
         if label not in table.columns:
-            raise ArgumentError(f"future must have the columns {labels}, got {list(table.columns)}")
+            raise ArgumentError(
+                f"future must have the columns {tables.listed(labels)}, got "
+                f"{tables.listed(table.columns)}"
+            )
     _check_numbers("future", table, labels)
     group, time = names
     keys = {label: "groups" for label in (group if isinstance(group, list) else [group])}
@@ -206,7 +209,7 @@ def _rows_of_future(
         if label is not None and label not in [*table.columns, *table.index.names]:
             raise ArgumentError(
                 f"future must have the column {label!r}, the {what} of its rows, as the series "
-                f"has it, got columns {list(table.columns)}"
+                f"has it, got columns {tables.listed(table.columns)}"
             )
     given = recordings(table, group, time, labels, np.inf if _has_times(table, time) else None)
     if (given.row_groups is None) != (windows.row_groups is None):
