@@ -103,8 +103,10 @@ FREQUENCIES: dict[str, Any] = {
     "business hours": "bh",
     "half months": "SMS",
     "ends of half months": "SME",
+    "tenths and firsts": "SMS-10",
     "quarters": "QE-NOV",
     "third Fridays": "WOM-3FRI",
+    "last Fridays": "LWOM-FRI",
 }
 
 

@@ -175,6 +175,9 @@ def of_dates(dates: Any, run: Any = None) -> Any:
     run = wall if run is None else run.tz_localize(None)
     for part in (wall, run) if len(run) < len(wall) else (wall,):
         name = pd.infer_freq(part) if len(part) > 2 else None
+        if name is not None and name.startswith("WOM-4") and not on(name, part).all():
+            # pandas says so of the last ones of each month too.
+            name = f"LWOM-{name[5:]}"
         if name == "bh" and not _are_business_hours(part):
             # pandas says so of any eight hours a day.
             name = None
@@ -224,12 +227,16 @@ def _half_months(wall: Any) -> str | None:
     """Return the name of an offset of two dates a month, which pandas does not infer."""
     import pandas as pd
 
+    def keeps(name: str, dates: Any) -> bool:
+        return bool((pd.date_range(dates[0], periods=len(dates), freq=name) == dates).all())
+
     days = sorted({*wall.day[:25].tolist()})
     if len(wall) < 4 or len(days) > 5:
         return None
     for name in (f"SMS-{days[-1]}", f"SME-{days[0]}"):
         try:
-            if (pd.date_range(wall[0], periods=len(wall), freq=name) == wall).all():
+            # Of many rows, which pandas makes slowly, a few show that they do not.
+            if keeps(name, wall[:25]) and keeps(name, wall):
                 return name
         except ValueError:
             continue

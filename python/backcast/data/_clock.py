@@ -215,7 +215,7 @@ def find_gaps(
     learnt = {code: _as_gap(longest[code], steps.dtype) for code in present}
     special = {} if gap is None else _known(gap, present, groups)
     known: dict[bytes, Any] = {}
-    for code in _weekly(labels, codes, found):
+    for code in _closing(labels, codes, found):
         if code not in special:
             own = labels[slice(*np.searchsorted(codes, [code, code + 1]))]
             # Many recordings have the same dates.
@@ -246,16 +246,18 @@ def median_step(labels: Any, begins: NDArray[Any], ends: NDArray[Any]) -> Any:
     return np.sort(steps)[(len(steps) - 1) // 2] if len(steps) else None
 
 
-def _weekly(labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Return the recordings of dates that have a gap in most weeks, which may be a calendar's."""
+def _closing(labels: Any, codes: NDArray[np.intp], found: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the recordings of dates whose gaps may be a calendar's."""
     import pandas as pd
 
     if not isinstance(labels, pd.DatetimeIndex) or not found.any():
         return codes[:0]
     present, begins, counts = np.unique(codes, return_index=True, return_counts=True)
-    days = (labels[begins + counts - 1] - labels[begins]) / np.timedelta64(1, "D")
+    days = ((labels[begins + counts - 1] - labels[begins]) / np.timedelta64(1, "D")).to_numpy()
     gaps = np.bincount(codes[:-1][found], minlength=present[-1] + 1)[present]
-    closing: NDArray[np.bool_] = _calendars.may_close(gaps, days.to_numpy())
+    closing: NDArray[np.bool_] = _calendars.may_close(gaps, days)
+    # Rows as few as those of half months are unequal steps apart.
+    closing |= (gaps > 0) & (counts < days / 4)
     return present[closing]
 
 
