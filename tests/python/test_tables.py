@@ -385,6 +385,43 @@ def test_dates_in_words_get_advice_on_their_order(labels: list[str], how: str) -
         windows(table, past=2)
 
 
+@pytest.mark.parametrize(
+    ("dates", "written", "first"),
+    [
+        ("h", "%d.%m.%Y %H:%M", "True"),
+        ("h", "%m/%d/%Y %H:%M", "False"),
+        ("MS", "%d/%m/%Y", "True"),
+        ("MS", "%m-%d-%y", "False"),
+        # A day above 12 comes late, or never: both readings go on by one step.
+        ("4h", "%m/%d/%Y", "False"),
+        ("D", "%d.%m.%Y", "True"),
+        ("D", "%d/%m/%Y", "True.*; with dayfirst=False months first"),
+        ("D", "%d-%m-%Y", "True.*; with dayfirst=False months first"),
+    ],
+)
+def test_regular_steps_and_dots_say_which_number_is_the_day(
+    dates: str, written: str, first: str
+) -> None:
+    n = {"h": 200, "MS": 40, "4h": 150, "D": 9}[dates]
+    words = pd.date_range("2025-04-01", periods=n, freq=dates).strftime(written)
+    table = pd.DataFrame({"day": words, "x": 1.0})
+    with pytest.raises(DataError, match=f"dayfirst={first}") as refused:
+        windows(table, past=2, time="day")
+    assert ("months first" in str(refused.value)) == ("months first" in first)
+
+
+@pytest.mark.parametrize("dates", ["h", "MS"])
+def test_dates_whose_day_and_month_were_swapped_get_advice(dates: str) -> None:
+    right = pd.date_range("2025-04-01", periods={"h": 250, "MS": 40}[dates], freq=dates)
+    words = pd.Series(right.strftime("%d.%m.%Y %H:%M"))
+    wrong = pd.DataFrame({"day": pd.to_datetime(words), "x": 1.0})
+    with pytest.warns(UserWarning, match="month of 'day' seem to be swapped: .* there are .* 0. "):
+        windows(wrong, past=2, time="day")
+    # Right ones, of which some rows are missing, get none.
+    some = wrong.assign(day=pd.to_datetime(words, dayfirst=True)).drop(range(20, 23))
+    assert len(windows(some, past=2, time="day")) == len(right) - 5
+
+
 def test_words_that_describe_rows_get_no_advice_on_recordings() -> None:
     hours = pd.date_range("2026-01-01", periods=40, freq="h")
     rows = pd.DataFrame({"x": np.arange(40.0)}, index=hours)

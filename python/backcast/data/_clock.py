@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast._engine.tables import is_missing
 from backcast._warn import warn
 from backcast.data import _calendars
+from backcast.data._dates import FEWER, how_to_date, swapped
 from backcast.errors import ArgumentError, DataError
 
 # A step of more than this many median steps is a gap.
 _MEDIANS = 1.5
-# Labels that are looked at to see whether they are dates.
-_SAMPLE = 100
-# A date such as 31.12.2026 or 12/31/26.
-_DATE = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\d./-])")
 
 
 def has_times(index: Any) -> bool:
@@ -142,31 +136,6 @@ def _advise_on_numbers(labels: Any) -> None:
         )
 
 
-def how_to_date(labels: Any, name: Any) -> str:
-    """Return how labels that look like dates become dates; empty if they do not look so."""
-    import pandas as pd
-
-    some = [label for label in islice(labels, _SAMPLE) if not is_missing(label)]
-    if any(hasattr(label, "isoformat") for label in some):
-        return f": pandas.to_datetime(..., utc=True) makes dates of {name!r}"
-    if not some or not all(isinstance(label, str) and len(label) > 5 for label in some):
-        return ""
-    made = f"makes dates of {name!r}, such as {some[0]!r}"
-    numbers = [_DATE.match(label) for label in some]
-    if all(numbers):
-        first, second = (max(int(n[i]) for n in numbers if n) for i in (1, 3))
-        if min(first, second) > 12 or max(first, second) > 31:
-            return ""
-        if first > 12 or second > 12:
-            return f": pandas.to_datetime(..., dayfirst={first > 12}) {made}"
-        return f": pandas.to_datetime(..., dayfirst=True) {made}; with dayfirst=False months first"
-    try:
-        pd.to_datetime(pd.Index(some), format="ISO8601")
-    except (ValueError, TypeError, OverflowError):
-        return ""
-    return f": pandas.to_datetime(...) {made}"
-
-
 # -- gaps ------------------------------------------------------------------------------------------
 
 
@@ -235,6 +204,31 @@ def find_gaps(
     if groups is None or all(value == values[0] for value in values):
         return found, values[0]
     return found, {groups[code]: value for code, value in learnt.items()}
+
+
+def warn_of_swapped(labels: Any, codes: NDArray[np.intp], n_gaps: int, name: Any) -> None:
+    """Warn of dates that have far fewer gaps with day and month the other way round.
+
+    Words whose days are all up to 12 are mostly read with the month first.
+    """
+    other = swapped(labels)
+    if other is None:
+        return
+    times = other.to_numpy()[np.lexsort([other, codes])]
+    same = codes[1:] == codes[:-1]
+    steps, of = np.diff(times)[same].astype(np.float64), codes[:-1][same]
+    longest = np.zeros(codes[-1] + 1)
+    present, medians = _medians(steps, of)
+    longest[present] = _MEDIANS * medians
+    n_other = int((steps > longest[of]).sum())
+    if n_gaps > 1 and n_other * FEWER <= n_gaps:
+        warn(
+            f"day and month of {name!r} seem to be swapped: as read, from {labels.min()} to "
+            f"{labels.max()}, there are {n_gaps} gaps between rows; the other way round, from "
+            f"{other.min()} to {other.max()}, {n_other}. dayfirst=True or False of pandas.read_csv "
+            "and pandas.to_datetime says which comes first",
+            UserWarning,
+        )
 
 
 def median_step(labels: Any, begins: NDArray[Any], ends: NDArray[Any]) -> Any:

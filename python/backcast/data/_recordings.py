@@ -16,11 +16,12 @@ from backcast.data._calendars import closes, offset_of
 from backcast.data._clock import (
     describe,
     find_gaps,
-    how_to_date,
     median_step,
     pd_numbers,
     times_of,
+    warn_of_swapped,
 )
+from backcast.data._dates import how_to_date
 from backcast.data._times import continuations
 from backcast.errors import ArgumentError, DataError, ShapeError
 
@@ -291,8 +292,11 @@ def recordings(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Rec
     # A run belongs to one recording and has no gap.
     same = codes[1:] == codes[:-1]
     if times is not None and len(times) > 1:
+        is_own = gap is None
         gaps, gap = find_gaps(times, labels, codes, groups, gap)
         same &= ~gaps
+        if is_own and gaps.any():
+            warn_of_swapped(labels, codes, int(gaps.sum()), names[1])
     ends = np.append(np.flatnonzero(~same) + 1, len(table))
     if asked is None:
         _advise_on_left_out(table, {*columns, *used}, grouped=bool(keys), timed=times is not None)
