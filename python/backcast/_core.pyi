@@ -81,6 +81,9 @@ class Core:
         *,
         shared: bool = True,
     ) -> dict[str, float]: ...
+    def losses_of_windows(
+        self, past: Column, future: Column | None, inference: _Inference
+    ) -> dict[str, _Array]: ...
 
 @final
 class Group:

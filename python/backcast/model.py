@@ -664,9 +664,21 @@ class Model(TransformerMixin, CompositeEstimator):
         """
         return self.fit(past, **fit_params).transform(past)
 
+    @overload
     def losses(
         self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"
-    ) -> dict[str, float]:
+    ) -> dict[str, float]: ...
+    @overload
+    def losses(
+        self, past: Windows, future: Any = None, *, per: Literal["window"]
+    ) -> pd.DataFrame: ...
+    @overload
+    def losses(
+        self, past: Any, future: Any = None, *, per: Literal["window"]
+    ) -> dict[str, NDArray[np.float32]]: ...
+    def losses(
+        self, past: Any, future: Any = None, *, per: Literal["number", "frame", "window"] = "number"
+    ) -> dict[str, float] | dict[str, NDArray[np.float32]] | pd.DataFrame:
         """Mean loss of each decoder, run as at inference: its input is its own output or nothing.
 
         Parameters
@@ -674,27 +686,47 @@ class Model(TransformerMixin, CompositeEstimator):
         past, future : array_like or list, default=None for `future`
             As in `fit`; with one array its last `horizon_` frames are the future, except windows of
             a table that have a future of their own.
-        per : {"number", "frame"}, default="number"
+        per : {"number", "frame", "window"}, default="number"
             "number" is the mean over numbers, in the units of `loss`; "frame" is the sum over the
-            numbers of a frame, as the paper reports it (nats per frame for "bce").
+            numbers of a frame, as the paper reports it (nats per frame for "bce"). "window" gives
+            the mean over the numbers of each window, for example to find unusual ones.
 
         Returns
         -------
-        dict of float
-            ``{"reconstruct": ..., "predict": ...}``, for the decoders that the model has.
+        dict of float, dict of ndarray of shape (n_windows,), or DataFrame
+            ``{"reconstruct": ..., "predict": ...}``, for the decoders that the model has. By
+            window, float32 arrays, or for `backcast.data.Windows` of a table a DataFrame of these
+            columns on their `index`; NaN where no number of the window is known.
 
         Raises
         ------
         NotFittedError, ShapeError, DataError, ArgumentError
             If the model was not fitted, or the data does not fit it.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from backcast import Model
+        >>> waves = np.sin(np.arange(20) / 3 + np.arange(64)[:, None])[..., None]
+        >>> model = Model(hidden_size=16, max_iter=50, device="cpu", verbose=0).fit(waves)
+        >>> waves[7, 15:] += 3.0
+        >>> model.losses(waves, per="window")["predict"].argmax()
+        np.int64(7)
         """
         with self._reading() as fitted:
-            each = fitted.numbers(per)
+            each = fitted.numbers(per, "window")
             windows = pair_of(past, future, fitted.horizon, predicts=self._predicts())
             fitted.check_frames(*windows)
             columns = fitted.engine_columns(*windows, targets=True)
-            losses = fitted.core.losses(*columns, None, self._inference())
-        return {name: loss * each for name, loss in losses.items()}
+            if per == "window":
+                found = fitted.core.losses_of_windows(*columns, self._inference())
+            else:
+                losses = fitted.core.losses(*columns, None, self._inference())
+        if per != "window":
+            return {name: loss * each for name, loss in losses.items()}
+        if isinstance(past, Windows):
+            return past.table(np.stack([*found.values()], axis=1), [*found])
+        return found
 
     def baselines(
         self, past: Any, future: Any = None, *, per: Literal["number", "frame"] = "number"

@@ -237,14 +237,33 @@ impl Composite {
                 let (loss, _) = classifier::cross_entropy(logits(encoded), labels, batch.past.valid.as_ref(), None);
                 losses.classes = Some(loss.read());
             }
-            for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
-                if let Some(target) = target {
-                    let outputs = self.outputs(which, last(encoded), target.steps())?;
-                    losses.decoders[which as usize] = Some(self.architecture.loss.sum(&outputs, &target).read());
-                }
-            }
+            losses.decoders =
+                self.compare(batch, encoded, |outputs, target| self.architecture.loss.sum(outputs, target).read())?;
             Ok(losses)
         })
+    }
+
+    /// The mean loss of each window, by decoder: (B).
+    pub fn losses_of_windows(&self, batch: &Batch) -> Result<[Option<Tensor>; 2]> {
+        self.encode(&batch.past, |encoded| {
+            self.compare(batch, encoded, |outputs, target| self.architecture.loss.of_windows(outputs, target))
+        })
+    }
+
+    /// Compare the outputs of each decoder as at inference, before their activation, with what it must emit.
+    fn compare<R>(
+        &self,
+        batch: &Batch,
+        encoded: &Trace,
+        mut one: impl FnMut(&Tensor, &Frames) -> R,
+    ) -> Result<[Option<R>; 2]> {
+        let mut found = [None, None];
+        for (which, target) in Which::ALL.into_iter().zip(self.targets(batch)?) {
+            if let Some(target) = target {
+                found[which as usize] = Some(one(&self.outputs(which, last(encoded), target.steps())?, &target));
+            }
+        }
+        Ok(found)
     }
 
     /// The state after the last past frame.

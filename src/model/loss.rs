@@ -109,6 +109,16 @@ impl Loss {
         Unread { sum: self.each(outputs, target).sum(Some(Kind::Double)), count: count(target) }
     }
 
+    /// Its mean over the numbers of each window, (B); NaN for a window without any.
+    pub fn of_windows(self, outputs: &Tensor, target: &Frames) -> Tensor {
+        let sum = |numbers: &Tensor| numbers.sum_dim_intlist([0i64, 2].as_slice(), false, Some(Kind::Double));
+        let (sums, steps, width) = (sum(&self.each(outputs, target)), target.steps(), target.values.size()[2]);
+        match target.mask() {
+            Some(mask) => sums / (sum(mask) * (width / mask.size()[2]) as f64),
+            None => sums / (steps * width) as f64,
+        }
+    }
+
     /// The same for each number.
     fn each(self, outputs: &Tensor, target: &Frames) -> Tensor {
         let y = &target.values;

@@ -334,6 +334,35 @@ impl Core {
         })?;
         losses_dict(py, &losses)
     }
+
+    /// The mean loss of each window as at inference, by decoder: (n).
+    fn losses_of_windows<'py>(
+        &self,
+        py: Python<'py>,
+        past: Column<'_>,
+        future: Option<Column<'_>>,
+        inference: Inference,
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let (past, future) = (past.borrow(), future.as_ref().map(Column::borrow));
+        let losses = self.infer(py, inference.num_threads, move |model| {
+            let windows = Windows { past, future, labels: None, conversion: conversion(model) };
+            let mut all = [(); 2].map(|()| Rows::new(&[windows.len()]));
+            let (mut bridge, n) = (Bridge::new(inference.on_rows), windows.len() as usize);
+            for rows in in_order(windows.len(), inference.batch_size) {
+                bridge.on_rows(rows[0] as usize, n)?;
+                for (all, one) in all.iter_mut().zip(model.losses_of_windows(&windows.batch(&rows)?)?) {
+                    if let Some(one) = one {
+                        all.push(&one);
+                    }
+                }
+            }
+            bridge.on_rows(n, n)?;
+            let exists = |which: &Which| model.architecture.feedback[*which as usize].is_some();
+            let named = Which::ALL.into_iter().zip(all).filter(|(which, _)| exists(which));
+            Ok(named.map(|(which, rows)| (which.name().to_owned(), rows.numbers())).collect())
+        })?;
+        dict(py, losses)
+    }
 }
 
 /// The results of `work` on the pasts, batch by batch, one row per window.

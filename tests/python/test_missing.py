@@ -69,6 +69,45 @@ def test_losses_and_gradients_are_those_of_the_known_numbers(
     }
 
 
+@pytest.mark.parametrize("backend", [None, "batched"])
+@pytest.mark.parametrize("loss", ["mse", "bce"])
+def test_losses_of_windows_are_those_of_each_alone(
+    loss: str, backend: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend:
+        monkeypatch.setenv("BACKCAST_KERNELS", backend)
+    past, future = with_gaps(PAST), with_gaps(FUTURE, seed=1)
+    future[2] = np.nan
+    model = small_model(loss=loss).fit(past, future)
+    each, known = model.losses(past, future, per="window"), {"reconstruct": past, "predict": future}
+    assert [*each] == ["reconstruct", "predict"]
+    for i in (0, 1, 11):
+        alone = model.losses(past[i : i + 1], future[i : i + 1])
+        for decoder, loss_alone in alone.items():
+            np.testing.assert_allclose(each[decoder][i], loss_alone, rtol=1e-5)
+    assert np.isnan(each["predict"]).tolist() == [i == 2 for i in range(len(X))]
+    for decoder, mean in model.losses(past, future).items():
+        counts = (~np.isnan(known[decoder])).sum((1, 2))
+        sums = np.nansum(each[decoder] * counts)
+        np.testing.assert_allclose(sums / counts.sum(), mean, rtol=1e-5)
+
+
+def test_losses_of_windows_of_a_table_are_on_their_index() -> None:
+    day = pd.date_range("2026-01-01", periods=30, name="day")
+    table = pd.DataFrame({"x": np.sin(np.arange(30.0)), "reconstruct": 1.0}, index=day)
+    w = data.windows(table, past=5, future=2)
+    model = small_model().fit(w)
+    found = model.losses(w, per="window")
+    assert found.columns.tolist() == ["reconstruct", "predict"]
+    pd.testing.assert_index_equal(found.index, w.index)
+    array = model.losses(np.asarray(w), per="window")
+    np.testing.assert_array_equal(found["predict"], array["predict"])
+    sequences = [table.to_numpy()[:9], table.to_numpy()]
+    ragged = model.losses(sequences, per="window")
+    alone = model.losses(sequences[:1])
+    np.testing.assert_allclose(ragged["predict"][0], alone["predict"], rtol=1e-5)
+
+
 def test_inputs_are_held_at_the_last_number_seen() -> None:
     model = small_model(num_layers=2).fit(X)
     past = with_gaps(PAST)

@@ -287,7 +287,8 @@ def check_names(
             f"{tables.listed(columns)}: table[columns] selects them in that order"
         )
     raise ArgumentError(
-        f"columns of {name} must be {tables.listed(expected)}, as in {where}, got {tables.listed(columns)}"
+        f"columns of {name} must be {tables.listed(expected)}, as in {where}, got "
+        f"{tables.listed(columns)}"
     )
 
 

@@ -14,8 +14,8 @@ from backcast import _core
 from backcast._engine.columns import Column, Sequences, check_names, sequences, with_frames
 from backcast._engine.scale import Scale, undo
 from backcast._estimator.safetensors import is_count
-from backcast._parameters import LOSS_RANGES
-from backcast.errors import ArgumentError, DataError, ShapeError
+from backcast._parameters import LOSS_RANGES, Word
+from backcast.errors import DataError, ShapeError
 
 Record = dict[str, float]
 Columns = tuple[Column, Column | None]
@@ -57,10 +57,9 @@ class Fitted:
         """Numbers in a frame."""
         return math.prod(self.frame_shape)
 
-    def numbers(self, per: str) -> int:
-        """Return the numbers in what losses are means over: one number, or a frame."""
-        if per not in ("number", "frame"):
-            raise ArgumentError(f'per must be "number" or "frame", got {per!r}')
+    def numbers(self, per: str, *more: str) -> int:
+        """Return by how much to multiply means over numbers; `more` are further words for `per`."""
+        Word(("number", "frame", *more))("per", per)
         return self.frame_size if per == "frame" else 1
 
     @property
