@@ -23,7 +23,7 @@ pub enum Error {
 
     #[error(
         "{what} became {value} at update {step}; the weights are those of the last finite update. Try a smaller \
-         learning_rate, max_grad_norm=1.0, or inputs scaled to about 0..1"
+         learning_rate, scaled numbers (scale=\"standard\" or \"minmax\") without outliers, or max_grad_norm=1.0 if it is None"
     )]
     Diverged { what: &'static str, value: f64, step: i64 },
 

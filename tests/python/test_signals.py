@@ -313,7 +313,7 @@ def test_a_refused_update_changes_no_moment(optimizer: str) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
 def test_a_diverging_loss_stops_with_finite_weights(optimizer: str) -> None:
     model = small_model(learning_rate=1e20, optimizer=optimizer, max_iter=100)
-    with pytest.raises(DivergedError, match="smaller learning_rate, max_grad_norm=1.0, or inputs"):
+    with pytest.raises(DivergedError, match="smaller learning_rate, scaled numbers"):
         model.fit(X)
     assert 0 < model.n_iter_ < 100
     assert finite(model)
