@@ -32,7 +32,7 @@ Found = tuple[dict[str, Decision], Parameters]
 
 # The fewest rows, without a gap, that say anything.
 _ROWS = 20
-# A forecast without a period: rows of past, and the part of it that is forecast.
+# A forecast without a period: rows of past, and the part of it that is forecast, a quarter.
 _PAST, _PART = 96, 4
 _HELD_OUT = 0.2
 
@@ -68,7 +68,7 @@ def suggest(
     dict of dict
         "parameters": those of the estimator, as ``AnomalyDetector(**found["parameters"])`` takes
         them. "windows": those of ``backcast.data.windows(series, **found["windows"])``. "reasons":
-        one line for each choice, and for what is odd in the table.
+        a short sentence for each choice, and for what is odd in the table.
 
     Raises
     ------
@@ -131,15 +131,15 @@ def _check(rows: Recordings) -> dict[str, str]:
     odd = {}
     if constant:
         some = ", ".join(map(repr, constant[:5])) + (", ..." if len(constant) > 5 else "")
-        odd["constant columns"] = f"{some}: nothing can be learnt from them; columns=[...] omits"
+        odd["constant columns"] = f"{some}: nothing can be learnt from them"
     if not known.all():
         odd["missing numbers"] = f"{1 - known.mean():.1%}: losses and scores ignore them"
     sizes = rows.ends - rows.begins
     n_groups = 1 if rows.row_groups is None else len(set(rows.row_groups[rows.begins]))
     if len(sizes) > n_groups:
         odd["gaps"] = (
-            f"{len(sizes) - n_groups:,} cut the table into runs of {int(np.median(sizes)):,} rows "
-            "in the median; no window lies across one, and gap=... allows longer steps"
+            f"{len(sizes) - n_groups:,} cut the table into runs of about {int(np.median(sizes)):,} "
+            "rows; gap=... allows longer steps"
         )
     return odd
 
@@ -171,19 +171,20 @@ def _for_forecasts(rows: Recordings) -> Found:
     # Both sides of the held-out rows need windows.
     most = longest // 6
     if period and 2 * period <= most:
-        past = Decision(2 * period, f"two periods of {period} rows in the autocorrelation")
+        past = Decision(2 * period, f"two periods of {period} rows")
         future = Decision(period, "one period")
     else:
         n = max(_PART, min(_PAST, most))
-        found = f"the period of {period} rows is too long" if period else "no period"
-        past = Decision(n, f"{found} in the autocorrelation; {_PAST} rows, or a sixth of a run")
-        future = Decision(n // _PART, f"one row in {_PART} of past")
+        size = f"{n} rows" if n == _PAST else "a sixth of the longest run"
+        found = f"two periods of {period} rows are longer" if period else "no period was found"
+        past = Decision(n, f"{size}, as {found}")
+        future = Decision(n // _PART, "a quarter of past")
     segment = Decision(*auto_segment(past.value, future.value))
     train, _ = _learning.hold_out(rows, past.value, future.value, _HELD_OUT)
     n_samples = len(train) * len(rows.columns)
     updates = Decision(
         _learning.auto_updates(n_samples, NETWORK["batch_size"]),
-        f"two passes over {n_samples:,} samples of a column, from 1,000 to 1,500",
+        f"two passes over {n_samples:,} samples, within 1,000 to 1,500 updates",
     )
     decisions = {"past": past, "future": future, "segment": segment, "max_iter": updates}
     lengths = {name: decisions[name].value for name in ("past", "future", "segment")}
@@ -207,8 +208,12 @@ def _of_sequences(series: Any, given: Parameters, named: Parameters) -> dict[str
     return {
         "parameters": {"window": window.value, "parts": parts.value > 0} | named,
         "windows": {"past": window.value, "future": future.value} | named,
-        "reasons": _told(decisions) | {"sequences": f"{n:,} of {least:,} to {most:,} rows"},
+        "reasons": _told(decisions) | {"sequences": f"{n:,} of {_span(least, most)} rows"},
     }
+
+
+def _span(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 _TASKS: dict[str, Callable[[Recordings], Found]] = {

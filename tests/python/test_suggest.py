@@ -58,7 +58,9 @@ def test_a_forecaster_takes_what_is_suggested(table: pd.DataFrame) -> None:
     assert fitted.segment_ == found["parameters"]["segment"] == 12
     assert fitted.predict(table).shape == (12, 2)
     noise = np.random.default_rng(0).normal(size=120)
-    assert suggest(noise, "forecasts")["windows"] == {"past": 20, "future": 5}
+    found = suggest(noise, "forecasts")
+    assert found["windows"] == {"past": 20, "future": 5}
+    assert found["reasons"]["past"] == "20: a sixth of the longest run, as no period was found"
 
 
 def test_an_embedder_takes_what_is_suggested(table: pd.DataFrame) -> None:
@@ -93,7 +95,7 @@ def test_what_is_odd_in_a_table_is_said(table: pd.DataFrame) -> None:
     reasons = suggest(odd)["reasons"]
     assert reasons["constant columns"].startswith("'still': nothing can be learnt")
     assert reasons["missing numbers"].startswith("3.5%")
-    assert reasons["gaps"].startswith("1 cut the table into runs of 163 rows")
+    assert reasons["gaps"].startswith("1 cut the table into runs of about 163 rows")
 
 
 @pytest.mark.parametrize(

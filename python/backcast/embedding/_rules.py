@@ -13,7 +13,7 @@ MOST_PARTS, _STATISTICS = 8, 127
 def auto_window(lengths: list[int]) -> tuple[int, str]:
     """Choose the rows of a window from those of the sequences; say why."""
     window = max(1, min(_WINDOW, (min(lengths) + 1) // 2))
-    return window, f"at most {_WINDOW} rows, and half of the shortest sequence"
+    return window, f"half of the shortest sequence, at most {_WINDOW} rows"
 
 
 def future_of(window: int) -> int:
@@ -24,4 +24,4 @@ def future_of(window: int) -> int:
 def auto_parts(width: int) -> tuple[int, str]:
     """Choose the number of parts of a sequence by its columns; say why."""
     n_parts = min(MOST_PARTS, _STATISTICS // (len(PARTS) * width))
-    return n_parts, f"at most {MOST_PARTS}, and at most {_STATISTICS} statistics of them"
+    return n_parts, f"at most {MOST_PARTS}, with {_STATISTICS} statistics in all at most"
