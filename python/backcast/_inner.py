@@ -120,12 +120,13 @@ class HasModel(Shown):
         raise NotImplementedError
 
     def _names(self) -> list[Any]:
-        """Return the labels of the columns; none of arrays."""
+        """Return the labels of the columns; of arrays their numbers."""
         raise NotImplementedError
 
     def _set_names(self) -> None:
-        """Set the names of the columns as scikit-learn has them: if all are words."""
+        """Set the number of columns, and their names as scikit-learn has them: if all are words."""
         names = self._names()
+        self.n_features_in_ = len(names)
         if names and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)
 

@@ -6,9 +6,10 @@ Checks and their messages come from here. The words that the engine parses come 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -38,10 +39,13 @@ Check = Callable[[str, Any], Any]
 
 
 def integer(name: str, value: Any, least: int | None = None, most: int = 2**53) -> int:
-    """Return a whole number."""
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        raise ArgumentError(f"{name} must be a whole number, got {value!r}")
-    whole = int(value)
+    """Return a whole number, of NumPy's or another type too."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        whole = operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{name} must be a whole number, got {value!r}") from None
     if least is not None and whole < least:
         raise ArgumentError(f"{name} must be at least {least}, got {whole}")
     if whole > most:

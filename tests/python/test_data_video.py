@@ -299,7 +299,7 @@ def test_models_train_on_batches_as_they_come(tmp_path):
     ("match", "change"),
     [
         ("size must be at least 1, got 0", {"size": 0}),
-        ("size must be an integer, got 2.5", {"size": (2.5, 3)}),
+        ("size must be a whole number, got 2.5", {"size": (2.5, 3)}),
         ("length must be at least 1, got 0", {"length": 0}),
         ("crops must be at least 1, got 0", {"crops": 0}),
         ("stride must be at least 1, got 0", {"stride": 0}),

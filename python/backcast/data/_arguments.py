@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
+from backcast._parameters import integer
 from backcast.errors import ArgumentError
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """Return an integer of at least `least`."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise ArgumentError(f"{name} must be an integer, got {value!r}") from None
-    if number < least:
-        raise ArgumentError(f"{name} must be at least {least}, got {number}")
-    return number
 
 
 def pair(name: str, value: Any) -> tuple[int, int]:
     """Return (height, width); one number is both."""
     if isinstance(value, tuple | list) and len(value) == 2:
-        return whole(name, value[0], 1), whole(name, value[1], 1)
-    return (whole(name, value, 1),) * 2
+        return integer(name, value[0], 1), integer(name, value[1], 1)
+    return (integer(name, value, 1),) * 2
 
 
 def generator(random_state: Any) -> np.random.Generator:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from backcast.data._arguments import generator, pair, times, whole
+from backcast._parameters import integer
+from backcast.data._arguments import generator, pair, times
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 
@@ -122,8 +123,8 @@ def moving_digits(
     >>> windows.shape, windows.dtype, shown.shape
     ((5, 20, 32, 32), dtype('uint8'), (5, 2))
     """
-    n, num_digits = whole("n", n, 1), whole("num_digits", num_digits, 1)
-    length = whole("length", length, 1)
+    n, num_digits = integer("n", n, 1), integer("num_digits", num_digits, 1)
+    length = integer("length", length, 1)
     low, high = _speeds(speed)
     rng = generator(random_state)
     sprites = _checked(images) if digit_size is None else resize_digits(images, digit_size)

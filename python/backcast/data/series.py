@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from backcast._engine import tables
 from backcast._engine.columns import real
-from backcast.data._arguments import whole
+from backcast._parameters import integer
 from backcast.data._recordings import recordings
 from backcast.data._times import Continuation, continuations, warn_of_guesses
 from backcast.errors import ArgumentError, ShapeError
@@ -181,7 +181,7 @@ class Windows:
         >>> w.last.after(2).get_level_values("month").strftime("%B").tolist()
         ['July', 'August']
         """
-        index, goes_on = self._continued(whole("steps", steps, 1))
+        index, goes_on = self._continued(integer("steps", steps, 1))
         ends = {each.first: each for each in goes_on if each is not None}.values()
         if guesses := [each.labels[-1] for each in ends if each.is_guess(steps)]:
             warn_of_guesses(guesses)
@@ -444,8 +444,8 @@ def windows(
     MultiIndex([(1, '2026-01-07')],
                names=['window', 'day'])
     """
-    past, future = whole("past", past, 1), whole("future", future, 0)
-    stride = whole("stride", stride, 1)
+    past, future = integer("past", past, 1), integer("future", future, 0)
+    stride = integer("stride", stride, 1)
     if tables.is_table(series) or tables.has_time_axis(series):
         return _of_table(series, past, future, stride, group, time, columns, gap)
     for name, value in {"group": group, "time": time, "columns": columns, "gap": gap}.items():

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from backcast.data._arguments import generator, pair, times, whole
+from backcast._parameters import integer
+from backcast.data._arguments import generator, pair, times
 from backcast.errors import ArgumentError, DataError, FileFormatError, MissingPackageError
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def video(
     (30, 29, 32, 32, 3) uint8
     """
     height, width = pair("size", size)
-    length, batch_size = whole("length", length, 1), whole("batch_size", batch_size, 1)
-    crops = None if crops is None else whole("crops", crops, 1)
-    stride = length if stride is None else whole("stride", stride, 1)
+    length, batch_size = integer("length", length, 1), integer("batch_size", batch_size, 1)
+    crops = None if crops is None else integer("crops", crops, 1)
+    stride = length if stride is None else integer("stride", stride, 1)
     rng = generator(random_state)
     files = video_files(path)
     _require_av()

@@ -275,12 +275,11 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         self._check_fitted()
         units = range(self.model_.hidden_size)
         names = [f"{view}_{pool}_h{i}" for view in VIEWS for pool in POOLS for i in units]
-        columns = self._columns if self._columns is not None else range(self.n_features_in_)
         names += [
             f"part{k}_{statistic}_{column}"
             for k in range(self._n_parts)
             for statistic in PARTS
-            for column in columns
+            for column in self._names()
         ]
         names += ["log_rows"] if self.parts else []
         return np.array(names, dtype=object)
@@ -325,7 +324,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     # -- sequences ---------------------------------------------------------------------------------
 
     def _names(self) -> list[Any]:
-        return self._columns or []
+        return [*range(self.n_features_in_)] if self._columns is None else self._columns
 
     def _same_columns(self, sequences: Any) -> Given:
         """Return sequences of the fitted columns."""

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from backcast._engine.columns import floats
 from backcast._estimator.base import fitted_of
-from backcast._parameters import check_decoder
+from backcast._parameters import check_decoder, integer
 from backcast._training.windows import pair_of
-from backcast.data._arguments import whole
 from backcast.errors import ArgumentError, MissingPackageError, ShapeError
 from backcast.forecast._intervals import levels_of
 from backcast.forecast.forecaster import Forecaster
@@ -133,7 +132,7 @@ def forecast_errors(
     if isinstance(model, Forecaster):
         if future is not None:
             raise ArgumentError("future must be None for a forecaster, whose series has it")
-        given = _of_forecaster(model, past, whole("stride", stride, 1), levels)
+        given = _of_forecaster(model, past, integer("stride", stride, 1), levels)
     else:
         if levels or stride != 1:
             name = "interval" if levels else "stride"
@@ -143,7 +142,7 @@ def forecast_errors(
         raise ArgumentError('per must not be "group" without several recordings, got one')
     seasons = {"naive": 1}
     if season is not None:
-        seasons["seasonal"] = whole("season", season, 1)
+        seasons["seasonal"] = integer("season", season, 1)
         if season > given.past:
             raise ArgumentError(
                 f"season must be at most the {given.past} frames of past, got {season}"

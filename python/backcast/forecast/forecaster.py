@@ -287,7 +287,6 @@ class Forecaster(HasModel, BaseEstimator):
         n_forecast = len(rows.columns) - len(self._known)
         self.columns_, self.gap_ = rows.columns[:n_forecast], rows.gap
         self.step_ = rows.steps()
-        self.n_features_in_ = len(self._names())
         self._set_names()
         self._periods = periods_of(self.calendar, rows.row_labels)
         rows = self._with_calendar(rows)
@@ -485,7 +484,6 @@ class Forecaster(HasModel, BaseEstimator):
         self._preparation = _files.preparation(saved["preparation"])
         self._intervals = _files.intervals(saved["intervals"])
         self.columns_, self._known = saved["columns"], saved["known"]
-        self.n_features_in_ = len(self._names())
         self._periods, self.gap_ = tuple(saved["periods"]), restored_gap(saved["gap"])
         # Older files do not have it: it is learnt from the rows of `predict`.
         self.step_ = restored_gap(saved.get("step"))
