@@ -293,6 +293,16 @@ def test_errors_are_as_counted_by_hand() -> None:
     ]
 
 
+def test_recordings_named_as_our_own_levels_keep_their_name() -> None:
+    table = pd.DataFrame({"x": np.sin(np.arange(40.0)), "step": np.repeat([1, 2], 20)})
+    for group, names in (("step", ["column", "step_"]), ("column", ["column_", "step"])):
+        w = windows(table.rename(columns={"step": group}), past=5, future=3, group=group)
+        model = small_model().fit(w)
+        assert forecast_errors(model, w, per=["group", "column"]).index.names == [group, *names]
+        assert forecast_errors(model, w, per="group").index.names == [group, names[1]]
+        assert forecast_errors(model, w).index.names == ["step"]
+
+
 def test_recordings_have_errors_of_their_own() -> None:
     rng = np.random.default_rng(0)
     table = pd.DataFrame(rng.normal(size=(60, 2)).cumsum(axis=0), columns=["x", "y"])

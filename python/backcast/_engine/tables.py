@@ -197,6 +197,14 @@ def _asked(table: Any, columns: Any) -> list[Any]:
     return labels
 
 
+def own_name(name: str, theirs: Iterable[Any]) -> str:
+    """Return a name for a level or a column of our own that is none of the user's."""
+    taken = {str(label) for label in theirs}
+    while name in taken:
+        name += "_"
+    return name
+
+
 def listed(labels: Iterable[Any]) -> str:
     """Write labels as a list, many of them shortened."""
     words = [repr(label) for label in labels]

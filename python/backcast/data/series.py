@@ -281,12 +281,9 @@ class Windows:
 
     def _own_name(self, name: str) -> str:
         """Return a name for a level of our own that is none of the user's."""
-        group = self.names[0]
-        taken = {*map(str, self.columns), str(group), str(self.names[1])}
-        taken |= {str(part) for part in group} if isinstance(group, tuple) else set()
-        while name in taken:
-            name += "_"
-        return name
+        group, time = self.names
+        groups = group if isinstance(group, tuple) else (group,)
+        return tables.own_name(name, [*self.columns, group, *groups, time])
 
     def _rows_after(self, steps: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the rows after each window, (n, steps), and the end of its run, (n, 1)."""

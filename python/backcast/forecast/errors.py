@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.columns import floats
+from backcast._engine.tables import own_name
 from backcast._estimator.base import fitted_of
 from backcast._parameters import check_decoder, integer
 from backcast._training.windows import pair_of
@@ -66,7 +67,8 @@ def forecast_errors(
     -------
     pandas.DataFrame
         One row for each step (1, 2, ...), or for each group, column and step, as `per` says; the
-        level of groups has the name of the table's. The columns are the measure
+        level of groups has the name of the table's; after a group "step", the level of steps is
+        "step_", and "column" likewise. The columns are the measure
         ("MAE", "RMSE", "MASE", "sMAPE") and the forecast ("model", "naive", with `season`
         "seasonal", and for a forecaster the "linear" one that is part of it). With `interval` also
         "pinball" and "coverage" with the level in percent, as "coverage 90", of the forecaster.
@@ -180,20 +182,21 @@ def forecast_errors(
         measures += [(f"{m} {100 * level:.10g}", "model") for m in ("pinball", "coverage")]
     steps, width = found.shape[2:]
     rows: list[tuple[Any, ...]] = [(step,) for step in range(1, steps + 1)]
-    levels_of_index: list[Any] = ["step"]
+    groups = given.group_names if "group" in split and given.group_names is not None else ()
+    index_names: list[Any] = [own_name("step", groups)]
     if "column" in split:
         names = range(width) if given.columns is None else given.columns
-        rows, levels_of_index = [(name, *row) for name in names for row in rows], ["column", "step"]
+        rows = [(name, *row) for name in names for row in rows]
+        index_names.insert(0, own_name("column", groups))
     else:
         found = _mean_of_columns(found)
-    if "group" in split and given.group_names is not None:
-        several = len(given.group_names) > 1
-        labels = [group if several else (group,) for group in sums]
+    if groups:
+        labels = [group if len(groups) > 1 else (group,) for group in sums]
         rows = [(*label, *row) for label in labels for row in rows]
-        levels_of_index = [*given.group_names, *levels_of_index]
+        index_names = [*groups, *index_names]
     index: Any = pd.Index([row[0] for row in rows], name="step")
-    if len(levels_of_index) > 1:
-        index = pd.MultiIndex.from_tuples(rows, names=levels_of_index)
+    if len(index_names) > 1:
+        index = pd.MultiIndex.from_tuples(rows, names=index_names)
     return pd.DataFrame(
         found.transpose(0, 3, 2, 1).reshape(-1, len(measures)),
         index=index,
