@@ -19,7 +19,7 @@ from queue import Empty, Queue
 
 import numpy as np
 
-from backcast import AnomalyDetector, Classifier, Model
+from backcast import AnomalyDetector, Classifier, Embedder, Forecaster, Model
 
 HERE = Path(__file__).parent
 # Files that one process reads, and the seconds after which one has hung, or a process at its start.
@@ -38,6 +38,10 @@ def make(folder: Path) -> None:
     model = {name: value for name, value in small.items() if name != "max_iter"}
     detector = AnomalyDetector(model | {"max_iter": 3}, past=5, future=2)
     detector.fit(np.sin(np.arange(90) / 3)[:, None] * np.ones(2)).save(folder / "detector")
+    rows = np.sin(np.arange(120) / 2)[:, None] * [1, 2] + np.arange(120)[:, None] / 99
+    forecaster = Forecaster(6, 3, model | {"max_iter": 3}, future_columns=[1])
+    forecaster.fit(rows).save(folder / "forecaster")
+    Embedder(model | {"max_iter": 3}).fit([rows[:20], rows[20:50]]).save(folder / "embedder")
     Model(patience=2, **small).fit(x, validation=0.25, checkpoint=folder / "checkpoint")
     sizes = np.array([4, 3, 2], ">u4").tobytes()
     (folder / "idx").write_bytes(b"\0\0\x08\3" + sizes + bytes(24))

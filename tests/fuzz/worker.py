@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from backcast import AnomalyDetector, Classifier, Model
+from backcast import AnomalyDetector, Classifier, Embedder, Forecaster, Model
 from backcast.data import moving_mnist_test, read_idx
 from backcast.errors import BackcastError, DivergedError, ShapeError
 from mutate import damaged
@@ -57,6 +57,22 @@ def _detector(path: Path, folder: Path) -> None:
     detector.save(folder / f"again-{os.getpid()}")
 
 
+def _forecaster(path: Path, folder: Path) -> None:
+    forecaster = Forecaster.load(path, device="cpu")
+    layout = forecaster._preparation.layout
+    rows = np.zeros((layout.past + 3, forecaster.n_features_in_))
+    if forecaster.group is None and forecaster.time is None and not forecaster._periods:
+        future = np.zeros((layout.future, layout.n_known)) if layout.n_known else None
+        forecaster.predict(rows, future=future)
+    forecaster.save(folder / f"again-{os.getpid()}")
+
+
+def _embedder(path: Path, folder: Path) -> None:
+    embedder = Embedder.load(path, device="cpu")
+    embedder.transform([np.zeros((9, embedder.n_features_in_))] * 2)
+    embedder.save(folder / f"again-{os.getpid()}")
+
+
 def _checkpoint(path: Path, folder: Path) -> None:
     model = Model.load(path, device="cpu")
     # A rate may be so high that the training diverges, a horizon longer than these windows.
@@ -70,6 +86,8 @@ READERS: dict[str, Callable[[Path, Path], None]] = {
     "model": lambda path, folder: _used(Model.load(path, device="cpu"), folder),
     "classifier": lambda path, folder: _used(Classifier.load(path, device="cpu"), folder),
     "detector": _detector,
+    "forecaster": _forecaster,
+    "embedder": _embedder,
     "checkpoint": _checkpoint,
     "idx": lambda path, _: [read_idx(path).sum()],
     "npy": lambda path, _: [moving_mnist_test(path)[:1].sum()],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import pickle
 import warnings
 from collections.abc import Callable
@@ -93,6 +95,13 @@ def test_intervals_are_named_by_their_levels(fitted: Forecaster) -> None:
         )
     pd.testing.assert_series_equal(found["load"], fitted.predict(TABLE)["load"])
     assert "load-lo-97.5" in fitted.predict(TABLE, interval=0.975)
+
+
+def test_intervals_are_named_beside_the_names_of_the_table() -> None:
+    table = TABLE.rename(columns={"price": "load-lo-90"})
+    found = forecaster(model={"max_iter": 2}).fit(table).predict(table, interval=0.9)
+    assert found.columns.is_unique
+    assert [*found.columns[:3]] == ["load", "load-lo-90_", "load-hi-90"]
 
 
 def test_an_array_gives_an_array(fitted: Forecaster) -> None:
@@ -803,6 +812,58 @@ def test_a_file_and_a_pickle_give_the_same_numbers(known: bool, tmp_path: Path) 
         again = clone(other).fit(table[:400]).predict(table[:400], interval=0.9, future=future)
         pd.testing.assert_frame_equal(again, expected)
     assert Model.load(path, device="cpu").n_iter_ == 30
+
+
+def twice(part: dict[str, Any]) -> dict[str, Any]:
+    """An array in a file, with all of its numbers twice."""
+    bytes_ = base64.b64encode(2 * base64.b64decode(part["bytes"])).decode()
+    return part | {"shape": [2 * part["shape"][0], *part["shape"][1:]], "bytes": bytes_}
+
+
+DAMAGES: dict[str, Callable[[Any], Any]] = {
+    r"mean must be of shape \(2,\), got \[4\]": lambda s: s["preparation"]["normalization"].update(
+        mean=twice(s["preparation"]["normalization"]["mean"])
+    ),
+    r"past must be of shape \(any, 25, any\)": lambda s: s["preparation"]["linear"].update(
+        past=twice(s["preparation"]["linear"]["step"])
+    ),
+    r"step must be of shape \(., 12, 0\)": lambda s: s["preparation"]["linear"].update(
+        step=twice(s["preparation"]["linear"]["step"])
+    ),
+    r"powers must be of shape \(3,\), got \[6\]": lambda s: s["preparation"]["scale"].update(
+        powers=twice(s["preparation"]["scale"]["powers"])
+    ),
+    "numbers above 0": lambda s: s["preparation"]["normalization"].update(
+        least=s["preparation"]["normalization"]["mean"] | {"bytes": 22 * "A" + "=="}
+    ),
+    r"errors must be of shape \(any, 12, 2\)": lambda s: s["intervals"]["errors"].update(
+        shape=[2, 12, 9]
+    ),
+    "segment must be at most 24, got 25": lambda s: s["preparation"]["layout"].update(segment=25),
+    "not one of these frames": lambda s: s["preparation"]["layout"].update(segment=6),
+    "not one of these known columns": lambda s: s.update(periods=["day"]),
+    "calendar must be True, False or some of": lambda s: s.update(periods=["century"]),
+    "columns must be words or numbers": lambda s: s.update(columns=[None, "price"]),
+    "weights must be a number": lambda s: s.update(weights=["all", 0.0]),
+}
+
+
+@pytest.mark.parametrize("message", DAMAGES)
+def test_what_a_file_holds_must_fit_together(
+    message: str, fitted: Forecaster, tmp_path: Path
+) -> None:
+    path = tmp_path / "forecaster.safetensors"
+    fitted.save(path)
+    content = path.read_bytes()
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    items = json.loads(header["__metadata__"]["fitted"])
+    DAMAGES[message](items["forecaster"])
+    header["__metadata__"]["fitted"] = json.dumps(items)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[end:])
+    with pytest.raises(FileFormatError, match=f"is a damaged backcast forecaster: .*{message}"):
+        Forecaster.load(path)
 
 
 def test_other_files_are_refused(tmp_path: Path, fitted: Forecaster) -> None:

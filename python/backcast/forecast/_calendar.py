@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from backcast.errors import ArgumentError
 
 _DAYS = {"day": 1.0, "week": 7.0, "year": 365.25}
-# Waves in a day and in a year; a week has a column for each of its days.
-_WAVES = {"day": 2, "year": 2}
+# Numbers of each period: sines and cosines of two waves in a day and in a year, the days of a week.
+_FEATURES = {"day": 4, "week": 7, "year": 4}
 
 
 def periods_of(calendar: Any, labels: Any) -> tuple[str, ...]:
@@ -29,13 +29,23 @@ def periods_of(calendar: Any, labels: Any) -> tuple[str, ...]:
         step = float(np.median(steps)) if len(steps) else 1.0
         span = float((dates.max() - dates.min()) / np.timedelta64(1, "D"))
         return tuple(name for name, days in _DAYS.items() if step < days and span >= 2 * days)
-    asked = [calendar] if isinstance(calendar, str) else list(calendar)
+    return check_periods([calendar] if isinstance(calendar, str) else calendar)
+
+
+def check_periods(names: Any) -> tuple[str, ...]:
+    """Return the names of periods; refuse others."""
+    asked = tuple(names)
     for name in asked:
-        if name not in _DAYS:
+        if name not in _FEATURES:
             raise ArgumentError(
-                f"calendar must be True, False or some of {list(_DAYS)}, got {name!r}"
+                f"calendar must be True, False or some of {list(_FEATURES)}, got {name!r}"
             )
-    return tuple(asked)
+    return asked
+
+
+def n_features(periods: tuple[str, ...]) -> int:
+    """Return how many numbers say where in these periods a row is."""
+    return sum(_FEATURES[name] for name in periods)
 
 
 def features(labels: Any, periods: tuple[str, ...]) -> NDArray[np.float64]:
@@ -48,9 +58,9 @@ def features(labels: Any, periods: tuple[str, ...]) -> NDArray[np.float64]:
     columns: list[Any] = []
     for name in periods:
         if name == "week":
-            columns += [(dates.dayofweek == day).astype(float) for day in range(7)]
+            columns += [(dates.dayofweek == day).astype(float) for day in range(_FEATURES[name])]
             continue
-        for wave in range(1, _WAVES[name] + 1):
+        for wave in range(1, _FEATURES[name] // 2 + 1):
             angle = 2 * np.pi * wave * places[name]
             columns += [np.sin(angle), np.cos(angle)]
     return np.stack([np.asarray(column, np.float64) for column in columns], axis=1)

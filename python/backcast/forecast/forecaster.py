@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
+from backcast._engine.tables import own_name
+from backcast._estimator.fitted import is_label
 from backcast._inner import HasModel, advise_on_names, model_of
-from backcast._parameters import Word, integer
+from backcast._parameters import Number, Word, integer, number
 from backcast._training.hooks import Callback
 from backcast._training.windows import part_of
 from backcast._warn import renamed, warn
@@ -21,7 +23,7 @@ from backcast.data._recordings import Recordings, is_table, same_columns
 from backcast.data.series import Windows
 from backcast.errors import ArgumentError, DataError
 from backcast.forecast import _files
-from backcast.forecast._calendar import periods_of
+from backcast.forecast._calendar import check_periods, n_features, periods_of
 from backcast.forecast._intervals import Intervals, ends_of, levels_of, with_intervals
 from backcast.forecast._known import future_rows, known_columns, rows_of, with_calendar
 from backcast.forecast._layout import auto_segment
@@ -397,7 +399,8 @@ class Forecaster(HasModel, BaseEstimator):
         -------
         DataFrame or ndarray of shape (future, n_columns)
             One row for each row to come, on group (if there is one) and time. The columns are those
-            of the table, each followed by its intervals: ``load``, ``load-lo-90``, ``load-hi-90``.
+            of the table, each followed by its intervals: ``load``, ``load-lo-90``, ``load-hi-90``
+            (``load-lo-90_`` if the table has a column of that name).
             For an array, (future, n_columns), or (future, n_columns, 1 + 2 * n_levels) with the
             forecast, the lower and the upper end of each level.
 
@@ -438,7 +441,11 @@ class Forecaster(HasModel, BaseEstimator):
         index = index.droplevel(windows._own_name("window"))
         columns: Any = pd.Index(self.columns_)
         if levels:
-            columns = [f"{label}{end}" for label in self.columns_ for end in ends_of(levels)]
+            columns = [
+                own_name(f"{label}{end}", self.columns_) if end else label
+                for label in self.columns_
+                for end in ends_of(levels)
+            ]
         return pd.DataFrame(made.reshape(len(index), -1), index=index, columns=columns)
 
     def _blend(self, parts: Parts, levels: tuple[float, ...]) -> Numbers:
@@ -481,14 +488,27 @@ class Forecaster(HasModel, BaseEstimator):
         }
 
     def _restore(self, saved: Mapping[str, Any], model: Model) -> None:
-        self._preparation = _files.preparation(saved["preparation"])
-        self._intervals = _files.intervals(saved["intervals"])
-        self.columns_, self._known = saved["columns"], saved["known"]
-        self._periods, self.gap_ = tuple(saved["periods"]), restored_gap(saved["gap"])
+        """Take over what a file holds; raise `ValueError` if it is not as it was saved."""
+        columns, known = saved["columns"], saved["known"]
+        if not columns or not all(map(is_label, [*columns, *known])):
+            raise ValueError("columns must be words or numbers")
+        self.columns_, self._known = list(columns), list(known)
+        self._periods = check_periods(saved["periods"])
+        self._preparation = _files.preparation(saved["preparation"], len(columns))
+        layout = self._preparation.layout
+        self._intervals = _files.intervals(saved["intervals"], layout.future, len(columns))
+        width = layout.width(len(columns) if self._preparation.together else 1)
+        if (model.frame_shape_, model.horizon_) != ((width,), layout.lengths[1]):
+            raise ValueError("the model is not one of these frames")
+        if layout.n_known != len(known) + n_features(self._periods):
+            raise ValueError("the model is not one of these known columns")
+        self.gap_ = restored_gap(saved["gap"])
         # Older files do not have it: it is learnt from the rows of `predict`.
         self.step_ = restored_gap(saved.get("step"))
-        self.weights_ = tuple(saved["weights"])
-        self.baselines_, self.decisions_ = saved["errors"], saved["why"]
+        of_linear, of_network = (Number()("weights", weight) for weight in saved["weights"])
+        self.weights_ = of_linear, of_network
+        self.baselines_ = {str(name): number(name, e) for name, e in saved["errors"].items()}
+        self.decisions_ = {str(name): str(why) for name, why in saved["why"].items()}
 
     # -- rows --------------------------------------------------------------------------------------
 
