@@ -187,6 +187,8 @@ def test_windows_of_a_table_that_have_a_future_are_a_pair() -> None:
     assert pair.losses(longer) == pair.losses(longer.past, longer.future)
     with pytest.raises(ShapeError, match="future must have horizon=2 frames, got 3"):
         small_model(horizon=2).fit(w)
+    with pytest.raises(ShapeError, match="past must end where future begins, at frame 6, got .* 9"):
+        small_model().fit(w, w.future)
 
 
 def test_windows_of_a_table_without_a_future_get_advice_on_their_halves() -> None:

@@ -72,6 +72,7 @@ def pair_of(
                 "future must be frames as the past has them, got one number or word for each "
                 "window: Classifier.fit takes labels"
             )
+        _check_apart(past, future)
         pasts, futures = sequences(name, past), sequences(second, future)
         if not predicts:
             raise DecoderError(
@@ -92,6 +93,17 @@ def pair_of(
     if futures is not None and asked not in (None, futures.span[1]):
         raise ShapeError(f"{second} must have horizon={asked} frames, got {futures.span[1]}")
     return Pair(with_frames(pasts), futures)
+
+
+def _check_apart(past: Any, future: Any) -> None:
+    """Refuse windows of a table whose pasts hold frames of their futures, which would be known."""
+    both = isinstance(past, Windows) and isinstance(future, Windows)
+    if both and past.values is future.values and np.array_equal(past.starts, future.starts):
+        if past.frames.stop > future.frames.start:
+            raise ShapeError(
+                "past must end where future begins, at frame "
+                f"{future.frames.start}, got frames up to {past.frames.stop}: w.past has them"
+            )
 
 
 def _own_horizon(windows: Any, *, advise: bool) -> int:

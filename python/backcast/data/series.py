@@ -364,7 +364,8 @@ def windows(
     past : int
         Frames of past in a window, at least 1.
     future : int, default=0
-        Frames of future in a window.
+        Frames of future in a window. `Model.fit` cuts windows without a future in half, unless its
+        `horizon` or ``decoders="reconstruct"`` says otherwise.
     stride : int, default=1
         Frames from the start of a window to the start of the next. After a gap, and in each
         recording, the first window starts in the first row, so that windows of a day's frames no
