@@ -223,7 +223,8 @@ def test_a_list_of_two_is_a_pair_as_a_loader_gives_it() -> None:
 
 def test_windows_of_a_table_know_where_their_past_ends() -> None:
     assert small_model().fit(windows(ROWS, 8, 2)).horizon_ == 2
-    assert small_model().fit(windows(ROWS, 8)).horizon_ == 4
+    with pytest.warns(TrainingWarning, match="8 frames that are all past are cut in half, 4 "):
+        assert small_model().fit(windows(ROWS, 8)).horizon_ == 4
 
 
 def test_classes_of_dates_are_saved(tmp_path: Path) -> None:
