@@ -99,6 +99,7 @@ class HasModel(Shown):
         with damaged(path, section):
             saved = contents.fitted[section]
             estimator = cls(**cls._parameters(saved, model))
+            check_savable([], estimator.group, estimator.time)
             restored_gap(estimator.gap)
             estimator._restore(saved, model)
             estimator.model_ = model
