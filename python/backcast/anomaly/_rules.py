@@ -63,9 +63,13 @@ def past_of(rows: Recordings) -> Decision:
     period = _period(values)
     whole = _PAST // period * period if period else 0
     past = min(whole or _PAST, max(2, len(values) // 8))
-    found = f"a period of {period} rows" if period else "no period"
-    why = f"{found} in the autocorrelation; {_PAST} rows or whole periods"
-    return Decision(past, f"{why}, at most an eighth of a run")
+    if past < (whole or _PAST):
+        return Decision(past, "an eighth of the longest run")
+    if period and whole:
+        n = whole // period
+        return Decision(past, f"{n} period{'s' if n > 1 else ''} of {period} rows")
+    found = f"the period of {period} rows is longer" if period else "no period was found"
+    return Decision(past, f"the most rows, as {found}")
 
 
 def future_of(past: int) -> Decision:
@@ -98,7 +102,7 @@ def center_of(rows: Recordings, past: int) -> Decision:
         return Decision(False, "the rows do not show whether the level drifts")
     drift = float(((after > before.max(0)) | (after < before.min(0))).mean())
     why = f"{drift:.0%} of the levels of the last fifth lie outside those before"
-    return Decision(drift > _MOST, f"{why}; a drift is more than half")
+    return Decision(drift > _MOST, why)
 
 
 def updates_of(n_windows: int, batch_size: int) -> Decision:
@@ -108,7 +112,7 @@ def updates_of(n_windows: int, batch_size: int) -> Decision:
     """
     least, most = _UPDATES
     updates = min(max(math.ceil(_PASSES * n_windows / batch_size), least), most)
-    why = f"{_PASSES} passes over {n_windows:,} windows, from {least} to {most:,}"
+    why = f"{_PASSES} passes over {n_windows:,} windows, within {least} to {most:,} updates"
     return Decision(updates, why)
 
 

@@ -359,7 +359,6 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         self._check_any(windows, rows)
         rows.warn_of_groups_without(windows)
         self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
-        self.n_features_in_ = len(rows.columns)
         self._set_names()
         given = validation is not None and part is None
         normal = self._same_columns(validation, name="validation") if given else None
@@ -894,7 +893,6 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         self._column_weights = weights
         self._threshold = -Number()("offset", saved["offset"])
         self._by_hand = flag("by_hand", saved.get("by_hand", False))
-        self.n_features_in_ = len(labels)
 
     # -- rows and errors ---------------------------------------------------------------------------
 
