@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,24 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import anomalies
 import embeddings
+import forecasters
 import forecasts
 import published
 from machine import device_name, versions
 from tables import TABLES, machine
 
-PARTS = {"anomalies": anomalies.measure, "embeddings": embeddings.measure}
+PARTS = {
+    "anomalies": anomalies.measure,
+    "embeddings": embeddings.measure,
+    "more_embeddings": partial(embeddings.measure, more=True),
+}
 # What is measured on the series in the folder that --data names.
-OF_FOLDER = (*published.SETS, "forecasts")
-PACKAGES = ("backcast", "pyod", "aeon", "sktime", "scikit-learn", "torch", "numpy")
+FORECASTS = {"forecasts": forecasts.measure, "forecasters": forecasters.measure}
+OF_FOLDER = (*published.SETS, *FORECASTS)
+PACKAGES = (
+    *("backcast", "pyod", "aeon", "sktime", "statsforecast", "neuralforecast"),
+    *("scikit-learn", "torch", "numpy"),
+)
 
 
 def main() -> None:
@@ -59,8 +69,8 @@ def main() -> None:
     for part in parts:
         if part in PARTS:
             results[part] = PARTS[part](options.seeds)
-        elif part == "forecasts":
-            results[part] = forecasts.measure(options.seeds, options.data)
+        elif part in FORECASTS:
+            results[part] = FORECASTS[part](options.seeds, options.data)
         else:
             continue
         print(f"\n{TABLES[part][1](results)}", flush=True)

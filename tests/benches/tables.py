@@ -4,8 +4,8 @@ python tests/benches/tables.py [FILE.json ...] [--write [PAGE] | --check [PAGE]]
 
 In a page, a table stands between the lines `<!-- bench NAME -->` and `<!-- end of bench -->`, where
 NAME is training, training_cpu, memory, inference, inference_cpu, feeding, imports, anomalies,
-embeddings, forecasts or published. The default page is tests/benches/README.md, the default files
-are those in tests/benches/results.
+embeddings, more_embeddings, forecasts, forecasters or published. The default page is
+tests/benches/README.md, the default files are those in tests/benches/results.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median, quantiles, stdev
 from typing import Any
@@ -242,9 +243,9 @@ def anomalies(results: Results) -> str:
     return "\n\n".join([caption, table(header, rows)])
 
 
-def embeddings(results: Results) -> str:
+def embeddings(results: Results, part: str = "embeddings") -> str:
     """Accuracy by data set and in the mean, most features, and seconds of all sets together."""
-    found = results["embeddings"]
+    found = results[part]
     names = list(next(filter(None, found.values())))
     rows = []
     for contestant, of_data in found.items():
@@ -285,6 +286,31 @@ def forecasts(results: Results) -> str:
     return "\n\n".join([caption, table(header, rows)])
 
 
+def forecasters(results: Results) -> str:
+    """Errors and CPU seconds of other packages' forecasts, by set."""
+    found = results["forecasters"]
+    rows = []
+    for name in next(iter(found.values())):
+        cells = [name]
+        for peers in found.values():
+            runs = peers[name]
+            cells += [MISSING] * 3 if runs is None else _of_peer(runs)
+        rows.append(cells)
+    header = [""]
+    for name in found:
+        header += [name, "windows", "CPU s"]
+    caption = (
+        "Errors on the test part; mean ± standard deviation where there are several seeds. CPU "
+        "seconds of training and forecasts together, one thread."
+    )
+    return "\n\n".join([caption, table(header, rows)])
+
+
+def _of_peer(runs: list[Results]) -> list[str]:
+    error = mean_and_spread([run["error"] for run in runs], 3)
+    return [error, f"{runs[0]['windows']:,}", figure(median(run["seconds"] for run in runs))]
+
+
 def published(results: Results) -> str:
     """Result of the detector by set, beside that of untrained weights."""
     caption = (
@@ -305,7 +331,9 @@ TABLES: dict[str, tuple[str, Callable[[Results], str]]] = {
     "imports": ("imports", imports),
     "anomalies": ("anomalies", anomalies),
     "embeddings": ("embeddings", embeddings),
+    "more_embeddings": ("more_embeddings", partial(embeddings, part="more_embeddings")),
     "forecasts": ("forecasts", forecasts),
+    "forecasters": ("forecasters", forecasters),
     "published": ("published", published),
 }
 

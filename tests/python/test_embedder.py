@@ -17,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from backcast import Embedder, Model
+from backcast.embedding._prototypes import Prototypes
 from backcast.errors import (
     ArgumentError,
     BackcastError,
@@ -68,14 +69,17 @@ def test_features_are_statistics_of_windows_of_the_series_and_of_its_differences
     assert found.shape == (3, len(names)) and found.dtype == np.float32
     for x, embedding in zip(sequences, found, strict=True):
         expected: list[Any] = []
-        for view in (
-            (x - rows.mean(0)) / rows.std(0),
-            (np.diff(x, axis=0) - steps.mean(0)) / steps.std(0),
-        ):
+        for name, view in {
+            "series": (x - rows.mean(0)) / rows.std(0),
+            "differences": (np.diff(x, axis=0) - steps.mean(0)) / steps.std(0),
+        }.items():
             length = fitted.window_
             cut = np.lib.stride_tricks.sliding_window_view(view, length, axis=0).swapaxes(1, 2)
             states = fitted.model_.encode(cut.astype(np.float32))
-            expected += [states.mean(0), states.std(0), (states > 0).mean(0)]
+            known = fitted._prototypes[name]
+            centres = known.centres * known.deviation + known.mean
+            away = (states[:, np.newaxis] - centres) / known.deviation
+            expected += [(states > 0).mean(0), np.linalg.norm(away, axis=2).min(0)]
         scaled = (x - rows.mean(0)) / rows.std(0)
         edges = np.linspace(0, len(x), 9).round().astype(int)
         for a, b in zip(edges[:-1], edges[1:], strict=True):
@@ -83,8 +87,25 @@ def test_features_are_statistics_of_windows_of_the_series_and_of_its_differences
             expected += [part.mean(0), part.std(0), part.min(0), part.max(0)]
         expected.append([np.log(len(x))])
         np.testing.assert_allclose(embedding, np.concatenate(expected), rtol=1e-4, atol=1e-5)
-    assert names[0] == "series_mean_h0" and names[-2:] == ["part7_most_1", "log_rows"]
-    assert names.index("differences_positive_h0") == 25
+    assert names[0] == "series_positive_h0" and names[-2:] == ["part7_most_1", "log_rows"]
+    assert names.index("differences_near_0") == 2 * 5 + len(fitted._prototypes["series"].centres)
+
+
+def test_prototypes_are_near_the_states_that_they_were_learnt_from_and_far_from_others() -> None:
+    random = np.random.default_rng(0)
+    corners = random.normal(size=(200, 3)).round(1)
+    states = np.repeat(corners, 5, axis=0) + random.normal(0, 1e-3, (1000, 3))
+    learnt = Prototypes.learn(states.astype(np.float32))
+    assert learnt.centres.shape == (128, 3)
+    assert np.median(learnt.near(states)) < 0.01 < 5 < np.median(learnt.near(states + 20))
+    again = Prototypes.learn(states.astype(np.float32))
+    np.testing.assert_array_equal(learnt.centres, again.centres)
+
+
+def test_there_are_as_many_prototypes_as_different_states() -> None:
+    same = Prototypes.learn(np.ones((50, 4), np.float32))
+    assert same.centres.tolist() == [[0.0] * 4] and same.near(np.ones((3, 4))).tolist() == [0]
+    assert len(Prototypes.learn(np.arange(12, dtype=np.float32).reshape(6, 2)).centres) == 6
 
 
 def test_the_default_has_at_most_512_features() -> None:
@@ -135,7 +156,8 @@ def test_no_window_lies_across_a_gap() -> None:
         )
         for run in (x[:20], x[20:])
     ]
-    np.testing.assert_allclose(broken[:5], np.concatenate(states).mean(0), rtol=1e-4, atol=1e-5)
+    share = (np.concatenate(states) > 0).mean(0)
+    np.testing.assert_allclose(broken[:5], share, rtol=1e-4, atol=1e-5)
     assert not np.allclose(whole, broken)
 
 
@@ -191,7 +213,7 @@ def test_it_works_in_a_pipeline_and_tells_waves_apart() -> None:
     )
     assert cross_val_score(pipeline, sequences, labels, cv=3).mean() > 0.9
     pandas = Embedder(QUICK).set_output(transform="pandas").fit_transform(sequences)
-    assert pandas.shape[0] == 40 and pandas.columns[0] == "series_mean_h0"
+    assert pandas.shape[0] == 40 and pandas.columns[0] == "series_positive_h0"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Views of a sequence, their windows, and the pooling of the embeddings of these."""
+"""Views of a sequence, their windows, and statistics of its parts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,6 @@ VIEWS: dict[str, Callable[[Numbers], Numbers]] = {
     "differences": lambda run: np.diff(run, axis=0),
 }
 """What the encoder sees of a run (T, D), by name."""
-
-POOLS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "mean": lambda states: states.mean(0),
-    "deviation": lambda states: states.std(0),
-    "positive": lambda states: (states > 0).mean(0),
-}
-"""What the embeddings (n_windows, hidden_size) of a sequence's windows become, by name."""
 
 PARTS = ("mean", "deviation", "least", "most")
 """Statistics of the parts of a sequence."""

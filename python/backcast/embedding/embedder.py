@@ -18,9 +18,10 @@ from backcast._parameters import flag, integer
 from backcast._training.advice import advise_on_scale, without_baselines
 from backcast._training.hooks import Callback
 from backcast.data._recordings import is_table
+from backcast.embedding._prototypes import STATES, Prototypes
 from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
 from backcast.embedding._sequences import Given, Numbers, given_of
-from backcast.embedding._views import PARTS, POOLS, VIEWS, in_pieces, statistics, windows_of
+from backcast.embedding._views import PARTS, VIEWS, in_pieces, statistics, windows_of
 from backcast.errors import ArgumentError, ShapeError
 from backcast.model import Model
 
@@ -42,9 +43,11 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     """Embeddings of whole sequences of any length, for classifiers, clusters and maps.
 
     A `Model` learns, without labels, to reconstruct and predict windows of the sequences and of
-    their differences from row to row. An embedding of a sequence holds the mean, the deviation and
-    the share of positive numbers of the embeddings of its windows, which tell what happens in it,
-    and statistics of the numbers in equal parts of it, which tell where.
+    their differences from row to row. It then learns 128 prototypes of either: centres of clusters
+    of the embeddings of windows. An embedding of a sequence holds its distance from each prototype,
+    which is that of its nearest window, and the share of positive numbers in the embeddings of its
+    windows, which tell what happens in it, and statistics of the numbers in equal parts of it,
+    which tell where.
 
     Parameters
     ----------
@@ -93,7 +96,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     ----------
     Differences and statistics beside embeddings: A. Auer et al., "Pre-trained Forecasting Models:
     Strong Zero-Shot Feature Extractors for Time Series Classification", arXiv 2510.26777. Shares of
-    positive numbers: A. Dempster et al., "MiniRocket", KDD 2021.
+    positive numbers: A. Dempster et al., "MiniRocket", KDD 2021. Distances
+    from prototypes are those of shapelets: J. Lines et al., KDD 2012, here between embeddings.
 
     Examples
     --------
@@ -105,7 +109,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     >>> model = {"hidden_size": 8, "max_iter": 50, "random_state": 0, "verbose": 0}
     >>> embedder = Embedder(model | {"device": "cpu"}).fit(waves)
     >>> embedder.transform(waves).shape
-    (40, 81)
+    (40, 305)
     """
 
     decisions_: dict[str, str]
@@ -115,6 +119,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     # Labels of the columns, None where there are none, and the longest step within a run.
     _columns: list[Any] | None
     _n_parts: int
+    _prototypes: dict[str, Prototypes]
     # Mean and deviation of each column, by view.
     _scales: dict[str, tuple[Numbers, Numbers]]
 
@@ -213,6 +218,12 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         # Whether a window is well predicted says little about embeddings.
         with without_baselines():
             model.fit(windows[~np.isnan(windows[:, : self.window_]).all((1, 2))], **training)
+        self._prototypes = {}
+        for name in VIEWS:
+            runs_of = self._view(given, name)
+            every = -(-sum(given.lengths) // STATES)
+            windows = np.concatenate([windows_of(runs, self.window_)[::every] for runs in runs_of])
+            self._prototypes[name] = Prototypes.learn(model.encode(windows))
         self.model_ = model
 
     def _model(self) -> Model:
@@ -247,7 +258,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         """
         self._check_fitted()
         given = self._same_columns(sequences)
-        parts = [self._pooled(self._view(given, name)) for name in VIEWS]
+        parts = [self._pooled(given, name) for name in VIEWS]
         if self.parts:
             runs = self._view(given, "series")
             parts.append(np.stack([statistics(each, self._n_parts) for each in runs]))
@@ -260,7 +271,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         return pd.DataFrame(embeddings, given.index, self.get_feature_names_out())
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
-        """Names of the features: ``series_mean_h0``, ``part0_least_pressure`` and so on.
+        """Names of the features: ``series_near_0``, ``part0_least_pressure`` and so on.
 
         Parameters
         ----------
@@ -274,7 +285,10 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         """
         self._check_fitted()
         units = range(self.model_.hidden_size)
-        names = [f"{view}_{pool}_h{i}" for view in VIEWS for pool in POOLS for i in units]
+        names = []
+        for view in VIEWS:
+            names += [f"{view}_positive_h{i}" for i in units]
+            names += [f"{view}_near_{i}" for i in range(len(self._prototypes[view].centres))]
         names += [
             f"part{k}_{statistic}_{column}"
             for k in range(self._n_parts)
@@ -284,12 +298,12 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         names += ["log_rows"] if self.parts else []
         return np.array(names, dtype=object)
 
-    def _pooled(self, view: list[list[Numbers]]) -> NDArray[np.float64]:
-        """Pool the embeddings of the windows of each sequence."""
-        rows = []
-        for windows, counts in in_pieces(view, self.window_):
+    def _pooled(self, given: Given, name: str) -> NDArray[np.float64]:
+        """Pool the embeddings of the windows of each sequence in a view."""
+        rows, near = [], self._prototypes[name].near
+        for windows, counts in in_pieces(self._view(given, name), self.window_):
             states = np.split(self.model_.encode(windows), np.cumsum(counts)[:-1])
-            rows += [np.concatenate([pool(each) for pool in POOLS.values()]) for each in states]
+            rows += [np.concatenate([(each > 0).mean(0), near(each)]) for each in states]
         return np.stack(rows)
 
     # -- files -------------------------------------------------------------------------------------
@@ -301,6 +315,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             "window": self.window_,
             "n_parts": self._n_parts,
             "decisions": self.decisions_,
+            "prototypes": {name: each.as_json() for name, each in self._prototypes.items()},
             "scales": {name: list(scale) for name, scale in self._scales.items()},
         }
 
@@ -315,6 +330,9 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             if not (deviation > 0).all():
                 raise ValueError("deviations must be above 0")
             self._scales[name] = mean, deviation
+        self._prototypes = {
+            name: Prototypes.restore(saved["prototypes"][name], model.hidden_size) for name in VIEWS
+        }
         if model.frame_shape_ != (width,) or (columns is not None and len(columns) != width):
             raise ValueError("the model is not one of these columns")
         self._columns = None if columns is None else list(columns)
