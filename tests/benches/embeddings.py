@@ -201,6 +201,9 @@ CONTESTANTS = [
         random=True,
     ),
     Contestant(
+        "`Embedder`, without prototypes", partial(some, only=r".*_positive|part|log"), random=True
+    ),
+    Contestant(
         "`Embedder`, series alone, without parts", partial(some, only="series"), random=True
     ),
     Contestant("`Embedder`, parts and length alone", partial(some, only="part|log", updates=0)),
