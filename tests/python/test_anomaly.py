@@ -575,9 +575,10 @@ def test_the_window_holds_whole_periods() -> None:
     for period, past in ((24, 48), (20, 40), (7, 49), (50, 50), (90, 50)):
         wave = np.sin(2 * np.pi * t / period) + 0.1 * noise(2000)
         assert _rules.past_of(rows_of(wave)).value == past
-        assert f"a period of {period} rows" in _rules.past_of(rows_of(wave)).why
+        assert f"{period} rows" in _rules.past_of(rows_of(wave)).why
     white = _rules.past_of(rows_of(noise(2000)))
-    assert (white.value, white.why[:9]) == (50, "no period")
+    assert white.value == 50
+    assert white.why.endswith("no period was found")
     assert _rules.past_of(rows_of(noise(200))).value == 25
     assert _rules.past_of(rows_of(np.sin(2 * np.pi * t / 24) + t / 100)).value == 48
     holed = np.where(noise(2000) < 1.5, np.sin(2 * np.pi * t / 20), np.nan)
