@@ -126,7 +126,7 @@ def test_a_column_that_drifts_counts_little_and_does_not_hide_the_others() -> No
     auto = detector(QUICK | {"max_iter": 100, "learning_rate": 0.01}, center=False).fit(
         series[:900]
     )
-    np.testing.assert_allclose(auto.column_weights_ / auto.column_weights_[0], [1, 1, 0.1])
+    np.testing.assert_allclose(auto.column_weights_ / auto.column_weights_[0], [1, 1, 0.2])
     assert np.mean(auto.column_weights_**2) == pytest.approx(1)
     assert "2 (" in auto.decisions_["column_weights"]
     equal = detector(auto.model_, center=False, column_weights="equal").fit(series[:900])
@@ -149,8 +149,14 @@ def test_columns_that_do_not_drift_count_the_same() -> None:
 def test_columns_without_errors_or_with_endless_growth_have_a_weight() -> None:
     trained, held_out = np.array([0.0, 0.0, 1.0, 1.0]), np.array([0.0, 1.0, 1.0, 0.5])
     weights, why = _rules.column_weights(trained, held_out, list("abcd"))
-    np.testing.assert_allclose(weights / weights[0], [1, 0.1, 1, 1])
+    np.testing.assert_allclose(weights / weights[0], [1, 0.2, 1, 1])
     assert "b (inf times)" in why
+
+
+def test_columns_are_compared_with_the_median_and_not_with_the_luckiest() -> None:
+    trained, held_out = np.ones(3), np.array([2.0, 1.0, 2.0])
+    assert (_rules.column_weights(trained, held_out, list("abc"))[0] == 1).all()
+    assert (_rules.column_weights(trained[:2], held_out[:2], list("ab"))[0] == 1).all()
 
 
 @pytest.mark.parametrize("wrong", ["even", None, 1])

@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from backcast import Embedder, Model
 from backcast.embedding._prototypes import Prototypes
+from backcast.embedding._views import thinning
 from backcast.errors import (
     ArgumentError,
     BackcastError,
@@ -251,3 +252,10 @@ def test_other_columns_are_refused(fitted: Embedder) -> None:
     )
     with pytest.raises(ArgumentError, match="'b'"):
         embedder.transform(table.drop(columns="b"))
+
+
+def test_windows_of_long_sequences_are_thinned_once() -> None:
+    long = [np.zeros((50_000, 1))] * 5
+    # Of each sequence 1,000 windows are looked at.
+    assert thinning([[each] for each in long], 10_000) == 1
+    assert thinning([[each[:300], each[:300]] for each in long], 1_000) == 3

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from backcast import Forecaster, Model, forecast_errors
+from backcast import Forecaster, Model, forecast_errors, plot
 from backcast.data import windows
 from backcast.data._recordings import of_series
 from backcast.errors import (
@@ -101,7 +101,8 @@ def test_intervals_are_named_beside_the_names_of_the_table() -> None:
     table = TABLE.rename(columns={"price": "load-lo-90"})
     found = forecaster(model={"max_iter": 2}).fit(table).predict(table, interval=0.9)
     assert found.columns.is_unique
-    assert [*found.columns[:3]] == ["load", "load-lo-90_", "load-hi-90"]
+    assert [*found.columns[:3]] == ["load", "load-lo-90_", "load-hi-90_"]
+    plot.forecast(table, found)
 
 
 def test_an_array_gives_an_array(fitted: Forecaster) -> None:

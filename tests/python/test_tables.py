@@ -424,6 +424,11 @@ def test_dates_whose_day_and_month_were_swapped_get_advice(dates: str) -> None:
     assert len(windows(some, past=2, time="day")) == len(right) - 5
 
 
+def test_a_column_of_dates_may_lack_most_of_them() -> None:
+    table = pd.DataFrame({"x": np.arange(20_002.0), "day": [None, "01.02.2026"] * 10_001})
+    assert len(windows(table, past=5)) == 19_998
+
+
 def test_words_that_describe_rows_get_no_advice_on_recordings() -> None:
     hours = pd.date_range("2026-01-01", periods=40, freq="h")
     rows = pd.DataFrame({"x": np.arange(40.0)}, index=hours)

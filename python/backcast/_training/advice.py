@@ -150,7 +150,7 @@ def advise_on_scale(
         known = np.isfinite(later)
         squares = (np.where(known, later - offset, 0.0) / factor) ** 2
         off = np.sqrt(squares.sum(0) / np.maximum(known.sum(0), 1))
-        found = np.flatnonzero((off > _LARGE) & ~hardly)
+        found = np.flatnonzero((off > _LARGE) & (factor != 1) & ~hardly)
     if not len(found):
         return
 

@@ -102,7 +102,8 @@ def _check_apart(past: Any, future: Any) -> None:
         if past.frames.stop > future.frames.start:
             raise ShapeError(
                 "past must end where future begins, at frame "
-                f"{future.frames.start}, got frames up to {past.frames.stop}: w.past has them"
+                f"{future.frames.start}, got frames up to {past.frames.stop}: "
+                "give w.past and w.future"
             )
 
 

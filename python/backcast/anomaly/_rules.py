@@ -37,12 +37,10 @@ _HELD_OUT = 0.2
 _PERIODIC = 0.3
 # Rows that the rules look at, at most.
 _ROWS = 20_000
-# A column drifts if its errors grow, in rows held out, this much more than those of steady columns.
+# The errors of a column grow if they are, in rows held out, this much larger than the median's.
 _GROWTH = 1.2
-# The columns of which growth is steady: those up to this quantile.
-_STEADY = 0.25
-# What a column that drifts counts.
-_LITTLE = 0.1
+# What such a column counts.
+_LITTLE = 0.2
 
 
 class Decision(NamedTuple):
@@ -149,22 +147,23 @@ def column_weights(
 ) -> tuple[Numbers, str]:
     """Choose how much the errors of each column count, by mean squared errors of each (n_columns).
 
-    The errors of a column that drifts grow in rows that the model was not trained on. They will go
-    on growing and hide those of the others, so that it counts a tenth. The mean of the squared
-    weights is 1.
+    Errors that grow in rows that the model was not trained on, as those of a column that drifts,
+    will go on growing and hide those of other columns: such a column counts a fifth. It is compared
+    with the median column, so that two columns count the same. The mean of the squared weights is
+    1.
     """
     with np.errstate(all="ignore"):
         growth = np.sqrt(held_out / trained)
     # A column without errors says nothing; errors that shrink are as steady as those that stay.
     growth = np.fmax(np.where(np.isnan(growth), 1.0, growth), 1.0)
-    drifts = growth > _GROWTH * np.quantile(growth, _STEADY, method="lower")
-    weights = np.where(drifts, _LITTLE, 1.0)
-    worst = [i for i in np.argsort(-growth, kind="stable") if drifts[i]]
-    why = "equal: no column's errors grow more than those of others in rows held out"
-    if worst:
-        told = ", ".join(f"{columns[i]} ({growth[i]:.3g} times)" for i in worst[:5])
-        told += f" and {len(worst) - 5} more" if len(worst) > 5 else ""
-        why = f"a tenth for columns whose errors grow more than others in rows held out: {told}"
+    grows = growth > _GROWTH * np.quantile(growth, 0.5, method="lower")
+    if len(columns) < 3 or not grows.any():
+        return np.ones(len(columns)), "equal: no errors grow more than others in rows held out"
+    weights = np.where(grows, _LITTLE, 1.0)
+    worst = [i for i in np.argsort(-growth, kind="stable") if grows[i]]
+    names = ", ".join(f"{columns[i]} ({growth[i]:.3g} times)" for i in worst[:5])
+    names += f" and {len(worst) - 5} more" if len(worst) > 5 else ""
+    why = f"a fifth for columns whose errors grow more than others in rows held out: {names}"
     return weights / np.sqrt(np.mean(weights**2)), why
 
 

@@ -45,7 +45,7 @@ def advice(
     short = (sizes < length)[run]
     without = np.isnan(scores).all(1) & ~np.isnan(rows.values).all(1) & ~before
     if not past_too:
-        # So it is meant.
+        # A model that only predicts does not score its first past.
         without &= short | (np.arange(len(run)) - rows.begins[run] >= lengths[0])
     if not without.any():
         return ""

@@ -150,10 +150,11 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         scores high only if all windows that cover it are anomalous, and an anomaly does not spread
         over its neighbours.
     column_weights : {"auto", "equal"}, default="auto"
-        How much each column counts in the score of a row. The errors of a column that drifts grow
-        in rows that the model was not trained on, and would hide anomalies of the others. With
-        "auto" a column counts a tenth if its errors grow from the rows of training to those held
-        out by a fifth more than those of the steadier columns.
+        How much each column counts in the score of a row. Errors that grow in rows that the model
+        was not trained on, as those of a column that drifts, would hide anomalies of other columns.
+        With "auto" a column counts a fifth if its errors grow, from the rows of training to those
+        held out, by a fifth more than those of the median column; of two columns, and of a fitted
+        model without `validation`, all count the same.
     group, time, columns, gap : label, list or duration, default=None
         As in `backcast.data.windows`, for tables. The longest step of time within a window is
         learnt in `fit` unless `gap` is given.

@@ -226,7 +226,8 @@ def warn_of_swapped(labels: Any, codes: NDArray[np.intp], n_gaps: int, name: Any
             f"day and month of {name!r} seem to be swapped: as read, from {labels.min()} to "
             f"{labels.max()}, there are {n_gaps} gaps between rows; the other way round, from "
             f"{other.min()} to {other.max()}, {n_other}. dayfirst=True or False of pandas.read_csv "
-            "and pandas.to_datetime says which comes first",
+            "and pandas.to_datetime says which comes first; where the dates are right as read, the "
+            "first of each month for example, nothing is wrong",
             UserWarning,
         )
 

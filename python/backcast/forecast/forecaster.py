@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from backcast._engine.tables import own_name
 from backcast._estimator.fitted import is_label
 from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import Number, Word, integer, number
@@ -441,10 +440,14 @@ class Forecaster(HasModel, BaseEstimator):
         index = index.droplevel(windows._own_name("window"))
         columns: Any = pd.Index(self.columns_)
         if levels:
+            taken, mark = {str(label) for label in self.columns_}, ""
+            ends = [end for end in ends_of(levels) if end]
+            while any(f"{label}{end}{mark}" in taken for label in self.columns_ for end in ends):
+                mark += "_"
             columns = [
-                own_name(f"{label}{end}", self.columns_) if end else label
+                f"{label}{end}{mark}" if end else label
                 for label in self.columns_
-                for end in ends_of(levels)
+                for end in ("", *ends)
             ]
         return pd.DataFrame(made.reshape(len(index), -1), index=index, columns=columns)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -141,10 +142,11 @@ def _truth(values: Any, times: Any, wanted: Any) -> Any:
 
 def _intervals(prediction: Any, name: Any) -> list[tuple[str, Any, Any]]:
     """Return level, lower and upper ends of the intervals of a column, narrow ones first."""
-    start = f"{name}-lo-"
-    ends = [end for end in prediction.columns if isinstance(end, str) and end.startswith(start)]
-    levels = sorted((end.removeprefix(start) for end in ends), key=float)
+    lower = re.compile(re.escape(f"{name}-lo-") + r"(\d+\.?\d*)(_*)")
+    found = [match for end in prediction.columns if (match := lower.fullmatch(str(end)))]
     return [
-        (level, *(prediction[f"{name}-{end}-{level}"].to_numpy() for end in ("lo", "hi")))
-        for level in levels
+        (level, *(prediction[f"{name}-{end}-{level}{mark}"].to_numpy() for end in ("lo", "hi")))
+        for level, mark in sorted((m.groups() for m in found), key=lambda each: float(each[0]))
+        # The user may have a column of that name, which has no other end.
+        if f"{name}-hi-{level}{mark}" in prediction.columns
     ]
