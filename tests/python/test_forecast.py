@@ -13,6 +13,7 @@ import pytest
 
 from backcast import forecast_errors, plot
 from backcast.data import Windows, windows
+from backcast.data._calendars import Week
 from backcast.errors import (
     ArgumentError,
     DataError,
@@ -132,6 +133,33 @@ def test_hours_of_opening_are_learnt_on_the_local_clock(zone: str | None) -> Non
     assert len(windows(frame.drop(index[200]), past=40)) == len(index) - 1 - 2 * 39
     some = index[: index.get_loc("2026-03-28 12:30") + 1].delete([200, 300])
     assert after(some, 1) == [pd.Timestamp("2026-03-30 08:00", tz=zone)]
+
+
+@pytest.mark.parametrize("n", [2_000, 4_500, 7_000])
+def test_rows_that_are_missing_are_no_calendar(n: int) -> None:
+    rng = np.random.default_rng(n)
+    every = pd.date_range("2026-01-01", periods=n + 300, freq="10min")
+    index = every[:n]
+    assert after(index.delete(1100), 300) == every[n:].tolist()
+    outages = np.concatenate([np.arange(k, k + 18) for k in rng.integers(0, n - 99, 6)])
+    for some in (outages, *(np.flatnonzero(rng.random(n) < part) for part in (0.01, 0.06))):
+        assert Week.of(index.delete(some)) is None
+
+
+@pytest.mark.parametrize("n_days", [13, 28])
+def test_rows_that_are_missing_leave_hours_of_opening(n_days: int) -> None:
+    hours = pd.date_range("2026-01-06 08:00", periods=24 * (n_days + 9), freq="h")
+    late = (hours.hour == 18) & (hours.dayofweek == 2)
+    opened = hours[(hours.hour >= 8) & (hours.hour < 18) & (hours.dayofweek < 5) | late]
+    end = opened.searchsorted(hours[24 * n_days] + pd.Timedelta("1h"))
+    kept = np.random.default_rng(0).random(end) > 0.03
+    kept[-2:] = True
+    assert after(opened[:end][kept], 50) == opened[end : end + 50].tolist()
+    # Hours that are closed in each of four weeks are known, those of two may be missing.
+    open_hours = hours[(hours.dayofweek < 6) | (hours.hour >= 2)][: 23 * n_days]
+    week = Week.of(open_hours)
+    assert (week is None) == (n_days == 13)
+    assert week is None or len(week.times) == 24 * 7 - 2
 
 
 def test_a_calendar_is_given_by_gap_or_by_the_index() -> None:

@@ -20,6 +20,9 @@ MONDAY = 4 * _DAY
 TIMES = 20_160
 # Parts of the rows that lie on a calendar that is learnt, and of its dates that have a row.
 _ON, _FILLED = 0.9, 0.75
+# A time of the week is closed after this many misses, at least, and only if fewer than this number
+# of times are expected to be missed as often by chance, at the rate at which other times are.
+_MISSES, _CHANCE = 3, 0.01
 # Offsets of pandas that files hold with all they know.
 _SAVED = ("CustomBusinessDay", "BusinessHour", "CustomBusinessHour")
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -71,13 +74,28 @@ class Week:
         """
         if last - first < 2 * WEEK - _DAY or len(times) > TIMES:
             return None
-        chances = (last - times) // WEEK - (first - times - 1) // WEEK
-        usual = counts > chances / 2
-        found = counts[usual].sum()
-        if found < _ON * counts.sum() or found < _FILLED * chances[usual].sum():
+        chances = _passes(times, first, last)
+        usual = counts >= chances / 2
+        found, possible = counts[usual].sum(), chances[usual].sum()
+        if found < _ON * counts.sum() or found < _FILLED * possible:
             return None
-        steps = np.diff(times[usual], append=times[usual][:1] + WEEK)
-        return None if (steps == steps[0]).all() else cls(tuple(times[usual].tolist()))
+        own = times[usual]
+        closed, of = _left_out(own)
+        at = np.searchsorted(times, closed).clip(max=len(times) - 1)
+        seen = np.where(times[at] == closed, counts[at], 0)
+        # One time of day is missed on all days that are closed then, as each night.
+        hour = np.unique(closed % _DAY, return_inverse=True)[1]
+        n = np.bincount(hour, _passes(closed, first, last))[hour]
+        seen = np.bincount(hour, seen)[hour]
+        days = np.bincount(hour)[hour]
+        rate = (possible - found + 1) / (possible + 1)
+        expected = np.log(len(own)) + (days - 1) * np.log(7) + seen * np.log(n)
+        expected += (n - seen) * np.log(rate)
+        sure = (n - seen >= _MISSES) & (expected < np.log(_CHANCE))
+        # A closing is as sure as the surest of its times; the others are rows that are missing.
+        own = np.sort(np.concatenate([own, closed[~np.isin(of, of[sure])]]))
+        steps = np.diff(own, append=own[:1] + WEEK)
+        return None if (steps == steps[0]).all() else cls(tuple(own.tolist()))
 
     def on(self, wall: Any) -> NDArray[np.bool_]:
         """Return which dates are of this week."""
@@ -101,6 +119,34 @@ class Week:
         """Return how many times of the week are before (or at) these, counted from one Monday."""
         within = np.searchsorted(np.array(self.times), since % WEEK, side)
         return np.asarray(since // WEEK * len(self.times) + within)
+
+
+def _passes(times: NDArray[np.int64], first: int, last: int) -> NDArray[np.int64]:
+    """Return how often each time of the week comes from the first date to the last."""
+    return (last - times) // WEEK - (first - times - 1) // WEEK
+
+
+def _left_out(times: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
+    """Return the times of the week that steps longer than the median leave out.
+
+    Parameters
+    ----------
+    times : ndarray of int, of shape (n,)
+        Times of the week that have rows; they rise.
+
+    Returns
+    -------
+    times : ndarray of int, of shape (n_left_out,)
+        At the median step, at most a day.
+    of : ndarray of int, of shape (n_left_out,)
+        The number of the step that leaves them out.
+    """
+    steps = np.diff(times, append=times[:1] + WEEK)
+    step = min(int(np.sort(steps)[(len(steps) - 1) // 2]), _DAY)
+    n = (steps + step // 2) // step - 1
+    of = np.repeat(np.arange(len(times)), n.clip(min=0))
+    place = 1 + np.arange(len(of)) - np.searchsorted(of, of)
+    return (times[of] + step * place) % WEEK, of
 
 
 def words(calendar: Any) -> str:
