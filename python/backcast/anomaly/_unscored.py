@@ -49,7 +49,6 @@ def advice(
         without &= short | (np.arange(len(run)) - rows.begins[run] >= lengths[0])
     if not without.any():
         return ""
-    gap = "usual" if isinstance(rows.gap, dict) or rows.gap is None else describe(rows.gap)
     window = f"a window, past_ + future_ = {length}"
     reasons = (
         (
@@ -59,9 +58,8 @@ def advice(
         ),
         (
             short & ~alone,
-            f"between gaps, steps of more than {gap}, they are fewer than {window}. Rows of NaN "
-            f"for those that are missing, as {rows.filling} makes them, leave no gap; gap=... "
-            "allows longer steps",
+            f"between gaps, steps of more than {rows.longest_step}, they are fewer than {window}. "
+            f"{rows.bridging}",
         ),
         (~short, f"the past_ = {lengths[0]} rows before them hold no number"),
     )

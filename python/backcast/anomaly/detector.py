@@ -327,6 +327,13 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
             If a parameter or the data cannot be used.
         OutOfMemoryError, DivergedError, GroupError, KeyboardInterrupt
             As in `Model.fit`. After any error the detector is unchanged.
+
+        Warns
+        -----
+        UserWarning
+            If recordings have no window, or gaps leave more than a tenth of the rows without one.
+        TrainingWarning
+            If there are few windows, or the model is no better than simple ones.
         """
         # A new detector learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
@@ -359,6 +366,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         windows = Errors(model, *self._lengths, self._center).windows(rows)
         self._check_any(windows, rows)
         rows.warn_of_groups_without(windows)
+        rows.warn_of_short_runs(windows)
         self.model_, self.columns_, self.gap_ = model, rows.columns, rows.gap
         self._set_names()
         given = validation is not None and part is None

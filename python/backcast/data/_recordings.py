@@ -26,6 +26,8 @@ from backcast.data._times import continuations
 from backcast.errors import ArgumentError, DataError, ShapeError
 
 W = TypeVar("W")
+# Gaps that leave more than this part of the rows without a window are a warning.
+_MANY = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +172,19 @@ class Recordings:
             else f"{table}.asfreq({freq})"
         )
 
+    @property
+    def bridging(self) -> str:
+        """What leaves no gap between rows, for advice."""
+        return (
+            f"Rows of NaN for those that are missing, as {self.filling} makes them, leave no gap; "
+            "gap=... allows longer steps"
+        )
+
+    @property
+    def longest_step(self) -> str:
+        """The longest step without a gap, in words."""
+        return "usual" if isinstance(self.gap, dict | None) else describe(self.gap)
+
     def _holidays(self) -> str:
         """Return how a calendar without holidays learns them."""
         gaps = self.gap.values() if isinstance(self.gap, dict) else [self.gap]
@@ -192,6 +207,21 @@ class Recordings:
             warn(
                 f"{len(without)} of {len(every)} recordings have no window of "
                 f"{len(windows.frames)} frames without a gap and are left out: {some}",
+                UserWarning,
+            )
+
+    def warn_of_short_runs(self, windows: Any) -> None:
+        """Warn where gaps leave many rows without a window."""
+        length, sizes = len(windows.frames), self.ends - self.begins
+        of = np.searchsorted(self.last_rows, self.begins)
+        # Gaps do not make a recording short.
+        short = (sizes < length) & (np.bincount(of, sizes)[of] >= length)
+        n = int(sizes[short].sum())
+        if n > _MANY * len(self.values):
+            warn(
+                f"{n:,} of {len(self.values):,} rows are in no window and are not learnt from: "
+                f"between gaps, steps of more than {self.longest_step}, they are fewer than the "
+                f"{length} rows of a window. {self.bridging}{self._holidays()}",
                 UserWarning,
             )
 

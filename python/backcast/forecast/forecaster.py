@@ -260,6 +260,8 @@ class Forecaster(HasModel, BaseEstimator):
         TrainingWarning
             If the forecasts are not clearly better than the last value on the validation windows
             and repeat it therefore, or no window could be held out.
+        UserWarning
+            If recordings have no window, or gaps leave more than a tenth of the rows without one.
         """
         # A new forecaster learns; this one takes over what it learnt in one step.
         new = type(self)(**self.get_params(deep=False))
@@ -308,6 +310,7 @@ class Forecaster(HasModel, BaseEstimator):
         if not len(train):
             raise rows.too_short(past + future)
         rows.warn_of_groups_without(train)
+        rows.warn_of_short_runs(train)
         choices = Choices(
             past=past,
             future=future,
