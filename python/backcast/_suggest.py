@@ -148,7 +148,7 @@ def _for_windows(rows: Recordings) -> Found:
     """Choose windows and a model as the detector does, which cuts the same."""
     past = past_of(rows)
     future = future_of(past.value)
-    kept, _ = hold_out(rows, past.value + future.value, None)
+    kept, *_ = hold_out(rows, past.value + future.value, None)
     n_windows = len(kept.cut(Windows, past.value, future.value))
     updates = updates_of(n_windows, PARAMETERS["batch_size"].default)
     decisions = {"past": past, "future": future, "max_iter": updates}

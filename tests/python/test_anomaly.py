@@ -462,7 +462,7 @@ def test_validation_is_a_part_of_the_rows_or_rows_of_its_own() -> None:
     assert "validation_loss" in found.model_.history_[-1]
     assert "validation_loss" not in detector().fit(series).model_.history_[-1]
     few = of_table().fit(table(30, groups=4), validation=0.5)
-    assert few.decisions_["validation"].startswith("the last 60 rows")
+    assert few.decisions_["validation"].startswith("60 rows: one of every 2 runs")
     with pytest.warns(FutureWarning, match="held_out is called validation now"):
         old = detector().fit(series, held_out=waves(99))
     assert old.threshold_ == detector().fit(series, validation=waves(99)).threshold_
@@ -556,13 +556,61 @@ def test_the_last_fifth_is_not_trained_on() -> None:
 def test_recordings_give_their_last_fifth_or_every_fifth_is_held_out() -> None:
     rows = table(60, groups=2)
     assert "last 24 rows" in of_table().fit(rows).decisions_["validation"]
-    assert "last 30 rows" in of_table().fit(table(30, groups=5)).decisions_["validation"]
+    told = of_table().fit(table(30, groups=5)).decisions_["validation"]
+    assert told == "30 rows: one of every 5 runs, as recordings are short"
     few = of_table().fit(table(30, groups=2))
     assert few.decisions_["validation"] == "too few rows to hold some out"
     blank = waves(100)
     blank[75:] = np.nan
     assert detector().fit(blank).decisions_["validation"] == "too few rows to hold some out"
     assert np.isfinite(few.offset_)
+
+
+def test_the_last_fifth_of_a_recording_with_gaps_is_held_out() -> None:
+    def held_out(drop: list[int], part: float | None = None) -> tuple[set[int], set[int], str]:
+        rows = of_table()._rows(table(200, groups=2).drop(index=drop), None, None)
+        *parts, why = _rules.hold_out(rows, LENGTH, part)
+        runs = [zip(each.begins, each.ends, strict=True) for each in parts if each]
+        train, rest = ({int(i) for b, e in of for i in range(b, e)} for of in runs)
+        assert not train & rest
+        return train, rest, why
+
+    fifths = {*range(160, 200), *range(360, 400)}
+    train, rest, why = held_out([])
+    assert train == {*range(400)} - fifths
+    assert rest == fifths
+    assert why == "the last 80 rows: a fifth of each recording, at least a window"
+    # Runs of 29 rows: 38 of 193 rows, the last run and 10 rows of the one before it.
+    gaps = [29, 59, 89, 119, 149, 179]
+    train, rest, why = held_out(gaps)
+    assert {*range(193)} & rest == {*range(155, 193)}
+    assert len(rest) == 39 + 40 == len({*range(393)} - train) + 1
+    # Of short runs, none is held out, and what is held out is told.
+    short = [*range(0, 200, 5), *range(205, 280, 5)]
+    _, rest, why = held_out(short)
+    assert len(rest) == round(0.2 * 124) == 25
+    assert why.endswith("at least a window; 7% of all rows")
+    # A run that the cut leaves no window to hold out is trained on.
+    train, rest, _ = held_out([165])
+    assert {*range(199)} & rest == {*range(165, 199)}
+    assert {*range(199)} & train == {*range(165)}
+    assert held_out([], 0.5)[2].startswith("the last 200 rows: 0.5 of each")
+
+
+def test_many_rows_without_a_window_are_a_warning() -> None:
+    rows = table(200, groups=2)
+    of_table().fit(rows.drop(index=[50, 55]))
+    holed = rows.drop(index=[*range(0, 80, 8)])
+    told = (
+        r"63 of 390 rows are in no window .* gaps, steps of more than 00:01:30, .* the 9 rows of a "
+        r"window. Rows of NaN .*\['x', 'y'\]\].apply\(lambda each: each.asfreq\('min'\)\) makes"
+    )
+    with pytest.warns(UserWarning, match=told):
+        of_table().fit(holed)
+    filled = holed.set_index("t").groupby("sensor")[["x", "y"]]
+    of_table().fit(filled.apply(lambda each: each.asfreq("min")))
+    with pytest.warns(UserWarning, match="63 of 390 rows .* the 9 rows"):
+        Forecaster(6, 3, QUICK, group="sensor", time="t").fit(holed)
 
 
 # -- what is left to the rules ---------------------------------------------------------------------

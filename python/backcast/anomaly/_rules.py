@@ -21,6 +21,9 @@ from backcast.errors import ShapeError
 AUTO = "auto"
 """The word that leaves a setting to its rule."""
 
+TOO_FEW = "too few rows to hold some out"
+"""Why no rows are held out."""
+
 # Rows of past in a window, at most.
 _PAST = 50
 # The fewest rows in which a period is looked for.
@@ -29,10 +32,10 @@ _SHORTEST = 50
 _PASSES, _UPDATES = 25, (200, 1_000)
 # What counts as most.
 _MOST = 0.5
-# A run of fewer windows than this is too short to hold rows out.
-_WINDOWS_IN_A_RUN = 4
-# Fraction of the rows that are held out.
-_HELD_OUT = 0.2
+# A recording of fewer windows than this is too short to hold rows out.
+_WINDOWS_IN_A_RECORDING = 4
+# Fraction of the rows that are held out; it is told with its true size where they differ more.
+_HELD_OUT, _ABOUT = 0.2, 0.03
 # Autocorrelation of a period, at least.
 _PERIODIC = 0.3
 # Rows that the rules look at, at most.
@@ -116,30 +119,51 @@ def updates_of(n_windows: int, batch_size: int) -> Decision:
 
 def hold_out(
     rows: Recordings, length: int, part: float | None
-) -> tuple[Recordings, Recordings | None]:
-    """Split rows into those to train on and those to hold out; None where rows are too few.
+) -> tuple[Recordings, Recordings | None, str]:
+    """Split rows into those to train on and those to hold out, None where rows are too few.
 
-    Each run of at least four windows gives its last part, by default a fifth, and at least one
-    window. Where no run is that long, every fifth run that holds a window is held out.
+    Only rows of runs that hold a window count. Each recording of at least four windows of them
+    gives its last part, by default a fifth, and at least one window; a run that the cut leaves no
+    window to hold out is trained on. Where no recording is that long, every fifth run is held out.
+
+    Returns
+    -------
+    train, rest : Recordings
+        The rows to train on, and those held out.
+    why : str
+        Which these are, in words.
     """
-    part = _HELD_OUT if part is None else part
+    share, part = ("a fifth", _HELD_OUT) if part is None else (f"{part:.4g}", part)
     sizes = rows.ends - rows.begins
-    held = np.maximum(np.round(part * sizes), length).astype(np.intp)
-    held[sizes < _WINDOWS_IN_A_RUN * length] = 0
+    usable = np.where(sizes >= length, sizes, 0)
+    of = np.searchsorted(rows.last_rows, rows.begins)
+    totals = np.bincount(of, usable)
+    cuts = np.maximum(np.round(part * totals), length)
+    cuts[totals < _WINDOWS_IN_A_RECORDING * length] = 0
+    later = (np.cumsum(totals)[of] - np.cumsum(usable)).astype(np.intp)
+    held = np.clip(cuts.astype(np.intp)[of] - later, 0, usable)
+    held[held < length] = 0
     if held.any():
         middles = rows.ends - held
         kept = held > 0
+        n = int(held.sum())
+        why = f"the last {n:,} rows: {share} of each recording, at least a window"
+        if abs(n / len(rows.values) - part) > _ABOUT:
+            why += f"; {n / len(rows.values):.0%} of all rows"
         return (
             replace(rows, ends=middles),
             replace(rows, begins=middles[kept], ends=rows.ends[kept]),
+            why,
         )
-    usable, every = np.flatnonzero(sizes >= length), max(2, round(1 / part))
-    if len(usable) < every:
-        return rows, None
+    full, every = np.flatnonzero(usable), max(2, round(1 / part))
+    if len(full) < every:
+        return rows, None, TOO_FEW
     last = np.zeros(len(sizes), bool)
-    last[usable[every - 1 :: every]] = True
+    last[full[every - 1 :: every]] = True
     train = replace(rows, begins=rows.begins[~last], ends=rows.ends[~last])
-    return train, replace(rows, begins=rows.begins[last], ends=rows.ends[last])
+    rest = replace(rows, begins=rows.begins[last], ends=rows.ends[last])
+    why = f"{sizes[last].sum():,} rows: one of every {every} runs, as recordings are short"
+    return train, rest, why
 
 
 def column_weights(

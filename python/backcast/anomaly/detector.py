@@ -35,6 +35,7 @@ from backcast.anomaly._context import joined
 from backcast.anomaly._events import events_of, require_pandas
 from backcast.anomaly._rules import (
     AUTO,
+    TOO_FEW,
     Decision,
     center_of,
     column_weights,
@@ -440,14 +441,10 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         errors, model = self._errors(), self.model_
         kept, why = rows, "given"
         if normal is None:
-            kept, normal = hold_out(rows, sum(self._lengths), part)
+            kept, normal, why = hold_out(rows, sum(self._lengths), part)
             # Both parts need a window that holds a number.
-            if normal and len(errors.windows(normal)) and len(errors.windows(kept)):
-                n = int((normal.ends - normal.begins).sum())
-                share = "a fifth" if part is None else f"{part:.4g}"
-                why = f"the last {n:,} rows: {share} of each recording, at least a window"
-            else:
-                kept, normal, why = rows, None, "too few rows to hold some out"
+            if not normal or not len(errors.windows(normal)) or not len(errors.windows(kept)):
+                kept, normal, why = rows, None, TOO_FEW
         self.decisions_["validation"] = why
         if looks and normal is not None:
             # Some are enough to see when to stop, and cost less than the training.
