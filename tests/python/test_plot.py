@@ -660,6 +660,69 @@ def test_panels_of_a_recording_have_one_axis_although_rows_lack_scores():
     plt.close(figure)
 
 
+def test_single_rows_without_a_score_are_short_lines_below():
+    rows = np.ones(2000)
+    rows[[50, 700, 701]] = np.nan
+    figure = plot.scores(np.arange(2000.0), rows)
+    above, below = figure.axes
+    assert not above.collections
+    (lines,) = below.collections
+    assert [path.vertices[:, 0].tolist() for path in lines.get_paths()] == [
+        [at, at] for at in (50, 700, 701)
+    ]
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["no score"]
+    rows[900:1000] = np.nan
+    above, below = plot.scores(np.arange(2000.0), rows).axes
+    (hatched,) = above.collections
+    assert (len(hatched.get_paths()), hatched.get_linewidth()) == (1, 0)
+    assert [text.get_text() for text in below.get_legend().get_texts()] == ["no score"]
+
+
+def test_several_recordings_show_the_columns_that_their_events_name():
+    tables = {name: pd.DataFrame(np.zeros((40, 5)), columns=[*"abcde"]) for name in "pq"}
+    scores = np.full((80, 5), 0.1)
+    scores[50, 4] = 1
+    events = pd.DataFrame(
+        {
+            "group": "p",
+            "start": [3, 20],
+            "end": [5, 22],
+            "score": [1.0, 9.0],
+            "columns": [["d", "a"], ["c", "b", "e"]],
+        }
+    )
+    figure = plot.scores(tables, scores, 0.5, events)
+    titles = [ax.get_title("left") for ax in figure.axes]
+    assert titles == ["p: b", "c", "d", "score", "q: e", "score"]
+    assert figure.get_supxlabel() == (
+        "Of each, columns that its events name, or the one with the highest scores."
+    )
+
+
+def test_recordings_that_are_not_named_are_refused_and_rows_drawn_in_order():
+    hours = pd.date_range("2026-01-01", periods=40, freq="h")
+    table = pd.DataFrame({"t": [*hours, *hours], "m": np.repeat([*"ab"], 40), "x": 1.0})
+    table["x"] = np.arange(80.0)
+    for options in ({"time": "t"}, {}):
+        given = table if options else table.set_index("t")
+        with pytest.raises(DataError, match="time must differ within a .* 2026-01-01 .* group="):
+            plot.scores(given, np.ones(80), **options)
+    figure = plot.scores(table[::-1], np.ones(80), group="m", time="t")
+    drawn = [figure.axes[i].lines[0].get_ydata() for i in (0, 2)]
+    np.testing.assert_array_equal(drawn, [np.arange(40, 80), np.arange(40)])
+
+
+def test_dates_below_scores_are_short():
+    days = pd.date_range("2026-04-01", periods=400, freq="h")
+    figure = plot.scores(pd.Series(np.arange(400.0), days), np.ones(400))
+    pixels(figure)
+    labels = figure.axes[-1].get_xticklabels()
+    boxes = [label.get_window_extent() for label in labels if label.get_text()]
+    assert len(boxes) > 3
+    gaps = [right.x0 - left.x1 for left, right in zip(boxes, boxes[1:], strict=False)]
+    assert min(gaps) > 20
+
+
 def test_the_column_drawn_of_several_recordings_is_the_first_of_the_event():
     tables = {name: pd.DataFrame(np.zeros((40, 3)), columns=["a", "b", "c"]) for name in "pq"}
     scores = np.full((80, 3), 0.1)

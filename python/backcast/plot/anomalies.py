@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from backcast._engine import tables
 from backcast.anomaly._scoring import ranked, row_scores
 from backcast.errors import ArgumentError, DataError, ShapeError
+from backcast.plot._dates import date_axis
 from backcast.plot._figure import (
     FUTURE,
     NEUTRAL,
@@ -23,8 +24,10 @@ from backcast.plot._figure import (
     require_matplotlib,
 )
 
-# Recordings in one figure, at most.
-_RECORDINGS = 5
+# Recordings in one figure, and columns of each of several, at most.
+_RECORDINGS, _COLUMNS = 5, 3
+# Stretches of a smaller part of the axis cannot be hatched.
+_NARROW = 0.003
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +57,8 @@ def scores(
     threshold : float, default=None
         Rows with a score above it are outliers and have its colour: ``detector.threshold_``.
     events : DataFrame, default=None
-        As `AnomalyDetector.events` returns them. They are shaded from ``start`` to ``end``.
+        As `AnomalyDetector.events` returns them. They are shaded from ``start`` to ``end``;
+        ``columns`` are drawn of each of several recordings.
     group : label or list of labels, default=None
         Column of the table, or level of its index, that names the recording of a row.
     time : label, default=None
@@ -68,16 +72,17 @@ def scores(
     matplotlib.figure.Figure
         The new figure, or that of `ax`. One panel for each column, in the order of the table; of
         more than 8 columns, only the 8 with the highest scores. The score of the rows is below
-        them, on a logarithmic axis. Of several recordings, the column with the highest score of
-        each, and the score; of more than 5, only the 5 with the highest scores. A line below says
-        what is left out. Stretches of rows without a score are hatched.
+        them, on a logarithmic axis. Of several recordings, up to 3 columns that the events of each
+        name, or else the column with the highest score, and the score; of more than 5, only the 5
+        with the highest scores. A line below says what is left out. Stretches of rows without a
+        score are hatched; of those that are too narrow, a short line is at the bottom of the score.
 
     Raises
     ------
     ShapeError
         If there is not one score for each row, or for each number.
     DataError
-        If there is no column of numbers, or no row.
+        If there is no column of numbers, or no row, or a recording has two rows at one time.
     ArgumentError
         If `group` or `time` is not a column of the table, or `events` have no ``start`` or ``end``.
     MissingPackageError
@@ -112,6 +117,8 @@ def scores(
     places = {None: np.arange(len(values))}
     if groups is not None:
         places = {label: np.flatnonzero(groups == label) for label in groups.unique()}
+    if time is not None or _has_times(index):
+        places = {label: _by_time(index, rows) for label, rows in places.items()}
     parts = [
         _Part(label, values[rows], each[rows], index[rows], _of(events, label, own_names))
         for label, rows in places.items()
@@ -122,7 +129,7 @@ def scores(
         highest = [-np.nanmax(np.append(part.rows, -np.inf)) for part in parts]
         drawn = [parts[i] for i in sorted(np.argsort(highest, kind="stable")[:_RECORDINGS])]
 
-    shown = [part.shown(1 if several else 8) for part in drawn]
+    shown = [(several and part.named(names)) or part.shown(1 if several else 8) for part in drawn]
     titles = [[*(names[column] for column in own), "score"] for own in shown]
     panels = panels_of(ax, [name for own in titles for name in own], "panel")
     if panels is None:
@@ -138,9 +145,13 @@ def scores(
         told = []
         if len(drawn) < len(parts):
             told.append(f"The {len(drawn)} of {len(parts)} recordings with the highest scores.")
-        if (n := len(shown[0])) < len(names):
+        if any(len(own) < len(names) for own in shown):
             most = "highest scores" if each.shape == values.shape else "largest deviations"
-            which = "Of each, the column" if several else f"The {n} of {len(names)} columns"
+            which = f"The {len(shown[0])} of {len(names)} columns"
+            if several:
+                which = "Of each, the column"
+                if any(part.named(names) for part in drawn):
+                    which = "Of each, columns that its events name, or the one"
             told.append(f"{which} with the {most}.")
         if told:
             note(figure, " ".join(told))
@@ -151,8 +162,10 @@ def scores(
         _draw(mine, part, own, names, threshold)
         if several:
             mine[0].set_title(f"{part.label}: {names[own[0]]}", fontsize=11, loc="left", pad=3)
-            # The score below has them.
-            mine[0].tick_params(labelbottom=False)
+            for panel in mine[:-1]:
+                # The score below has them.
+                panel.tick_params(labelbottom=False)
+                panel.xaxis.get_offset_text().set_visible(False)
         x = _axis(part.index, part.index)
         unit = "seconds" if getattr(part.index, "dtype", x.dtype).kind == "m" else "row"
         if part is drawn[-1]:
@@ -175,26 +188,41 @@ class _Part:
         """One score a row."""
         return self.scores if self.scores.ndim == 1 else row_scores(self.scores)
 
-    def shown(self, most: int) -> NDArray[np.intp]:
+    def named(self, names: Sequence[str]) -> list[int]:
+        """Return up to 3 columns that drove its events, those of the highest events first."""
+        if self.events is None or not {"columns", "score"} <= set(self.events):
+            return []
+        # The first column of each event comes before the second of any.
+        order = sorted(
+            (rank, -score, names.index(str(label)))
+            for labels, score in zip(self.events["columns"], self.events["score"], strict=True)
+            for rank, label in enumerate(labels)
+            if str(label) in names
+        )
+        return sorted([*dict.fromkeys(column for *_, column in order)][:_COLUMNS])
+
+    def shown(self, most: int) -> list[int]:
         """Return the columns with the highest scores; without scores of columns, of the values."""
-        every = np.arange(self.values.shape[1])
-        if len(every) <= most:
-            return every
+        n_columns = self.values.shape[1]
+        if n_columns <= most:
+            return [*range(n_columns)]
         values = self.values
         merit = self.scores
         if merit.shape != values.shape:
             merit = np.abs(values - np.nanmean(values, 0))
-        return np.sort(ranked(merit)[0][:most])
+        return sorted(ranked(merit)[0][:most].tolist())
 
 
 def _draw(
     panels: Sequence[Axes], part: _Part, shown: Any, names: Sequence[str], threshold: float | None
 ) -> None:
     """Draw columns of one recording and, in the last panel, its scores."""
+    from matplotlib.colors import to_rgba
     from matplotlib.ticker import LogLocator, NullFormatter
 
     x, rows = _axis(part.index, part.index), part.rows
     without = np.isnan(rows)
+    wide = _wide(x, without)
     for panel, column in zip(panels, shown, strict=False):
         panel.plot(x, part.values[:, column], color=PAST, linewidth=1)
         panel.set_title(names[column], fontsize=11, loc="left", pad=3)
@@ -226,26 +254,63 @@ def _draw(
         for start, end in spans:
             # The edge makes an event of one row visible.
             panel.axvspan(start, end, color=FUTURE, alpha=0.25, linewidth=1.5)
-        if without.any():
+        if wide.any():
             panel.fill_between(
                 x,
                 0,
                 1,
-                where=without,
+                where=wide,
                 transform=panel.get_xaxis_transform(),
                 facecolor="none",
-                edgecolor=NEUTRAL,
+                edgecolor=to_rgba(NEUTRAL, 0.4),
                 hatch="////",
-                # The edge makes a single row visible.
-                linewidth=1,
+                linewidth=0,
                 label="no score",
             )
+        if x.dtype.kind == "M":
+            date_axis(panel.xaxis)
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(alpha=0.3)
+    if (narrow := without & ~wide).any():
+        below.vlines(
+            x[narrow],
+            0,
+            0.06,
+            transform=below.get_xaxis_transform(),
+            color=NEUTRAL,
+            linewidth=1,
+            label="" if wide.any() else "no score",
+        )
     if threshold is not None or without.any():
         # As flat as the title.
         flat: dict[str, Any] = {"borderpad": 0, "borderaxespad": 0.2, "fontsize": 10}
         below.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False, **flat)
+
+
+def _wide(x: NDArray[Any], rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which of these rows are in stretches that take enough of the axis to be hatched."""
+    wide = np.zeros(len(rows), bool)
+    for begin, end in np.flatnonzero(np.diff(rows, prepend=False, append=False)).reshape(-1, 2):
+        wide[begin:end] = x[end - 1] - x[begin] > _NARROW * (x.max() - x.min())
+    return wide
+
+
+def _by_time(index: Any, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows of a recording in the order of their times, which must differ."""
+    times = index[rows]
+    if (twice := times.duplicated()).any():
+        raise DataError(
+            f"time must differ within a recording, got {times[twice][0]} twice; of several "
+            "recordings in one table, group=... is the column that names them"
+        )
+    # Words are in their order.
+    ordered = _has_times(times) or times.dtype.kind in "iuf"
+    return rows[np.argsort(times, kind="stable")] if ordered else rows
+
+
+def _has_times(index: Any) -> bool:
+    """Whether labels are dates, durations or periods."""
+    return index.dtype.kind in "mM" or str(index.dtype).startswith("period")
 
 
 def _groups(series: Any, group: Any, time: Any) -> tuple[Any, list[Any]]:
