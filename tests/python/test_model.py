@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from backcast import Model
 from backcast._training.progress import Progress
+from backcast.errors import ArgumentError, ShapeError
 from small import FUTURE, PAST, X, assert_same_weights, differ, small_model, windows
 
 Array = NDArray[Any]
@@ -128,7 +129,7 @@ def test_one_array_is_past_and_future() -> None:
     assert_same_weights(one.partial_fit(X), two.partial_fit(PAST, FUTURE))
 
 
-@pytest.mark.parametrize(("length", "horizon"), [(8, 4), (9, 4), (2, 1), (1, 0)])
+@pytest.mark.parametrize(("length", "horizon"), [(8, 4), (9, 4), (2, 1)])
 def test_the_horizon_of_one_array_is_half_of_it(length: int, horizon: int) -> None:
     assert small_model().fit(windows(length=length)).horizon_ == horizon
 
@@ -140,10 +141,20 @@ def test_the_horizon_is_that_of_the_future_given() -> None:
     assert model.losses(X) == model.losses(X[:, :6], X[:, 6:])
 
 
-def test_without_a_horizon_the_past_is_all() -> None:
-    model = small_model(horizon=0).fit(X)
-    assert model.losses(X)["predict"] == 0
-    assert model.losses(X) == model.losses(X, X[:, :0])
+@pytest.mark.parametrize("scale", [None, "standard"])
+def test_a_decoder_that_predicts_needs_a_future(scale: str | None) -> None:
+    for decoders in ("both", "predict"):
+        model = small_model(horizon=0, scale=scale, decoders=decoders)
+        with pytest.raises(ArgumentError, match='got 0: decoders="reconstruct" takes windows that'):
+            model.fit(X)
+        with pytest.raises(ShapeError, match="future must have at least 1 frame, got 0"):
+            model.set_params(horizon=None).fit(X, X[:, :0])
+        with pytest.raises(ShapeError, match="future must have at least 1 frame, got 0"):
+            model.fit(X[:, :1])
+    for horizon in (0, None):
+        model = small_model(horizon=horizon, scale=scale, decoders="reconstruct").fit(X)
+        assert model.horizon_ == 0
+        assert set(model.losses(X)) == {"reconstruct"}
 
 
 def test_an_autoencoder_takes_whole_windows_as_past() -> None:

@@ -86,7 +86,6 @@ def test_a_fitted_classifier_tells_of_itself() -> None:
         ({}, lambda m: m.fit(X, validation=0.25), "9 windows of 4 + 4 frames"),
         ({}, lambda m: m.fit(PAST, FUTURE), "12 windows of 5 + 3 frames"),
         ({"decoders": "reconstruct"}, lambda m: m.fit(X), "12 windows of 8 frames"),
-        ({"horizon": 0}, lambda m: m.fit(X), "12 windows of 8 frames"),
         ({}, lambda m: m.fit([X[0], X[1, :6]], [X[2], X[3]]), "2 windows of 6–8 + 8 frames"),
         ({}, lambda m: m.partial_fit(X), "windows of 4 + 4 frames, in parts"),
         ({}, lambda m: m.fit(X[:n] for n in (5, 3, 5, 3)), "windows of 4 + 4 frames, in parts"),

@@ -27,7 +27,7 @@ from backcast._training.advice import (
 from backcast._training.batches import Batches, pair
 from backcast._training.hooks import Callback
 from backcast._training.windows import Pair, hold_out, is_part, pair_of, validation_pair
-from backcast.errors import ArgumentError
+from backcast.errors import ArgumentError, ShapeError
 
 # Windows that the advice looks at.
 _SOME = 64
@@ -135,7 +135,15 @@ class CompositeEstimator(Estimator):
         horizon = value(self, "horizon")
         fitted = self._fitted if proceed else None
         cut = fitted.horizon if fitted is not None and horizon is None else horizon
-        return pair_of(past, future, cut, predicts=self._predicts(), asked=horizon)
+        whole = 'decoders="reconstruct" takes windows that are all past'
+        if horizon == 0 and self._predicts():
+            raise ArgumentError(
+                f"horizon must be at least 1 with decoders={self.decoders!r}, got 0: {whole}"
+            )
+        windows = pair_of(past, future, cut, predicts=self._predicts(), asked=horizon)
+        if self._predicts() and windows.lengths[1] == 0:
+            raise ShapeError(f"future must have at least 1 frame, got 0: {whole}")
+        return windows
 
     def _hold_out(
         self, past: Any, windows: Pair, validation: Any, batches: Batches | None
