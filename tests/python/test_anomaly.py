@@ -639,6 +639,19 @@ def test_the_window_holds_whole_periods() -> None:
     assert _rules.past_of(rows_of(holed)).value == 40
 
 
+def test_noise_on_a_slow_curve_is_no_period() -> None:
+    t, n = np.arange(4000), np.random.default_rng(0).normal(size=(2, 4000))
+    load = np.sin(2 * np.pi * t / 144)
+    falling = np.column_stack([-t / 144 * 0.4 + 0.2 * n[0], load + 0.15 * n[1]])
+    assert abs((_rules.period_of(rows_of(falling)) or 0) - 144) < 6
+    for seed in range(20):
+        # The period is longer than half of the rows.
+        slow = np.sin(2 * np.pi * t[:300] / 250) + 0.3 * noise(300, seed)
+        assert _rules.period_of(rows_of(slow)) is None
+        walk = np.cumsum(noise(300, seed)) + noise(300, seed + 50)
+        assert (_rules.period_of(rows_of(walk)) or 99) > 9
+
+
 def test_the_level_is_subtracted_where_it_drifts_or_columns_rest() -> None:
     t = np.arange(1000)
     still = np.sin(t / 5) + 0.1 * noise(1000)
@@ -647,7 +660,15 @@ def test_the_level_is_subtracted_where_it_drifts_or_columns_rest() -> None:
     assert drift.value is True
     assert drift.why.startswith("100% of the levels of the last fifth lie outside")
     # A drift of one column of four, or one that ended, is none of the table.
-    assert not _rules.center_of(rows_of(np.stack([still + t / 100, *[still] * 3], 1)), 50).value
+    one = _rules.center_of(rows_of(np.stack([np.ones(1000), still + t / 100, *[still] * 3], 1)), 50)
+    assert (one.value, one.why) == (
+        *(
+            False,
+            "26% of the levels of the last fifth lie outside those before, mostly in column 1",
+        ),
+    )
+    most = _rules.center_of(rows_of(np.stack([still, *[still + t / 100] * 4], 1)), 50)
+    assert most.why.endswith("before, mostly in columns 1, 2, 3 and 1 more")
     assert not _rules.center_of(rows_of(still + np.minimum(t, 500) / 100), 50).value
     resting = np.repeat(np.random.default_rng(0).integers(0, 3, (10, 3)), 100, axis=0)
     rest = _rules.center_of(rows_of(np.column_stack([resting, still])), 50)

@@ -38,6 +38,9 @@ _WINDOWS_IN_A_RECORDING = 4
 _HELD_OUT, _ABOUT = 0.2, 0.03
 # Autocorrelation of a period, at least.
 _PERIODIC = 0.3
+# How far the autocorrelation rises to a period, at least, as noise makes peaks on its slopes:
+# standard errors of that of noise, or this much where they are more.
+_ERRORS, _RISE = 3, 0.2
 # Rows that the rules look at, at most.
 _ROWS = 20_000
 # The errors of a column grow if they are, in rows held out, this much larger than the median's.
@@ -94,15 +97,22 @@ def center_of(rows: Recordings, past: int) -> Decision:
     rest = _resting(values, min(past, _PAST))
     if rest > _MOST:
         return Decision(True, f"{rest:.0%} of the columns rest in most windows")
-    varying = values[:, values.std(0) > 0]
+    varies = values.std(0) > 0
+    varying = values[:, varies]
     levels = _sums(varying - varying.mean(0), past)
     first = len(values) - round(_HELD_OUT * len(values))
     # A level of the last fifth shares no row with those before.
     before, after = levels[: max(first - past + 1, 0)], levels[first:]
     if not before.size or not after.size:
         return Decision(False, "the rows do not show whether the level drifts")
-    drift = float(((after > before.max(0)) | (after < before.min(0))).mean())
+    shares = ((after > before.max(0)) | (after < before.min(0))).mean(0)
+    drift = float(shares.mean())
     why = f"{drift:.0%} of the levels of the last fifth lie outside those before"
+    drifting = [str(rows.columns[i]) for i in np.flatnonzero(varies)[shares > _MOST]]
+    if drifting and len(varies) > 1:
+        which = "column" if len(drifting) == 1 else "columns"
+        more = f" and {len(drifting) - 3} more" if len(drifting) > 3 else ""
+        why += f", mostly in {which} {', '.join(drifting[:3])}{more}"
     return Decision(drift > _MOST, why)
 
 
@@ -225,7 +235,10 @@ def _sums(values: NDArray[Any], length: int) -> Numbers:
 
 
 def _period(values: Numbers) -> int | None:
-    """Return the lag of the highest peak of the mean autocorrelation, None where it is low."""
+    """Return the lag of the highest peak of the mean autocorrelation.
+
+    None where all peaks are low, or the autocorrelation hardly rises to them.
+    """
     n = len(values)
     if n < _SHORTEST:
         return None
@@ -241,6 +254,8 @@ def _period(values: Numbers) -> int | None:
     lags = np.fft.irfft(power, axis=0)[: n // 2]
     found: NDArray[Any] = (lags / lags[0]).mean(1)
     peaks = 1 + np.flatnonzero((found[1:-1] > found[:-2]) & (found[1:-1] >= found[2:]))
+    rise = min(_ERRORS / math.sqrt(n), _RISE)
+    peaks = peaks[found[peaks] - np.minimum.accumulate(found)[peaks] >= rise]
     if not len(peaks):
         return None
     best = int(peaks[np.argmax(found[peaks])])
