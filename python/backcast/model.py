@@ -404,7 +404,9 @@ class Model(TransformerMixin, CompositeEstimator):
         Parameters
         ----------
         past : array_like of shape (n_windows, T, *frame_shape), or list of (T_i, *frame_shape)
-            Frames, in the units the model was fitted on.
+            Frames, in the units the model was fitted on. All are encoded, so windows of a table
+            that have a future give embeddings of both parts, on the time at which the future ends:
+            ``model.encode(w.past)`` encodes the pasts, as in training.
         state : {"embedding", "full"}, default="embedding"
             "embedding" is h of the top layer after the last frame, or pooled as the parameter
             `pooling` says; "full" is h of all layers, then c of all layers, as `decode` takes it.

@@ -42,6 +42,7 @@ def test_readme_examples_run_in_their_order(tmp_path, monkeypatch):
     assert abs((worst["peak"] - pd.Timestamp("2026-01-01 00:58:35")).total_seconds()) < 30
     assert list(names["forecast"].index) == list(names["new"]["time"][:20])
     assert len(names["embeddings"]) == len(names["cut"])
+    assert (names["embeddings"].index == names["cut"].past.index).all()
     assert len(names["joined"]) == len(names["cut"])
     for picture in ("events.png", "forecast.png", "map.png", "film.gif"):
         assert (tmp_path / picture).stat().st_size > 10_000

@@ -83,7 +83,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     --------
     Model.encode : Embeddings of windows.
     Classifier : A classifier that starts from a model's encoder.
-    backcast.plot.embeddings : A map of embeddings.
+    backcast.plot.embedding_map : A map of embeddings.
 
     Notes
     -----

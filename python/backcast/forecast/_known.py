@@ -260,7 +260,7 @@ def _places(
     if calendar is not None:
         step = f", by the calendar {describe(calendar)}"
     elif goes_on is not None and goes_on.step is not None:
-        step = f", one every {goes_on.step}"
+        step = f", one every {str(goes_on.step).removeprefix('0 days ')}"
     rows = f"; it has rows from {there[0]} to {there[-1]}" if len(there) else ""
     raise DataError(
         f"future must have the {steps} rows after the series, got none at "
