@@ -503,7 +503,7 @@ class AnomalyDetector(HasModel, OutlierMixin, BaseEstimator):
         if not given:
             margin = margin_of(np.isfinite(scores).sum() / sum(self._lengths))
         self._threshold, self._by_hand = threshold * margin, False
-        raised = f", times {margin:.2f} as they are few" if margin > 1 else ""
+        raised = f", times {margin:.2f} as they are few" if margin >= 1.005 else ""
         self.decisions_["threshold"] = (
             f"{self._threshold:.4g}: quantile {quantile:.4g} of the scores of the {source}{raised}"
         )
