@@ -68,7 +68,7 @@ def forecast_errors(
     pandas.DataFrame
         One row for each step (1, 2, ...), or for each group, column and step, as `per` says; the
         level of groups has the name of the table's; after a group "step", the level of steps is
-        "step_", and "column" likewise. The columns are the measure
+        ``step_``, and "column" likewise. The columns are the measure
         ("MAE", "RMSE", "MASE", "sMAPE") and the forecast ("model", "naive", with `season`
         "seasonal", and for a forecaster the "linear" one that is part of it). With `interval` also
         "pinball" and "coverage" with the level in percent, as "coverage 90", of the forecaster.
