@@ -585,7 +585,7 @@ def test_the_last_fifth_of_a_recording_with_gaps_is_held_out() -> None:
     train, rest, why = held_out(gaps)
     assert {*range(193)} & rest == {*range(155, 193)}
     assert len(rest) == 39 + 40 == len({*range(393)} - train) + 1
-    # Of short runs, none is held out, and what is held out is told.
+    # Short runs are not held out, and the reason gives the fraction that is.
     short = [*range(0, 200, 5), *range(205, 280, 5)]
     _, rest, why = held_out(short)
     assert len(rest) == round(0.2 * 124) == 25

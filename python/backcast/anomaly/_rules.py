@@ -34,7 +34,7 @@ _PASSES, _UPDATES = 25, (200, 1_000)
 _MOST = 0.5
 # A recording of fewer windows than this is too short to hold rows out.
 _WINDOWS_IN_A_RECORDING = 4
-# Fraction of the rows that are held out; it is told with its true size where they differ more.
+# Fraction of the rows to hold out. The reason gives the true fraction if it differs by more.
 _HELD_OUT, _ABOUT = 0.2, 0.03
 # Autocorrelation of a period, at least.
 _PERIODIC = 0.3

@@ -10,11 +10,8 @@ from numpy.typing import NDArray
 
 from backcast._warn import warn
 from backcast.data import _calendars
-from backcast.data._dates import FEWER, how_to_date, swapped
+from backcast.data._dates import FEWER, MEDIANS, how_to_date, swapped
 from backcast.errors import ArgumentError, DataError
-
-# A step of more than this many median steps is a gap.
-_MEDIANS = 1.5
 
 
 def has_times(index: Any) -> bool:
@@ -127,7 +124,7 @@ def _advise_on_numbers(labels: Any) -> None:
         return
     steps = np.diff(labels.to_numpy(dtype=np.float64))
     median = np.median(np.abs(steps))
-    if labels.is_unique and not (steps > 0).all() or (steps > _MEDIANS * median).any():
+    if labels.is_unique and not (steps > 0).all() or (steps > MEDIANS * median).any():
         warn(
             "the index holds numbers and is not taken as times, so rows are in their order and "
             'without gaps; if it holds times, table.rename_axis("seconds") and time="seconds" '
@@ -179,7 +176,7 @@ def find_gaps(
     # By default each recording has a longest step of its own.
     longest = np.full(codes[-1] + 1, np.inf)
     present, medians = _medians(steps[same].astype(np.float64), codes[:-1][same])
-    longest[present] = _MEDIANS * medians
+    longest[present] = MEDIANS * medians
     found = same & (steps.astype(np.float64) > longest[codes[:-1]])
     learnt = {code: _as_gap(longest[code], steps.dtype) for code in present}
     special = {} if gap is None else _known(gap, present, groups)
@@ -219,7 +216,7 @@ def warn_of_swapped(labels: Any, codes: NDArray[np.intp], n_gaps: int, name: Any
     steps, of = np.diff(times)[same].astype(np.float64), codes[:-1][same]
     longest = np.zeros(codes[-1] + 1)
     present, medians = _medians(steps, of)
-    longest[present] = _MEDIANS * medians
+    longest[present] = MEDIANS * medians
     n_other = int((steps > longest[of]).sum())
     if n_gaps > 1 and n_other * FEWER <= n_gaps:
         warn(

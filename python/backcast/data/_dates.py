@@ -14,9 +14,9 @@ from backcast._engine.tables import is_missing
 _SAMPLE, _MANY = 100, 10_000
 # A date such as 31.12.2026 or 12/31/26.
 _DATE = re.compile(r"\s*(\d{1,2})([./-])(\d{1,2})\2(\d{4}|\d{2})(?![\d./-])")
-# A step of more than this many median steps is uneven. One of two ways to read dates has so much
-# fewer uneven steps.
-_MEDIANS, FEWER = 1.5, 4
+# A step of more than this many median steps is uneven, or a gap. One of two ways to read dates has
+# so much fewer uneven steps.
+MEDIANS, FEWER = 1.5, 4
 
 
 def how_to_date(labels: Any, name: Any) -> str:
@@ -75,7 +75,7 @@ def _uneven(dates: list[re.Match[str]], day: int, month: int) -> int:
         steps = np.diff(pd.to_datetime(pd.Index(plain), format="ISO8601").asi8)
     except (ValueError, TypeError, OverflowError):
         return 0
-    return int(np.count_nonzero((steps <= 0) | (steps > _MEDIANS * np.median(steps))))
+    return int(np.count_nonzero((steps <= 0) | (steps > MEDIANS * np.median(steps))))
 
 
 def swapped(dates: Any) -> Any:
