@@ -363,8 +363,12 @@ pub struct Share {
     pub parts: usize,
 }
 
-/// Rows of A in a block, which stays in the second cache while all panels pass by.
+/// Rows of A in a block, which passes by every panel.
 const HEIGHT: usize = 384;
+/// k in a block: the longer, the more rarely sums go to memory and back; a panel of so many rows stays in the second cache.
+const DEPTH: usize = 1024;
+/// Panels of B in a block, which are packed together.
+const PANELS: usize = 32;
 
 impl Kernel for Share {
     #[allow(unsafe_code)]
@@ -379,42 +383,49 @@ impl Kernel for Share {
         let (from, to) = (self.part * units / self.parts, (self.part + 1) * units / self.parts);
         let (from, to) = ((from * unit).min(size), (to * unit).min(size));
         let ((m0, m1), (n0, n1)) = if by_rows { ((from, to), (0, n)) } else { ((0, m), (from, to)) };
-        // Rows that run along k are read where they are.
+        // Rows that run along k are read where they are; others are packed side by side. For few panels the copy should be
+        // quick, so that many rows are copied at once, of which only few fit the first cache; else tiles should be.
         let in_place = a.column == 1;
-        let group = if in_place { HEIGHT } else { S::GROUP };
-        // k in a block, of which a panel stays in the first cache while packed rows pass by. Rows that are read where they
-        // are come from memory the faster the longer they are.
-        let most = 16 * S::LANES * if in_place { 4 } else { 1 };
+        let (group, depth) = match n1 - n0 {
+            _ if in_place => (HEIGHT, DEPTH),
+            few if few < 8 * wide => (S::GROUP, 16 * S::LANES),
+            _ => (S::ROWS, DEPTH),
+        };
+        let (depth, width) = (depth.min(k), (PANELS * wide).min(n1 - n0));
         let mut buffer = super::Scratch::take();
-        let panel = buffer.0.reserve(most.min(k) * (wide + HEIGHT));
-        let packed = panel.wrapping_add(most.min(k) * wide);
+        let panels = buffer.0.reserve(packed_size(depth, width, S::LANES) + depth * HEIGHT);
+        let packed = panels.wrapping_add(packed_size(depth, width, S::LANES));
         let mut meter = Meter::default();
-        for p in (0..k.max(1)).step_by(most) {
-            let depth = most.min(k - p);
-            for block in (m0..m1).step_by(HEIGHT) {
-                let end = m1.min(block + HEIGHT);
-                // SAFETY: the buffer holds one block of a panel and the packed rows of A; A, B and C are good for (m, k),
-                // (k, n), (m, n).
-                unsafe {
-                    if !in_place {
-                        pack_rows::<S>(a.from(block, p), end - block, depth, packed);
-                    }
-                    for first in (n0..n1).step_by(wide) {
-                        let columns = wide.min(n1 - first);
-                        let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
-                        let width = vectors * S::LANES;
-                        pack_panel(b.from(p, 0), depth, first, columns, (width, width), panel);
-                        for row in (block..end).step_by(group) {
-                            let rows = group.min(end - row);
-                            let of_a = if in_place {
-                                a.from(row, p)
-                            } else {
-                                Matrix { at: packed.add((row - block) * depth), row: 1, column: rows }
-                            };
-                            let at = c.add(row * c_row + first * c_column);
-                            let add = add || p > 0;
-                            let out = Out { at, row: c_row, column: c_column, add, bias: std::ptr::null() };
-                            strip::<S>(of_a, (rows, depth), panel, vectors, (0, columns), out, &mut meter);
+        for p in (0..k.max(1)).step_by(depth.max(1)) {
+            let depth = depth.min(k - p);
+            for left in (n0..n1).step_by(PANELS * wide) {
+                let right = n1.min(left + PANELS * wide);
+                // SAFETY: the buffer has room for a block of B; B is good for (k, n).
+                unsafe { pack(b.from(p, left), depth, right - left, S::LANES, panels) };
+                for top in (m0..m1).step_by(HEIGHT) {
+                    let bottom = m1.min(top + HEIGHT);
+                    // SAFETY: the buffer holds the panels and has room for the packed rows of A; A and C are good for (m, k)
+                    // and (m, n).
+                    unsafe {
+                        if !in_place {
+                            pack_rows(a.from(top, p), bottom - top, depth, group, packed);
+                        }
+                        for first in (left..right).step_by(wide) {
+                            let columns = wide.min(right - first);
+                            let vectors = if columns == wide { COLUMNS } else { panel_vectors(columns, S::LANES) };
+                            let panel = panels.add(depth * (first - left));
+                            for row in (top..bottom).step_by(group) {
+                                let rows = group.min(bottom - row);
+                                let of_a = if in_place {
+                                    a.from(row, p)
+                                } else {
+                                    Matrix { at: packed.add((row - top) * depth), row: 1, column: rows }
+                                };
+                                let at = c.add(row * c_row + first * c_column);
+                                let add = add || p > 0;
+                                let out = Out { at, row: c_row, column: c_column, add, bias: std::ptr::null() };
+                                strip::<S>(of_a, (rows, depth), panel, vectors, (0, columns), out, &mut meter);
+                            }
                         }
                     }
                 }
@@ -423,22 +434,38 @@ impl Kernel for Share {
     }
 }
 
-/// Pack rows of A (m, k) so that tiles read their rows' numbers side by side: groups of `S::GROUP` rows, k by k.
+/// Pack rows of A (m, k) so that tiles read their rows' numbers side by side: groups of rows, k by k.
 #[allow(unsafe_code)]
 #[inline(always)]
-unsafe fn pack_rows<S: Simd>(a: Matrix, m: usize, k: usize, to: *mut f32) {
-    for row in (0..m).step_by(S::GROUP) {
-        let rows = S::GROUP.min(m - row);
-        for p in 0..k {
-            // SAFETY: reads (m, k) numbers and writes as many; the caller's pointers are good for them.
-            unsafe {
-                let (from, to) = (a.at.add(row * a.row + p * a.column), to.add(row * k + p * rows));
-                match (a.row, rows) {
-                    (1, 24) => to.cast::<[f32; 24]>().write_unaligned(from.cast::<[f32; 24]>().read_unaligned()),
-                    (1, 6) => to.cast::<[f32; 6]>().write_unaligned(from.cast::<[f32; 6]>().read_unaligned()),
-                    _ => (0..rows).for_each(|r| *to.add(r) = *from.add(r * a.row)),
+unsafe fn pack_rows(a: Matrix, m: usize, k: usize, group: usize, to: *mut f32) {
+    for row in (0..m).step_by(group) {
+        let (rows, from) = (group.min(m - row), a.from(row, 0));
+        // SAFETY: reads (m, k) numbers and writes as many; the caller's pointers are good for them.
+        unsafe {
+            let to = to.add(row * k);
+            match (a.row, rows) {
+                (1, 24) => pack_group::<24>(from, k, to),
+                (1, 6) => pack_group::<6>(from, k, to),
+                (1, 3) => pack_group::<3>(from, k, to),
+                _ => {
+                    for p in 0..k {
+                        (0..rows).for_each(|r| *to.add(p * rows + r) = *from.at.add(r * a.row + p * a.column));
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Pack a group of N rows whose numbers stand side by side already.
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn pack_group<const N: usize>(a: Matrix, k: usize, to: *mut f32) {
+    for p in 0..k {
+        // SAFETY: reads (N, k) numbers and writes as many; the caller's pointers are good for them.
+        unsafe {
+            let numbers = a.at.add(p * a.column).cast::<[f32; N]>().read_unaligned();
+            to.add(p * N).cast::<[f32; N]>().write_unaligned(numbers);
         }
     }
 }
