@@ -4,8 +4,9 @@ use std::ptr::{null, null_mut};
 
 use tch::{Device, Kind, Tensor};
 
+use super::blocks::Product;
 use super::pass::{Backward, ColumnSums};
-use super::product::{Matrix, Product};
+use super::product::Matrix;
 use super::simd::dispatch;
 use super::{Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
 use crate::lstm::{Back, State};

@@ -4,8 +4,9 @@ use std::ptr::null;
 
 use tch::{Device, Kind, Tensor};
 
+use super::blocks::Product;
 use super::pass::{Forward, ForwardFeed, ForwardLayer, ForwardReadout};
-use super::product::{Matrix, Product, pack, pack_panel, packed_size};
+use super::product::{Matrix, pack, pack_panel, packed_size};
 use super::simd::{COLUMNS, ISA, dispatch};
 use super::{Buffer, Shared, Trace, multiply, pointer, pointer_or_null, reuse, share_rows};
 use crate::lstm::{Activation, Feed, Layer, LayerTrace, Mode, Run, State, dropout_mask};

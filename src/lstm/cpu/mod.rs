@@ -7,6 +7,7 @@
 //! number of threads.
 
 mod backward;
+mod blocks;
 mod error;
 mod forward;
 mod math;
@@ -18,8 +19,8 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
+use self::blocks::{Product, Share};
 use self::error::SquaredError;
-use self::product::{Product, Share};
 use self::simd::dispatch;
 use super::backend::{Backend, Steps};
 use super::{Back, LayerTrace, Mode, Run, State, over_time, without_dropout};
