@@ -7,7 +7,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self
 
 import numpy as np
 from sklearn.base import clone
@@ -131,6 +131,14 @@ class HasModel(Shown):
         if names and all(isinstance(name, str) for name in names):
             self.feature_names_in_ = np.array(names, dtype=object)
 
+    if not TYPE_CHECKING:  # Or every name would be an attribute.
+
+        def __getattr__(self, name: str) -> Any:
+            """Say that what is learnt is not there yet; called where nothing else has the name."""
+            if name.endswith("_") and not name.startswith("_"):
+                self._check_fitted()
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(
@@ -145,7 +153,7 @@ class HasModel(Shown):
 
     def __sklearn_is_fitted__(self) -> bool:
         """Return whether `fit` or `load` came to its end."""
-        return hasattr(self, "model_")
+        return "model_" in vars(self)
 
 
 def model_of(given: Any, defaults: dict[str, Any]) -> Model:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 from scipy.sparse import csr_array
 
-from backcast import Model, _core, errors
+from backcast import AnomalyDetector, Embedder, Forecaster, Model, _core, errors
 from backcast.data import windows as windows_of_series
 from backcast.errors import (
     ArgumentError,
@@ -647,3 +647,13 @@ def test_what_newcomers_hand_over_by_mistake_is_named() -> None:
             assert windows_of_series(rows.assign(c=words), past=3).columns == ["a", "b"]
     for words in ("2026-01-02", "01.02.2026", "12:30", "room 3"):
         assert windows_of_series(rows.assign(c=words), past=3).columns == ["a", "b"]
+
+
+@pytest.mark.parametrize("new", [AnomalyDetector(), Embedder(), Forecaster(4, 2)], ids=repr)
+def test_what_is_learnt_asks_for_a_fit_first(new: Any) -> None:
+    for name in ("columns_", "decisions_", "n_features_in_"):
+        assert not hasattr(new, name)
+        with pytest.raises(NotFittedError, match=f"this {type(new).__name__} is not fitted yet"):
+            getattr(new, name)
+    with pytest.raises(AttributeError, match="has no attribute 'colums'"):
+        new.colums  # noqa: B018

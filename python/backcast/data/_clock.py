@@ -336,7 +336,7 @@ def saved_gap(gap: Any) -> Any:
     if isinstance(gap, dict):
         return {"groups": [[label, saved_gap(own)] for label, own in gap.items()]}
     if isinstance(gap, np.timedelta64):
-        return str(gap)
+        return describe(gap)
     if gap is None or isinstance(gap, str | int | float | np.number):
         return gap
     calendar = _calendars.offset_of(gap)

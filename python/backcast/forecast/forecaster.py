@@ -237,7 +237,8 @@ class Forecaster(HasModel, BaseEstimator):
             Ignored.
         validation : float, array_like or DataFrame, default=0.2
             Rows to choose and to calibrate on, which are not trained on: the last fraction of the
-            rows of every recording, or rows of their own, which begin with a past.
+            rows of every recording, of each part of it between gaps, or rows of their own, which
+            begin with a past.
         callback, checkpoint, checkpoint_minutes : callable, path, float, default=None, None, 5.0
             As in `Model.fit`, for the training of the network.
         held_out : float, array_like or DataFrame, default=None
