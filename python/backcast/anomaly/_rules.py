@@ -111,8 +111,7 @@ def center_of(rows: Recordings, past: int) -> Decision:
     drifting = [str(rows.columns[i]) for i in np.flatnonzero(varies)[shares > _MOST]]
     if drifting and len(varies) > 1:
         which = "column" if len(drifting) == 1 else "columns"
-        more = f" and {len(drifting) - 3} more" if len(drifting) > 3 else ""
-        why += f", mostly in {which} {', '.join(drifting[:3])}{more}"
+        why += f", mostly in {which} {_first(3, drifting)}"
     return Decision(drift > _MOST, why)
 
 
@@ -195,10 +194,15 @@ def column_weights(
         return np.ones(len(columns)), "equal: no errors grow more than others in rows held out"
     weights = np.where(grows, _LITTLE, 1.0)
     worst = [i for i in np.argsort(-growth, kind="stable") if grows[i]]
-    names = ", ".join(f"{columns[i]} ({growth[i]:.3g} times)" for i in worst[:5])
-    names += f" and {len(worst) - 5} more" if len(worst) > 5 else ""
+    names = _first(5, [f"{columns[i]} ({growth[i]:.3g} times)" for i in worst])
     why = f"a fifth for columns whose errors grow more than others in rows held out: {names}"
     return weights / np.sqrt(np.mean(weights**2)), why
+
+
+def _first(n: int, names: Sequence[str]) -> str:
+    """Write names as a list, and how many more there are than `n`."""
+    more = f" and {len(names) - n} more" if len(names) > n else ""
+    return ", ".join(names[:n]) + more
 
 
 def margin_of(n_windows: float) -> float:
