@@ -202,13 +202,15 @@ def _of_sequences(series: Any, given: Parameters, named: Parameters) -> dict[str
         )
     window = Decision(*_rules.auto_window(lengths))
     future = Decision(_rules.future_of(window.value), "half of past, predicted in training")
-    parts = Decision(*_rules.auto_parts(sequences.width))
+    own_units, units = _rules.auto_units(sequences)
+    parts = Decision(*_rules.auto_parts(sequences.width, own_units=own_units))
     decisions = {"window": window, "future": future, "parts": parts}
     n, least, most = len(lengths), min(lengths), max(lengths)
     return {
         "parameters": {"window": window.value, "parts": parts.value > 0} | named,
         "windows": {"past": window.value, "future": future.value} | named,
-        "reasons": _told(decisions) | {"sequences": f"{n:,} of {_span(least, most)} rows"},
+        "reasons": _told(decisions)
+        | {"units": units, "sequences": f"{n:,} of {_span(least, most)} rows"},
     }
 
 

@@ -178,6 +178,38 @@ def test_long_sequences_are_looked_at_evenly(fitted: Embedder) -> None:
     assert np.isfinite(fitted.transform([long])).all()
 
 
+def test_sequences_of_very_different_sizes_have_units_of_their_own(tmp_path: Path) -> None:
+    sequences = [x * 10.0**-i for i, x in enumerate(waves())]
+    embedder = Embedder(QUICK).fit(sequences)
+    assert embedder.decisions_["units"].startswith("of each sequence: 67% vary by less than 10%")
+    names = embedder.get_feature_names_out()
+    found = pd.DataFrame(embedder.transform(sequences), columns=names)
+    larger = pd.DataFrame(embedder.transform([100 * x + 3 for x in sequences]), columns=names)
+    own = [f"{unit}_{column}" for unit in ("mean", "log_deviation") for column in (0, 1)]
+    np.testing.assert_allclose(larger.drop(columns=own), found.drop(columns=own), atol=2e-3)
+    np.testing.assert_allclose(larger[own[:2]], 100 * found[own[:2]] + 3, atol=1e-4)
+    np.testing.assert_allclose(larger[own[2:]], found[own[2:]] + np.log(100), atol=1e-4)
+    # The choice does not depend on the unit, nor on sequences in which nothing happens.
+    flat = [np.zeros((20, 2))] * 9
+    others = Embedder(QUICK).fit([1e6 * x for x in [*sequences, *flat]])
+    assert others.decisions_["units"] == embedder.decisions_["units"]
+    holes = np.where(np.arange(2) == 1, np.nan, sequences[0])
+    expected = embedder.transform([*sequences, *flat, holes])
+    assert np.isfinite(expected).all()
+    embedder.save(tmp_path / "embedder")
+    for same in (Embedder.load(tmp_path / "embedder"), pickle.loads(pickle.dumps(embedder))):
+        np.testing.assert_array_equal(same.transform([*sequences, *flat, holes]), expected)
+    # A sequence alone has the numbers that it has beside others.
+    np.testing.assert_allclose(embedder.transform(sequences[2:3])[0], found.iloc[2], atol=1e-5)
+
+
+def test_sequences_of_about_one_size_have_units_of_all(fitted: Embedder) -> None:
+    assert fitted.decisions_["units"] == (
+        "of all sequences: 0% vary by less than 10% of the deviation of all"
+    )
+    assert not any(name.startswith(("mean_", "log_dev")) for name in fitted.get_feature_names_out())
+
+
 def test_files_pickles_and_copies_give_the_same_numbers(fitted: Embedder, tmp_path: Path) -> None:
     sequences = waves(4, seed=4)
     expected = fitted.transform(sequences)

@@ -70,6 +70,7 @@ def test_an_embedder_takes_what_is_suggested(table: pd.DataFrame) -> None:
     embedder = quiet_fit(Embedder(**with_quick_model(found["parameters"])), days)
     assert found["reasons"]["window"].split(":")[0] == str(embedder.window_)
     assert found["reasons"]["parts"] == embedder.decisions_["parts"]
+    assert found["reasons"]["units"] == embedder.decisions_["units"]
     assert len(embedder.transform(days)) == 7
     assert suggest([np.zeros((9, 1)), np.ones((30, 1))], "embeddings")["windows"]["past"] == 5
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backcast._engine.columns import sequences
+from backcast._engine.scale import Moments
 from backcast.data._recordings import Recordings, is_table, of_series
 from backcast.data.series import Windows
 from backcast.errors import DataError, ShapeError
@@ -37,6 +39,41 @@ class Given:
     def lengths(self) -> list[int]:
         """Rows of each sequence."""
         return [sum(map(len, runs)) for runs in self.runs]
+
+    def moments(self, see: Callable[[Numbers], Numbers] | None = None) -> Moments:
+        """Mean and deviation of each column of all sequences in a view."""
+        moments = Moments((self.width,))
+        for runs in self.runs:
+            for run in runs:
+                moments.add(run if see is None else see(run))
+        return moments
+
+    def each(self) -> list[Given]:
+        """Return each sequence by itself, without its label."""
+        return [Given([runs], self.columns) for runs in self.runs]
+
+    def units(self) -> tuple[Numbers, Numbers]:
+        """Mean and deviation of each column of each sequence, (n, D); 1 where it does not vary."""
+        mean, deviation = map(
+            np.stack, zip(*(unit_of(one.moments()) for one in self.each()), strict=True)
+        )
+        return mean, deviation
+
+    def in_units(self, mean: Numbers, deviation: Numbers) -> Given:
+        """Return the sequences in units of their own, (n, D)."""
+        units = zip(self.runs, mean, deviation, strict=True)
+        return replace(self, runs=[[(run - m) / d for run in runs] for runs, m, d in units])
+
+
+def varies(moments: Moments) -> NDArray[np.bool_]:
+    """Whether each column varies by more than rounding."""
+    varying: NDArray[np.bool_] = moments.std > 1e-9 * np.abs(moments.mean)
+    return varying
+
+
+def unit_of(moments: Moments) -> tuple[Numbers, Numbers]:
+    """Return mean and deviation of each column; a column that does not vary has 1."""
+    return moments.mean, np.where(varies(moments), moments.std, 1.0)
 
 
 def given_of(given: Any, group: Any, time: Any, columns: Any, gap: Any) -> Given:

@@ -20,6 +20,9 @@ VIEWS: dict[str, Callable[[Numbers], Numbers]] = {
 PARTS = ("mean", "deviation", "least", "most")
 """Statistics of the parts of a sequence."""
 
+UNITS = ("mean", "log_deviation")
+"""Statistics of a whole sequence, where each has units of its own."""
+
 # Windows of a sequence, and windows that are encoded at a time, at most.
 _WINDOWS, _PIECE = 1000, 4096
 

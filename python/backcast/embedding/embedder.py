@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from backcast._engine.columns import check_names
-from backcast._engine.scale import Moments
 from backcast._estimator.files import labels_of
 from backcast._inner import HasModel, advise_on_names, model_of
 from backcast._parameters import flag, integer
@@ -19,9 +18,17 @@ from backcast._training.advice import advise_on_scale, without_baselines
 from backcast._training.hooks import Callback
 from backcast.data._recordings import is_table
 from backcast.embedding._prototypes import STATES, Prototypes
-from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_window, future_of
-from backcast.embedding._sequences import Given, Numbers, given_of
-from backcast.embedding._views import PARTS, VIEWS, in_pieces, statistics, thinning, windows_of
+from backcast.embedding._rules import MOST_PARTS, auto_parts, auto_units, auto_window, future_of
+from backcast.embedding._sequences import Given, Numbers, given_of, unit_of
+from backcast.embedding._views import (
+    PARTS,
+    UNITS,
+    VIEWS,
+    in_pieces,
+    statistics,
+    thinning,
+    windows_of,
+)
 from backcast.errors import ArgumentError, ShapeError
 from backcast.model import Model
 
@@ -61,7 +68,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     parts : bool, default=True
         Whether statistics of the numbers in equal parts of a sequence, and the logarithm of its
         rows, are among the features: up to eight parts, and fewer where columns are many, so that
-        they are at most 128 features.
+        they are at most 128 features. Mean and logarithm of the deviation of the whole sequence are
+        among them where each has units of its own.
     group, time, columns, gap : label, list or duration, default=None
         As in `backcast.data.windows`, for a table: each recording is a sequence.
 
@@ -73,7 +81,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     window_ : int
         Rows of a window.
     decisions_ : dict of str
-        One line for the window and one for the parts that says why.
+        One line each for the window, the units and the parts that says why.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of str
@@ -87,6 +95,9 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
 
     Notes
     -----
+    Columns are in units of their deviation in all sequences together. Where more than half of the
+    sequences vary by less than a tenth of that, each is in units of its own mean and deviation.
+
     NaN is a missing number. No window lies across a gap of a table; a sequence that is shorter than
     a window is filled up with its first row. Of a sequence, at most 1,000 windows are looked at,
     evenly. All features are float32, and of different sizes: put a
@@ -119,6 +130,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
     # Labels of the columns, None where there are none, and the longest step within a run.
     _columns: list[Any] | None
     _n_parts: int
+    # Whether each sequence has units of its own; those of an old pickle have not.
+    _own_units = False
     _prototypes: dict[str, Prototypes]
     # Mean and deviation of each column, by view.
     _scales: dict[str, tuple[Numbers, Numbers]]
@@ -203,11 +216,14 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         else:
             self.window_, why = integer("window", self.window, least=1), "given"
         self.decisions_ = {"window": f"{self.window_}: {why}"}
+        self._own_units, self.decisions_["units"] = auto_units(given)
+        if self._own_units:
+            given = given.in_units(*given.units())
         self._n_parts = 0
         if parts:
-            self._n_parts, why = auto_parts(given.width)
+            self._n_parts, why = auto_parts(given.width, own_units=self._own_units)
             self.decisions_["parts"] = f"{self._n_parts}: {why}"
-        self._scales = {name: _scale_of(given, see) for name, see in VIEWS.items()}
+        self._scales = {name: unit_of(given.moments(see)) for name, see in VIEWS.items()}
         advise_on_scale(self._scales["series"], self._columns)
         future = future_of(self.window_)
         views = [runs for name in VIEWS for runs in self._view(given, name)]
@@ -258,10 +274,15 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         """
         self._check_fitted()
         given = self._same_columns(sequences)
+        units = given.units() if self._own_units else None
+        if units:
+            given = given.in_units(*units)
         parts = [self._pooled(given, name) for name in VIEWS]
         if self.parts:
             runs = self._view(given, "series")
             parts.append(np.stack([statistics(each, self._n_parts) for each in runs]))
+            if units:
+                parts += [units[0], np.log(units[1])]
             parts.append(np.log(given.lengths)[:, np.newaxis])
         embeddings = np.concatenate(parts, axis=1).astype(np.float32)
         if given.index is None:
@@ -295,7 +316,10 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             for statistic in PARTS
             for column in self._names()
         ]
-        names += ["log_rows"] if self.parts else []
+        if self.parts:
+            own = UNITS if self._own_units else ()
+            names += [f"{unit}_{column}" for unit in own for column in self._names()]
+            names.append("log_rows")
         return np.array(names, dtype=object)
 
     def _pooled(self, given: Given, name: str) -> NDArray[np.float64]:
@@ -314,6 +338,7 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
             "width": self.n_features_in_,
             "window": self.window_,
             "n_parts": self._n_parts,
+            "own_units": self._own_units,
             "decisions": self.decisions_,
             "prototypes": {name: each.as_json() for name, each in self._prototypes.items()},
             "scales": {name: list(scale) for name, scale in self._scales.items()},
@@ -325,6 +350,8 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         columns = labels_of(saved["columns"])
         self.window_ = integer("window", saved["window"], least=1)
         self._n_parts, self._scales = integer("n_parts", saved["n_parts"], 0, MOST_PARTS), {}
+        # Files of before know units of all sequences only.
+        self._own_units = flag("own_units", saved.get("own_units", False))
         for name in VIEWS:
             mean, deviation = (_numbers(numbers, width) for numbers in saved["scales"][name])
             if not (deviation > 0).all():
@@ -373,16 +400,6 @@ class Embedder(HasModel, TransformerMixin, BaseEstimator):
         tags.input_tags.allow_nan = True
         tags.target_tags.required = False
         return tags
-
-
-def _scale_of(given: Given, see: Callable[[Numbers], Numbers]) -> tuple[Numbers, Numbers]:
-    """Return mean and deviation of each column in a view; a column that does not vary has 1."""
-    moments = Moments((given.width,))
-    for runs in given.runs:
-        for run in runs:
-            moments.add(see(run))
-    constant = moments.std <= 1e-9 * np.abs(moments.mean)
-    return moments.mean, np.where(constant, 1.0, moments.std)
 
 
 def _numbers(saved: Any, size: int) -> Numbers:
