@@ -415,6 +415,17 @@ def test_damage_is_an_error(tmp_path, suffix):
         list(video(file, 8, length=5))
 
 
+def test_an_avi_that_lost_frames_is_an_error(tmp_path):
+    file = write(tmp_path / "a.avi", scene(75), **FORMATS["avi"])
+    with av.open(str(file)) as container:
+        at = [packet.pos for packet in container.demux(video=0)]
+    content = bytearray(file.read_bytes())
+    content[at[20] - 8 : at[38] - 8] = bytes(at[38] - at[20])
+    file.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"a\.avi must be a whole video, got"):
+        list(video(file, 8, length=5))
+
+
 @pytest.mark.parametrize("seconds", [1, 5])
 def test_sound_may_be_shorter_or_longer(tmp_path, seconds):
     frames = noise(75)

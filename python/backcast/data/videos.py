@@ -288,7 +288,7 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
     """Decode a video; check that it is complete, as far as its format allows."""
     import av
 
-    n, end = 0, 0.0
+    n, end, shown = 0, 0.0, 0
     try:
         # Metadata of old files is often not UTF-8, and not used.
         with av.open(str(file), metadata_errors="ignore") as container:
@@ -300,6 +300,7 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
                 end = max(end, float((start + (packet.duration or 0)) * packet.time_base))
                 if packet.stream is not stream:
                     continue
+                shown = max(shown, start + (packet.duration or 0))
                 frames = cast("list[VideoFrame]", packet.decode())
                 if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
                     raise FileFormatError(
@@ -308,6 +309,12 @@ def _decoded(file: Path) -> Iterator[VideoFrame]:
                 n += len(frames)
                 yield from frames
             duration = (container.duration or 0) / av.time_base
+            # An AVI counts its frames, and lost ones are passed over without an error.
+            counted = (stream.duration or 0) if container.format.name == "avi" else 0
+            if 0 < shown < counted - 1:
+                raise FileFormatError(
+                    f"{file} must be a whole video, got {shown:,} of its {counted:,} frames"
+                )
             # A file may be cut between two frames. Stored durations are not always exact.
             if 0 < end < duration - 1:
                 raise FileFormatError(
