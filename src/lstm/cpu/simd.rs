@@ -17,7 +17,7 @@ pub trait Simd: Copy {
     const LANES: usize;
     /// Rows of a tile of a product: `ROWS` times `COLUMNS` sums, one row of columns and one number fit the registers.
     const ROWS: usize;
-    /// Rows that are packed side by side: whole tiles, and a copy in whole vectors where that is few.
+    /// Rows that are packed side by side for few panels: whole tiles, and a copy in whole vectors.
     const GROUP: usize;
 
     unsafe fn splat(x: f32) -> Self::Vector;
