@@ -44,11 +44,12 @@ pub struct Share {
     pub parts: usize,
 }
 
-/// Rows of A in a block, which passes by every panel.
+/// Rows of A in a block. Each panel of B is multiplied by all of them.
 const HEIGHT: usize = 384;
-/// k in a block: the longer, the more rarely sums go to memory and back; a panel of so many rows stays in the second cache.
+/// Length of a block along k. The longer it is, the less often sums are written to memory and read again. A panel of this
+/// many rows fits the second cache.
 const DEPTH: usize = 1024;
-/// Panels of B in a block, which are packed together.
+/// Panels of B in a block. They are packed together.
 const PANELS: usize = 32;
 
 impl Kernel for Share {
@@ -64,8 +65,8 @@ impl Kernel for Share {
         let (from, to) = (self.part * units / self.parts, (self.part + 1) * units / self.parts);
         let (from, to) = ((from * unit).min(size), (to * unit).min(size));
         let ((m0, m1), (n0, n1)) = if by_rows { ((from, to), (0, n)) } else { ((0, m), (from, to)) };
-        // Rows that run along k are read where they are; others are packed side by side. For few panels the copy should be
-        // quick, so that many rows are copied at once, of which only few fit the first cache; else tiles should be.
+        // Rows that are dense along k are read in place. Others are packed side by side: for few panels many rows at a time,
+        // which makes the copy fast, and for many panels the rows of one tile, which makes the tiles fast.
         let in_place = a.column == 1;
         let (group, depth) = match n1 - n0 {
             _ if in_place => (HEIGHT, DEPTH),
@@ -74,11 +75,12 @@ impl Kernel for Share {
         };
         let (depth, width) = (depth.min(k), (PANELS * wide).min(n1 - n0));
         let mut buffer = super::Scratch::take();
-        let panels = buffer.0.reserve(packed_size(depth, width, S::LANES) + depth * HEIGHT);
-        let packed = panels.wrapping_add(packed_size(depth, width, S::LANES));
+        let size = packed_size(depth, width, S::LANES);
+        let panels = buffer.0.reserve(size + depth * HEIGHT);
+        let packed = panels.wrapping_add(size);
         let mut meter = Meter::default();
         for p in (0..k.max(1)).step_by(depth.max(1)) {
-            let depth = depth.min(k - p);
+            let (depth, add) = (depth.min(k - p), add || p > 0);
             for left in (n0..n1).step_by(PANELS * wide) {
                 let right = n1.min(left + PANELS * wide);
                 // SAFETY: the buffer has room for a block of B; B is good for (k, n).
@@ -103,7 +105,6 @@ impl Kernel for Share {
                                     Matrix { at: packed.add((row - top) * depth), row: 1, column: rows }
                                 };
                                 let at = c.add(row * c_row + first * c_column);
-                                let add = add || p > 0;
                                 let out = Out { at, row: c_row, column: c_column, add, bias: std::ptr::null() };
                                 strip::<S>(of_a, (rows, depth), panel, vectors, (0, columns), out, &mut meter);
                             }
